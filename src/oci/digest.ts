@@ -1,0 +1,39 @@
+import { createHash, type Hash } from 'node:crypto'
+
+declare const brand: unique symbol
+
+/** A content address such as `sha256:9f86…`; only `parseDigest` and `digestOf` make one (image-spec, descriptor.md#digests). */
+export type Digest = `${Algorithm}:${string}` & { readonly [brand]: 'Digest' }
+
+export type Algorithm = 'sha256' | 'sha384' | 'sha512'
+
+const hexLength = new Map<string, number>([
+  ['sha256', 64],
+  ['sha384', 96],
+  ['sha512', 128],
+])
+
+/** Undefined for anything but a registered algorithm and its exact length of lower-case hex. */
+export function parseDigest(text: string): Digest | undefined {
+  const colon = text.indexOf(':')
+  const hex = text.slice(colon + 1)
+  const known = colon > 0 && hex.length === hexLength.get(text.slice(0, colon))
+  return known && /^[0-9a-f]+$/.test(hex) ? (text as Digest) : undefined
+}
+
+export function algorithmOf(digest: Digest): Algorithm {
+  return digest.slice(0, digest.indexOf(':')) as Algorithm
+}
+
+export function hexOf(digest: Digest): string {
+  return digest.slice(digest.indexOf(':') + 1)
+}
+
+/** The hash to feed a body through when it has to match `digest`. */
+export function hasherFor(digest: Digest): Hash {
+  return createHash(algorithmOf(digest))
+}
+
+export function digestOf(bytes: Uint8Array, algorithm: Algorithm = 'sha256'): Digest {
+  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` as Digest
+}

@@ -1,0 +1,66 @@
+import type { Descriptor } from './descriptor.ts'
+import { parseDigest } from './digest.ts'
+import { dockerManifest, essence, isImageManifest, isIndex, ociIndex, ociManifest } from './media-type.ts'
+
+/** What a manifest says its repository holds besides the manifest itself. */
+export interface Claims {
+  readonly manifests: readonly Descriptor[]
+  readonly blobs: readonly Descriptor[]
+}
+
+const none: Claims = { manifests: [], blobs: [] }
+
+/**
+ * The media type to store and serve a manifest under.
+ *
+ * The header counts where it is specific. registry.access.redhat.com and some static mirrors answer `text/plain` or
+ * `application/json`; there the body's `mediaType`, or else its shape, decides.
+ */
+export function manifestMediaType(contentType: string | undefined, body: Buffer): string {
+  const declared = essence(contentType ?? '')
+  if (declared.startsWith('application/vnd.')) return declared
+  const parsed = parseObject(body)
+  if (typeof parsed?.['mediaType'] === 'string') return essence(parsed['mediaType'])
+  if (Array.isArray(parsed?.['manifests'])) return ociIndex
+  if (isObject(parsed?.['config'])) return isDockerType(parsed['config']['mediaType']) ? dockerManifest : ociManifest
+  return declared === '' ? 'application/octet-stream' : declared
+}
+
+/**
+ * The children, config and layers that a manifest names; empty for media types whose references are not understood.
+ * Descriptors with `urls` are left out: foreign layers live elsewhere, and the repository need not hold them.
+ */
+export function claimsOf(mediaType: string, body: Buffer): Claims {
+  if (isIndex(mediaType)) return { manifests: descriptors(parseObject(body)?.['manifests']), blobs: [] }
+  if (!isImageManifest(mediaType)) return none
+  const parsed = parseObject(body)
+  return { manifests: [], blobs: [...descriptors([parsed?.['config']]), ...descriptors(parsed?.['layers'])] }
+}
+
+function descriptors(value: unknown): Descriptor[] {
+  if (!Array.isArray(value)) return []
+  return value.flatMap((item) => {
+    if (!isObject(item) || 'urls' in item) return []
+    const digest = typeof item['digest'] === 'string' ? parseDigest(item['digest']) : undefined
+    const { size, mediaType } = item
+    if (!digest || !Number.isSafeInteger(size) || (size as number) < 0 || typeof mediaType !== 'string') return []
+    return [{ digest, size: size as number, mediaType }]
+  })
+}
+
+function parseObject(body: Buffer): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(body.toString('utf8'))
+    return isObject(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isDockerType(mediaType: unknown): boolean {
+  return typeof mediaType === 'string' && mediaType.startsWith('application/vnd.docker.')
+}

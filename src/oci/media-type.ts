@@ -1,0 +1,27 @@
+export const dockerManifest = 'application/vnd.docker.distribution.manifest.v2+json'
+export const dockerManifestList = 'application/vnd.docker.distribution.manifest.list.v2+json'
+export const ociManifest = 'application/vnd.oci.image.manifest.v1+json'
+export const ociIndex = 'application/vnd.oci.image.index.v1+json'
+export const octetStream = 'application/octet-stream'
+
+/**
+ * Sent with every manifest request, whatever the client sent: what a tag resolves to must not depend on who asks.
+ * Without the list types Docker Hub down-converts to amd64, and without the OCI types quay.io answers schema 1.
+ */
+export const acceptManifests = [ociIndex, ociManifest, dockerManifestList, dockerManifest, '*/*;q=0.1'].join(', ')
+
+const indexes = new Set([dockerManifestList, ociIndex])
+const manifests = new Set([dockerManifest, ociManifest])
+
+/** The media type without parameters, lower-case: `Text/Plain; charset=utf-8` → `text/plain`. */
+export function essence(contentType: string): string {
+  return (contentType.split(';', 1)[0] ?? '').trim().toLowerCase()
+}
+
+export function isIndex(mediaType: string): boolean {
+  return indexes.has(mediaType)
+}
+
+export function isImageManifest(mediaType: string): boolean {
+  return manifests.has(mediaType)
+}

@@ -1,0 +1,24 @@
+import { type Digest, parseDigest } from './digest.ts'
+
+/** A tag or a digest: the two ways to name a manifest (distribution-spec, "Pulling manifests"). */
+export type Reference = { readonly tag: string } | { readonly digest: Digest }
+
+const component = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*'
+const namePattern = new RegExp(`^${component}(?:/${component})*$`)
+const tagPattern = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/
+
+/** Clients limit host + "/" + name to 255 characters, so no longer name can be real. */
+const longestName = 255
+
+export function isRepositoryName(text: string): boolean {
+  return text.length <= longestName && namePattern.test(text)
+}
+
+/** Undefined for what is neither a tag nor a digest of a known algorithm. */
+export function parseReference(text: string): Reference | undefined {
+  if (text.includes(':')) {
+    const digest = parseDigest(text)
+    return digest && { digest }
+  }
+  return tagPattern.test(text) ? { tag: text } : undefined
+}

@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { claimsOf, manifestMediaType } from '../../src/oci/manifest.ts'
+import { dockerManifest, essence, ociIndex, ociManifest } from '../../src/oci/media-type.ts'
+
+const digest = (digit: string) => `sha256:${digit.repeat(64)}`
+const json = (value: unknown) => Buffer.from(JSON.stringify(value))
+const layer = { mediaType: 'application/vnd.oci.image.layer.v1.tar+gzip', digest: digest('2'), size: 20 }
+const image = {
+  schemaVersion: 2,
+  config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest: digest('1'), size: 10 },
+  layers: [layer, { ...layer, digest: digest('3'), urls: ['https://elsewhere.example/layer'] }],
+}
+
+describe('claimsOf', () => {
+  it('names config and layers of an image, and leaves out what lives elsewhere', () => {
+    assert.deepEqual(claimsOf(ociManifest, json(image)), { manifests: [], blobs: [image.config, layer] })
+  })
+
+  it('names the children of an index', () => {
+    const child = { mediaType: ociManifest, digest: digest('4'), size: 30 }
+    const index = {
+      manifests: [
+        { ...child, platform: { os: 'linux' } },
+        { mediaType: ociManifest, digest: 'bad', size: 1 },
+      ],
+    }
+    assert.deepEqual(claimsOf(ociIndex, json(index)), { manifests: [child], blobs: [] })
+  })
+
+  it('claims nothing for what it does not understand, and never throws', () => {
+    assert.deepEqual(claimsOf('text/plain', json(image)), { manifests: [], blobs: [] })
+    for (const type of [ociManifest, ociIndex]) {
+      fc.assert(fc.property(fc.json(), (text) => void claimsOf(type, Buffer.from(text))))
+      fc.assert(fc.property(fc.uint8Array(), (bytes) => void claimsOf(type, Buffer.from(bytes))))
+    }
+  })
+})
+
+describe('manifestMediaType', () => {
+  it('trusts a specific header, without its parameters', () => {
+    assert.equal(manifestMediaType(`${ociManifest}; charset=utf-8`, json({})), ociManifest)
+  })
+
+  it('looks into the body where the header says nothing', () => {
+    assert.equal(manifestMediaType('text/plain', json({ mediaType: dockerManifest })), dockerManifest)
+    assert.equal(manifestMediaType('application/json', json({ manifests: [] })), ociIndex)
+    assert.equal(manifestMediaType(undefined, json(image)), ociManifest)
+    const docker = { config: { mediaType: 'application/vnd.docker.container.image.v1+json' } }
+    assert.equal(manifestMediaType(undefined, json(docker)), dockerManifest)
+    assert.equal(manifestMediaType('application/json', Buffer.from('not json')), 'application/json')
+  })
+})
+
+describe('essence', () => {
+  it('drops parameters and case', () => assert.equal(essence(' Text/PLAIN ; charset=utf-8'), 'text/plain'))
+})
