@@ -1,0 +1,173 @@
+import type { Digest } from '../oci/digest.ts'
+import type { Link, LinkKind, MetadataStore, MetadataTier, TagRecord, Usage, Use } from './metadata-store.ts'
+import { isComplete, laterTag, provenAgain } from './precedence.ts'
+import { type Bound, Recent } from './recent.ts'
+import { UseBatch, type UseBatchOptions } from './use-batch.ts'
+import { WritesBehind } from './writes-behind.ts'
+
+export interface MemoryTierOptions {
+  /** The store behind failed, and this process goes on with what it knows. Must not throw. */
+  readonly onFailure: (error: unknown) => void
+  readonly tags?: Bound
+  readonly links?: Bound
+  readonly uses?: Pick<UseBatchOptions, 'interval' | 'size' | 'most'>
+}
+
+const mebibyte = 2 ** 20
+const tagBound: Bound = { entries: 20_000, bytes: 16 * mebibyte }
+const part = 1000
+const linkBound: Bound = { entries: 100_000, bytes: 64 * mebibyte }
+
+/**
+ * A bounded memory in front of a store, which it owns and closes.
+ *
+ * A value is settled once the store behind has been heard about it. An unsettled one (the write is on its way, or has
+ * failed) is not given up because the store does not know it.
+ */
+export class MemoryTier implements MetadataTier {
+  readonly #inner: MetadataStore
+  readonly #onFailure: (error: unknown) => void
+  readonly #tags: Recent<TagRecord>
+  readonly #links: Recent<Link>
+  readonly #uses: UseBatch
+  readonly #writes: WritesBehind
+  #deletions = 0
+
+  constructor(inner: MetadataStore, { onFailure, tags = tagBound, links = linkBound, uses = {} }: MemoryTierOptions) {
+    this.#inner = inner
+    this.#onFailure = onFailure
+    this.#tags = new Recent(tags)
+    this.#links = new Recent(links)
+    this.#uses = new UseBatch({ ...uses, onFailure, write: (batch) => inner.recordUses(batch) })
+    this.#writes = new WritesBehind(onFailure)
+  }
+
+  recentTag(repository: string, tag: string): TagRecord | undefined {
+    return this.#tags.get(tagKey(repository, tag))?.value
+  }
+
+  recentLink(repository: string, kind: LinkKind, digest: Digest): Link | undefined {
+    return this.#links.get(linkKey(repository, kind, digest))?.value
+  }
+
+  recordUse(digest: Digest, size: number, at: number): void {
+    this.#uses.add({ digest, size, at })
+  }
+
+  async tag(repository: string, tag: string): Promise<TagRecord | undefined> {
+    const key = tagKey(repository, tag)
+    await this.#writes.ended(key)
+    const before = this.#tags.get(key)
+    const deletions = this.#deletions
+    let stored: TagRecord | undefined
+    try {
+      stored = await this.#inner.tag(repository, tag)
+    } catch (error) {
+      return this.#fallBack(this.#tags.get(key)?.value, error)
+    }
+    const known = this.#tags.get(key)
+    if (stored) {
+      const later = laterTag(known?.value, stored)
+      // A tag deleted while the store was being asked must not come back.
+      if (later === stored && deletions === this.#deletions) this.#tags.set(key, stored, 'settled')
+      return later
+    }
+    if (known && !known.settled) return known.value
+    // Another replica has deleted it.
+    if (known === before) this.#tags.delete(key)
+    return undefined
+  }
+
+  async setTag(repository: string, tag: string, record: TagRecord): Promise<void> {
+    const key = tagKey(repository, tag)
+    const later = laterTag(this.#tags.get(key)?.value, record)
+    const known = later === record ? this.#tags.set(key, record, 'unsettled') : undefined
+    this.#writes.start(key, async () => {
+      await this.#inner.setTag(repository, tag, record)
+      if (known && this.#tags.get(key) === known) this.#tags.set(key, record, 'settled')
+    })
+  }
+
+  async deleteTag(repository: string, tag: string): Promise<void> {
+    const key = tagKey(repository, tag)
+    this.#deletions += 1
+    this.#tags.delete(key)
+    this.#writes.start(key, () => this.#inner.deleteTag(repository, tag))
+  }
+
+  async link(repository: string, kind: LinkKind, digest: Digest): Promise<Link | undefined> {
+    const key = linkKey(repository, kind, digest)
+    const known = this.#links.get(key)
+    if (known?.settled) return known.value
+    await this.#writes.ended(repository)
+    let stored: Link | undefined
+    try {
+      stored = await this.#inner.link(repository, kind, digest)
+    } catch (error) {
+      return this.#fallBack(this.#links.get(key)?.value, error)
+    }
+    const proof = this.#links.get(key)?.value
+    const link = proof ? provenAgain(stored, proof) : stored
+    if (link) this.#links.set(key, link, 'settled')
+    return link
+  }
+
+  async addLinks(repository: string, links: readonly Link[]): Promise<void> {
+    for (const proof of links) {
+      const key = linkKey(repository, proof.kind, proof.digest)
+      const known = this.#links.get(key)
+      const link = provenAgain(known?.value, proof)
+      // The store may know of a size, or that it is public, where neither this proof nor memory does.
+      this.#links.set(key, link, known?.settled || isComplete(link) ? 'settled' : 'unsettled')
+    }
+    if (links.length > 0) this.#writes.start(repository, () => this.#inner.addLinks(repository, links))
+  }
+
+  async recordUses(uses: readonly Use[]): Promise<void> {
+    // By parts: a whole store's uses, told at once, are more than the batch keeps waiting.
+    for (let start = 0; start < uses.length; start += part) {
+      for (const use of uses.slice(start, start + part)) this.#uses.add(use)
+      await this.#uses.flush()
+    }
+  }
+
+  async coldest(limit: number): Promise<readonly Use[]> {
+    await this.#uses.flush()
+    const uses = await this.#inner.coldest(limit)
+    return uses.filter(({ digest, at }) => (this.#uses.latest(digest) ?? at) <= at)
+  }
+
+  async forgetUse(digest: Digest, at: number): Promise<boolean> {
+    await this.#uses.flush()
+    if ((this.#uses.latest(digest) ?? at) > at) return false
+    if (!(await this.#inner.forgetUse(digest, at))) return false
+    // A use from meanwhile brings the blob back, when it is written.
+    this.#uses.withdraw(digest, at)
+    return this.#uses.latest(digest) === undefined
+  }
+
+  async usage(): Promise<Usage> {
+    await this.#uses.flush()
+    return this.#inner.usage()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#uses.close()
+    await this.#writes.allEnded()
+    await this.#inner[Symbol.asyncDispose]()
+  }
+
+  #fallBack<Value>(value: Value | undefined, error: unknown): Value {
+    if (value === undefined) throw error
+    this.#onFailure(error)
+    return value
+  }
+}
+
+function tagKey(repository: string, tag: string): string {
+  return `${repository}\n${tag}`
+}
+
+function linkKey(repository: string, kind: LinkKind, digest: Digest): string {
+  return `${repository}\n${kind}\n${digest}`
+}

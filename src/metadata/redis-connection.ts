@@ -1,0 +1,149 @@
+import { MetadataUnavailable } from './metadata-unavailable.ts'
+import { createRedisClient, type RedisClient } from './redis-client.ts'
+import { parseRedisUrl, type RedisAddress } from './redis-url.ts'
+
+export interface RedisConnectionOptions {
+  /** Milliseconds, as all times here. */
+  readonly commandTimeout?: number
+  readonly connectTimeout?: number
+  /** How long to wait before trying again a Redis that was lost. */
+  readonly probeInterval?: number
+  /** Redis cannot be used, and why: once for every reason, until it works again. */
+  readonly onUnavailable?: (trouble: MetadataUnavailable) => void
+  readonly onAvailable?: () => void
+}
+
+/**
+ * A Redis that may be away. Once a command has had no answer in time, or the connection broke, every call fails at
+ * once, until a probe in the background has found Redis working again.
+ */
+export class RedisConnection implements AsyncDisposable {
+  readonly #address: RedisAddress
+  readonly #options: Required<RedisConnectionOptions>
+  readonly #probe: (client: RedisClient) => Promise<unknown>
+  #client: RedisClient | undefined
+  #connecting: RedisClient | undefined
+  #trouble = new MetadataUnavailable('not connected')
+  readonly #reported = new Set<string>()
+  #timer: NodeJS.Timeout | undefined
+  #closed = false
+
+  private constructor(url: string, probe: (client: RedisClient) => Promise<unknown>, options: RedisConnectionOptions) {
+    this.#address = parseRedisUrl(url)
+    this.#probe = probe
+    this.#options = {
+      commandTimeout: 250,
+      connectTimeout: 1000,
+      probeInterval: 1000,
+      onUnavailable: () => undefined,
+      onAvailable: () => undefined,
+      ...options,
+    }
+  }
+
+  /** Resolves after the first attempt to connect, whatever came of it. Throws only where the URL is none. */
+  static async open(
+    url: string,
+    probe: (client: RedisClient) => Promise<unknown>,
+    options: RedisConnectionOptions,
+  ): Promise<RedisConnection> {
+    const connection = new RedisConnection(url, probe, options)
+    await connection.#connect()
+    return connection
+  }
+
+  /** Throws `MetadataUnavailable` where Redis does not answer, and an ordinary error where it refuses. */
+  async run<T>(work: (client: RedisClient) => Promise<T>): Promise<T> {
+    const client = this.#client
+    if (!client) throw this.#trouble
+    try {
+      return await within(this.#options.commandTimeout, work(client))
+    } catch (error) {
+      // The error is not passed on as it is: what ioredis throws holds the command, and that may hold a password.
+      if (isRefusal(error)) throw new Error(`Redis refused a command: ${reasonOf(error)}`)
+      if (this.#client === client) this.#lose(error)
+      throw this.#trouble
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#timer)
+    this.#connecting?.disconnect()
+    this.#client?.disconnect()
+    this.#client = undefined
+    this.#trouble = new MetadataUnavailable('the connection to Redis has been closed')
+  }
+
+  async #connect(): Promise<void> {
+    const { commandTimeout, connectTimeout, onAvailable } = this.#options
+    const client = createRedisClient(this.#address, { command: commandTimeout, connect: connectTimeout })
+    this.#connecting = client
+    let complaint: unknown
+    client.on('error', (error: unknown) => {
+      complaint = error
+    })
+    client.on('end', () => {
+      if (this.#client === client) this.#lose(complaint ?? new Error('the connection was closed'))
+    })
+    try {
+      await within(connectTimeout, client.connect())
+      // A database that does not exist is only complained about, and the client would go on with another.
+      if (complaint) throw complaint
+      await within(commandTimeout, this.#probe(client))
+    } catch (error) {
+      client.disconnect()
+      this.#lose(complaint ?? error)
+      return
+    } finally {
+      this.#connecting = undefined
+    }
+    if (this.#closed) {
+      client.disconnect()
+      return
+    }
+    this.#client = client
+    if (this.#reported.size > 0) onAvailable()
+    this.#reported.clear()
+  }
+
+  #lose(error: unknown): void {
+    if (this.#closed) return
+    this.#client?.disconnect()
+    this.#client = undefined
+    const [node] = this.#address.nodes
+    this.#trouble = new MetadataUnavailable(`Redis at ${node?.host}:${node?.port} is unavailable: ${reasonOf(error)}`)
+    this.#timer = setTimeout(() => void this.#connect(), this.#options.probeInterval).unref()
+    if (this.#reported.has(this.#trouble.message)) return
+    this.#reported.add(this.#trouble.message)
+    this.#options.onUnavailable(this.#trouble)
+  }
+}
+
+/** Redis is there and would answer other commands: this one, or what it found, was wrong. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof Error && /^(ERR|WRONGTYPE|NOSCRIPT|CROSSSLOT) /.test(error.message)
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError) return reasonOf(error.errors[0])
+  if (!(error instanceof Error)) return String(error)
+  if (error.message.startsWith('MOVED ')) return 'it is a Redis Cluster, and its URL needs ?cluster=true'
+  if (error.message.startsWith('Unknown RESP type ')) return 'it does not speak the protocol of Redis'
+  // Redis Cluster: what the last of its nodes said is worth more than that all have failed.
+  if ('lastNodeError' in error && error.lastNodeError) return reasonOf(error.lastNodeError)
+  return error.message
+}
+
+/** Fails after so many milliseconds; what comes of the work then is ignored. */
+async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const fail = () => reject(new Error(`no answer within ${milliseconds} ms`))
+  // One turn more, for an answer that has come while this process was too busy to read it.
+  const timer = setTimeout(() => setImmediate(fail), milliseconds)
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

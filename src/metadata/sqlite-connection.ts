@@ -1,0 +1,78 @@
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { schema, schemaVersion, statements } from './sqlite-schema.ts'
+
+/**
+ * Milliseconds the whole process waits for someone else's lock on the file: the folder is ours alone, so this is only
+ * ever a person looking with a tool.
+ */
+const lockPatience = 50
+
+/** Written ahead and not flushed at every commit: a power cut may lose the last seconds, never consistency. */
+const settings = `
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = NORMAL;
+  PRAGMA journal_size_limit = ${8 * 2 ** 20};
+  PRAGMA cache_size = -16384;
+`
+
+/** One open database file with its statements prepared. Every method is synchronous and throws what SQLite says. */
+export class SqliteConnection implements Disposable {
+  readonly #database: DatabaseSync
+  readonly statement: { readonly [Name in keyof typeof statements]: StatementSync }
+
+  constructor(path: string) {
+    this.#database = new DatabaseSync(path, { timeout: lockPatience })
+    try {
+      // Before anything is written: a file of another version is left as it is.
+      const version = Number(this.#database.prepare('PRAGMA user_version').get()?.['user_version'])
+      if (version > schemaVersion) {
+        throw new Error(`its layout is version ${version}, and this program knows versions up to ${schemaVersion}`)
+      }
+      this.#database.exec(settings)
+      if (version === 0) this.transaction(() => this.#database.exec(schema))
+      const prepared = Object.entries(statements).map(([name, sql]) => [name, this.#database.prepare(sql)] as const)
+      this.statement = Object.fromEntries(prepared) as SqliteConnection['statement']
+    } catch (error) {
+      this[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  /** All of the work or none of it. */
+  transaction(work: () => void): void {
+    this.#database.exec('BEGIN IMMEDIATE')
+    try {
+      work()
+      this.#database.exec('COMMIT')
+    } catch (error) {
+      // SQLite has rolled back by itself after some failures, a full disk among them.
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
+      throw error
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#database.isOpen) this.#database.close()
+  }
+}
+
+/** SQLite's primary result codes: https://www.sqlite.org/rescode.html */
+const failure = 1
+const corrupt = 11
+const notDatabase = 26
+
+/** The content of the file is at fault, not the disk, the rights or the moment. */
+export function isDamage(error: unknown): boolean {
+  const code = resultCode(error)
+  return code === corrupt || code === notDatabase
+}
+
+/** As `isDamage`; while opening, tables that are not what the version says are damage too. */
+export function isDamageAtOpen(error: unknown): boolean {
+  return isDamage(error) || resultCode(error) === failure
+}
+
+function resultCode(error: unknown): number | undefined {
+  if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return undefined
+  return error.errcode & 0xff
+}

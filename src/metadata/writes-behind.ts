@@ -1,0 +1,31 @@
+/** Writes whose callers do not wait. A failure is reported, and ends there. */
+export class WritesBehind {
+  readonly #onFailure: (error: unknown) => void
+  readonly #running = new Map<string, Promise<void>>()
+
+  constructor(onFailure: (error: unknown) => void) {
+    this.#onFailure = onFailure
+  }
+
+  /** Begins the write: at once, or when those of the same key that were begun before have ended. */
+  start(key: string, write: () => Promise<void>): void {
+    const before = this.#running.get(key)
+    const own = (before ? before.then(write) : write()).catch(this.#onFailure).then(() => {
+      if (this.#running.get(key) === own) this.#running.delete(key)
+    })
+    this.#running.set(key, own)
+  }
+
+  isRunning(key: string): boolean {
+    return this.#running.has(key)
+  }
+
+  /** When the writes of `key` that were started have ended, well or not. */
+  async ended(key: string): Promise<void> {
+    await this.#running.get(key)
+  }
+
+  async allEnded(): Promise<void> {
+    await Promise.all(this.#running.values())
+  }
+}

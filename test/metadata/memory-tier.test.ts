@@ -1,0 +1,250 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import { MemoryTier, type MemoryTierOptions } from '../../src/metadata/memory-tier.ts'
+import type { Link, TagRecord } from '../../src/metadata/metadata-store.ts'
+import { SqliteStore } from '../../src/metadata/sqlite-store.ts'
+import { digestOf } from '../../src/oci/digest.ts'
+import { metadataStoreConformance } from '../conformance/metadata-store.ts'
+import { Gate } from '../support/gate.ts'
+import { TroubledStore } from './troubled-store.ts'
+
+const noFailure = (error: unknown) => assert.fail(`failed: ${error}`)
+
+metadataStoreConformance('Memory before SQLite', async () => {
+  return new MemoryTier(SqliteStore.open(':memory:'), { onFailure: noFailure })
+})
+
+metadataStoreConformance('A memory too small for anything, before SQLite,', async () => {
+  const nothing = { entries: 1, bytes: 1 }
+  return new MemoryTier(SqliteStore.open(':memory:'), { onFailure: noFailure, tags: nothing, links: nothing })
+})
+
+const repository = 'docker.io/library/alpine'
+const one = digestOf(Buffer.from('one'))
+const two = digestOf(Buffer.from('two'))
+const link: Link = { kind: 'blob', digest: one, size: 7, mediaType: 'application/x', visibility: 'public' }
+
+function record(checkedAt: number): TagRecord {
+  return { digest: one, mediaType: 'application/x', size: 1, etag: undefined, checkedAt }
+}
+
+function before(store: TroubledStore, options: Partial<MemoryTierOptions> = {}) {
+  const failures: unknown[] = []
+  // An hour: where a test wants a batch written, it says so.
+  const uses = { interval: 3_600_000 }
+  const tier = new MemoryTier(store, { onFailure: (error) => failures.push(error), uses, ...options })
+  const close = async () => {
+    store.gate?.open()
+    await tier[Symbol.asyncDispose]()
+  }
+  return { tier, failures, [Symbol.asyncDispose]: close }
+}
+
+suite('What this process knows of tags', () => {
+  test('is there without asking, as soon as it was set and until it is deleted', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store)
+    store.gate = new Gate()
+    assert.equal(memory.tier.recentTag(repository, 'latest'), undefined)
+    await memory.tier.setTag(repository, 'latest', record(1))
+    assert.deepEqual(memory.tier.recentTag(repository, 'latest'), record(1))
+    await memory.tier.setTag(repository, 'latest', record(0))
+    assert.deepEqual(memory.tier.recentTag(repository, 'latest'), record(1))
+    await memory.tier.deleteTag(repository, 'latest')
+    assert.equal(memory.tier.recentTag(repository, 'latest'), undefined)
+    store.gate.open()
+  })
+
+  test('is learnt by asking, and every ask reaches the store', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store)
+    await store.inner.setTag(repository, 'latest', record(1))
+    assert.equal(memory.tier.recentTag(repository, 'latest'), undefined)
+    assert.deepEqual(await memory.tier.tag(repository, 'latest'), record(1))
+    assert.deepEqual(memory.tier.recentTag(repository, 'latest'), record(1))
+    await store.inner.setTag(repository, 'latest', record(2))
+    assert.deepEqual(await memory.tier.tag(repository, 'latest'), record(2))
+    assert.deepEqual(memory.tier.recentTag(repository, 'latest'), record(2))
+    assert.deepEqual(store.calls, ['tag', 'tag'])
+  })
+
+  test('goes when another replica has deleted the tag', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store)
+    await memory.tier.setTag(repository, 'latest', record(1))
+    await memory.tier.tag(repository, 'latest')
+    await store.inner.deleteTag(repository, 'latest')
+    assert.equal(await memory.tier.tag(repository, 'latest'), undefined)
+    assert.equal(memory.tier.recentTag(repository, 'latest'), undefined)
+  })
+
+  test('answers while the store fails, the failures being reported', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store)
+    store.failure = new Error('no disk')
+    await memory.tier.setTag(repository, 'latest', record(5))
+    assert.deepEqual(await memory.tier.tag(repository, 'latest'), record(5))
+    assert.deepEqual(memory.failures, [store.failure, store.failure])
+    await assert.rejects(memory.tier.tag(repository, 'unknown'), store.failure)
+    assert.equal(memory.failures.length, 2)
+  })
+
+  test('is not given up for what the store holds after a failed write', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store)
+    await store.inner.setTag(repository, 'older', record(1))
+    store.failure = new Error('no disk')
+    await memory.tier.setTag(repository, 'older', record(5))
+    await memory.tier.setTag(repository, 'absent', record(5))
+    store.failure = undefined
+    assert.deepEqual(await memory.tier.tag(repository, 'older'), record(5))
+    assert.deepEqual(await memory.tier.tag(repository, 'absent'), record(5))
+    await store.inner.setTag(repository, 'absent', record(6))
+    assert.deepEqual(await memory.tier.tag(repository, 'absent'), record(6))
+  })
+
+  test('is not brought back by a read that began before the tag was deleted', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store)
+    await store.inner.setTag(repository, 'latest', record(1))
+    const gate = new Gate()
+    store.gate = gate
+    const reading = memory.tier.tag(repository, 'latest')
+    await gate.arrived()
+    await memory.tier.deleteTag(repository, 'latest')
+    gate.open()
+    await reading
+    assert.equal(memory.tier.recentTag(repository, 'latest'), undefined)
+    assert.equal(await memory.tier.tag(repository, 'latest'), undefined)
+  })
+
+  test('is read back only after its own write has come through', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store)
+    const gate = new Gate()
+    store.gate = gate
+    await memory.tier.setTag(repository, 'latest', record(1))
+    await memory.tier.deleteTag(repository, 'latest')
+    const reading = memory.tier.tag(repository, 'latest')
+    await gate.arrived()
+    assert.deepEqual(store.calls, ['setTag'])
+    gate.open()
+    assert.equal(await reading, undefined)
+    assert.deepEqual(store.calls, ['setTag', 'deleteTag', 'tag'])
+  })
+
+  test('is bounded in entries and in bytes', async () => {
+    for (const tags of [
+      { entries: 10, bytes: 1e9 },
+      { entries: 1e6, bytes: 5000 },
+    ]) {
+      const store = new TroubledStore()
+      await using memory = before(store, { tags })
+      for (let n = 0; n < 100; n += 1) await memory.tier.setTag(repository, `t${n}`, record(n))
+      const known = Array.from({ length: 100 }, (_, n) => n).filter((n) => memory.tier.recentTag(repository, `t${n}`))
+      assert.ok(known.length >= 5 && known.length <= 15, `${known.length} are known`)
+      assert.equal(known.at(-1), 99)
+      assert.deepEqual(await memory.tier.tag(repository, 't0'), record(0))
+    }
+  })
+})
+
+suite('What this process knows of links', () => {
+  test('is there without asking as soon as it was added, and spares the store', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store)
+    await memory.tier.addLinks(repository, [link])
+    assert.deepEqual(memory.tier.recentLink(repository, 'blob', one), link)
+    assert.deepEqual(await memory.tier.link(repository, 'blob', one), link)
+    assert.deepEqual(store.calls, ['addLinks'])
+  })
+
+  test('is learnt by asking once; absence is asked for again', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store)
+    assert.equal(await memory.tier.link(repository, 'blob', one), undefined)
+    await store.inner.addLinks(repository, [link])
+    assert.equal(memory.tier.recentLink(repository, 'blob', one), undefined)
+    assert.deepEqual(await memory.tier.link(repository, 'blob', one), link)
+    assert.deepEqual(await memory.tier.link(repository, 'blob', one), link)
+    assert.deepEqual(store.calls, ['link', 'link'])
+  })
+
+  test('does not hide what only the store still knows', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store)
+    await store.inner.addLinks(repository, [link])
+    await memory.tier.addLinks(repository, [{ ...link, size: undefined, visibility: 'unproven' }])
+    assert.deepEqual(await memory.tier.link(repository, 'blob', one), link)
+    assert.deepEqual(memory.tier.recentLink(repository, 'blob', one), link)
+  })
+
+  test('stays when the store cannot be written or asked', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store)
+    store.failure = new Error('no disk')
+    const unproven: Link = { ...link, visibility: 'unproven' }
+    await memory.tier.addLinks(repository, [unproven])
+    assert.deepEqual(await memory.tier.link(repository, 'blob', one), unproven)
+    await assert.rejects(memory.tier.link(repository, 'blob', two), store.failure)
+    store.failure = undefined
+    assert.deepEqual(await memory.tier.link(repository, 'blob', one), unproven)
+    assert.equal(memory.failures.length, 2)
+  })
+})
+
+suite('Last uses on the way of every hit', () => {
+  test('wait in memory, the newest of each digest, until somebody asks', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store)
+    for (let at = 0; at < 500; at += 1) memory.tier.recordUse(one, 10, at)
+    memory.tier.recordUse(one, 10, 3)
+    assert.deepEqual(store.calls, [])
+    assert.deepEqual(await memory.tier.usage(), { blobs: 1, bytes: 10 })
+    assert.deepEqual(await memory.tier.coldest(5), [{ digest: one, size: 10, at: 499 }])
+    assert.deepEqual(store.calls, ['recordUses', 'usage', 'coldest'])
+  })
+
+  test('a blob used since is neither cold nor forgotten, though the store has not heard of it', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store)
+    await memory.tier.recordUses([
+      { digest: one, size: 10, at: 1 },
+      { digest: two, size: 10, at: 2 },
+    ])
+    store.failure = new Error('no disk')
+    store.failing = 'recordUses'
+    memory.tier.recordUse(one, 10, 3)
+    assert.deepEqual(await memory.tier.coldest(2), [{ digest: two, size: 10, at: 2 }])
+    assert.equal(await memory.tier.forgetUse(one, 1), false)
+    assert.deepEqual(await memory.tier.usage(), { blobs: 2, bytes: 20 })
+    store.failing = undefined
+    await assert.rejects(memory.tier.usage(), store.failure)
+    store.failure = undefined
+    assert.deepEqual(await memory.tier.coldest(1), [{ digest: two, size: 10, at: 2 }])
+  })
+
+  test('a use that comes while the blob is being forgotten is told, and kept', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store)
+    await memory.tier.recordUses([{ digest: one, size: 10, at: 1 }])
+    const gate = new Gate()
+    store.gate = gate
+    const forgetting = memory.tier.forgetUse(one, 1)
+    await gate.arrived()
+    memory.tier.recordUse(one, 10, 2)
+    gate.open()
+    assert.equal(await forgetting, false)
+    assert.deepEqual(await memory.tier.usage(), { blobs: 1, bytes: 10 })
+    assert.equal(await memory.tier.forgetUse(one, 2), true)
+    assert.deepEqual(await memory.tier.usage(), { blobs: 0, bytes: 0 })
+  })
+
+  test('are written when the tier is closed', async () => {
+    const store = new TroubledStore()
+    const { tier } = before(store)
+    tier.recordUse(one, 10, 1)
+    await tier[Symbol.asyncDispose]()
+    assert.deepEqual(store.calls, ['recordUses'])
+  })
+})
