@@ -1,0 +1,129 @@
+import type { Answer } from './answer.ts'
+import type { Gate } from './gate.ts'
+import { matches, type RecordedRequest, type RequestFilter } from './request-log.ts'
+
+/**
+ * How an answer goes wrong. All offsets count bytes of the body of this one answer, so from the start of the range
+ * where a range was asked for. Whatever is not mentioned stays as it would be.
+ */
+export interface Behaviour {
+  /** How many requests it applies to; all, unless given. */
+  readonly times?: number
+
+  /** Milliseconds before the headers. */
+  readonly delay?: number
+  /** Milliseconds between the headers and the body. */
+  readonly bodyDelay?: number
+  /** Bytes per second. */
+  readonly throttle?: number
+  /** Waited for before the headers; or, with `gateAt`, when that many body bytes are sent. */
+  readonly gate?: Gate | Promise<unknown>
+  readonly gateAt?: number
+  /** More gates. */
+  readonly gates?: readonly { readonly at: number; readonly gate: Gate | Promise<unknown> }[]
+
+  /** No answer at all: the connection is closed, or stays open and silent. */
+  readonly instead?: 'fin' | 'rst' | 'silence'
+  /** After so many body bytes: nothing more, the connection open. */
+  readonly stallAfter?: number
+  /** After so many body bytes the connection ends. */
+  readonly cutAfter?: number
+  /** How `cutAfter` ends it: `fin` unless given. */
+  readonly cut?: 'fin' | 'rst'
+
+  /** Inverts one byte of the body. */
+  readonly flipByteAt?: number
+  /** Shortens the body; Content-Length agrees, unless `contentLength` says otherwise. */
+  readonly truncateTo?: number
+  /** So many zero bytes after the body; Content-Length agrees, unless `contentLength` says otherwise. */
+  readonly extraBytes?: number
+  /** What Content-Length says, whatever the body; the connection closes after the body. */
+  readonly contentLength?: number
+  /** Chunked, without Content-Length. */
+  readonly chunked?: true
+  /** Neither length nor chunks: the body ends where the connection does. */
+  readonly closeDelimited?: true
+
+  /** Replaces the answer: with `body`, or with an error envelope fit for the status. */
+  readonly status?: number
+  readonly body?: string | Buffer
+  /** Headers of the replaced answer. */
+  readonly headers?: Readonly<Record<string, string>>
+  /** HEAD only: this status without a body. */
+  readonly headStatus?: number
+  readonly setHeaders?: Readonly<Record<string, string | readonly string[]>>
+  /** Lower-case names. */
+  readonly omitHeaders?: readonly string[]
+
+  /** 200 and the whole body for a range. */
+  readonly ignoreRange?: true
+  /** 206 with a range that begins one byte later than asked, and says so. */
+  readonly wrongContentRange?: true
+  /** `gzip`: compresses where Accept-Encoding allows. `gzip-always`: compresses. */
+  readonly contentEncoding?: 'gzip' | 'gzip-always'
+}
+
+/** A standing habit of a registry, beneath the faults. */
+export interface Quirk {
+  readonly match: RequestFilter
+  readonly behaviour: Behaviour
+}
+
+export interface FaultHandle {
+  /** How many requests it has applied to. */
+  readonly hits: number
+  remove(): void
+}
+
+interface Fault extends Quirk {
+  hits: number
+}
+
+/**
+ * One fault applies to a request, on top of the quirks. Faults with `times` go first, in the order they were set, so
+ * that a sequence can be played; of the others the newest counts.
+ *
+ * A 401 that only asks for a token is spared, so that the fault hits the request that comes back with one: unless the
+ * filter is empty or names a status. Where blobs are redirected, their bodies are those of kind `cdn`.
+ */
+export class Faults {
+  readonly #quirks: readonly Quirk[]
+  #faults: Fault[] = []
+
+  constructor(quirks: readonly Quirk[]) {
+    this.#quirks = quirks
+  }
+
+  add(match: RequestFilter, behaviour: Behaviour): FaultHandle {
+    const fault: Fault = { match, behaviour, hits: 0 }
+    this.#faults.push(fault)
+    return {
+      get hits() {
+        return fault.hits
+      },
+      remove: () => {
+        this.#faults = this.#faults.filter((other) => other !== fault)
+      },
+    }
+  }
+
+  clear(): void {
+    this.#faults = []
+  }
+
+  /** `request` carries the status that the answer would have. */
+  take(request: RecordedRequest, answer: Answer): Behaviour {
+    const applies = ({ match }: Quirk) => (!answer.challenge || seesChallenges(match)) && matches(match, request)
+    const live = this.#faults.filter(
+      (fault) => fault.hits < (fault.behaviour.times ?? Number.POSITIVE_INFINITY) && applies(fault),
+    )
+    const fault = live.find(({ behaviour }) => behaviour.times !== undefined) ?? live.at(-1)
+    if (fault) fault.hits += 1
+    const quirks = this.#quirks.filter(applies)
+    return Object.assign({}, ...quirks.map(({ behaviour }) => behaviour), fault?.behaviour) as Behaviour
+  }
+}
+
+function seesChallenges(match: RequestFilter): boolean {
+  return typeof match === 'object' && ('status' in match || Object.keys(match).length === 0)
+}

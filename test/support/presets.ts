@@ -1,0 +1,53 @@
+import type { AuthOptions } from './access.ts'
+import type { UpstreamOptions } from './upstream.ts'
+
+/**
+ * Registries as they were seen to behave, each as options of a test upstream.
+ *
+ * Docker Hub: a token for anything, then 401 for what is private or absent; ETag is the digest; an index is converted
+ * for who accepts none; blobs are at Cloudflare; manifest GETs are counted.
+ */
+export const dockerHub: UpstreamOptions = {
+  auth: { kind: 'bearer', service: 'registry.docker.io', realm: 'elsewhere', issueTokensForAnything: true },
+  etag: 'digest',
+  downConverts: true,
+  cdn: true,
+  rateLimit: { limit: 100, window: 21600 },
+}
+
+/** No token for what is private or absent; short-lived URLs on which HEAD is 403; no referrers API. */
+export const ghcr: UpstreamOptions = {
+  auth: { kind: 'bearer', service: 'ghcr.io', hideAbsent: true },
+  cdn: { head: 'refuse' },
+  referrers: 'absent',
+}
+
+/** Schema 1 for who accepts no OCI type; 302 to the CDN; HEAD without a digest; referrers answer 400. */
+export const quay: UpstreamOptions = {
+  auth: { kind: 'bearer', service: 'quay.io' },
+  cdn: { status: 302 },
+  etag: 'none',
+  schema1: true,
+  referrers: 'broken',
+  quirks: [{ match: { kind: 'manifest', method: 'HEAD' }, behaviour: { omitHeaders: ['docker-content-digest'] } }],
+}
+
+/** No authorization at the front, which answers nothing itself. */
+export const registryK8s: UpstreamOptions = { redirectPrefix: 'k8s-artifacts-prod/images/' }
+
+/** The regional registry behind it, with a challenge of its own. */
+export const registryK8sTarget: UpstreamOptions = {
+  name: 'localhost',
+  auth: { kind: 'bearer', service: 'pkg.dev' },
+}
+
+/** Options on top of a preset: the fields of `auth` are replaced one by one, quirks are added. */
+export function combine(preset: UpstreamOptions, options: UpstreamOptions): UpstreamOptions {
+  const same = options.auth && preset.auth?.kind === options.auth.kind
+  return {
+    ...preset,
+    ...options,
+    ...(same && { auth: { ...preset.auth, ...options.auth } as AuthOptions }),
+    quirks: [...(preset.quirks ?? []), ...(options.quirks ?? [])],
+  }
+}
