@@ -1,0 +1,44 @@
+import Koa from 'koa'
+import type { Counters } from '../telemetry/counters.ts'
+import type { Log } from '../telemetry/log.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import { requireToken, securityHeaders } from './access.ts'
+import { apiRouter } from './api.ts'
+import { answerErrors } from './errors.ts'
+import { healthRouter } from './health.ts'
+import { checkHost } from './host.ts'
+import type { AdminSources } from './sources.ts'
+
+export interface AdminOptions {
+  /** What `Authorization: Bearer` must carry; undefined where everyone who reaches the listener may use it. */
+  readonly token: string | undefined
+  /** The host that the listener binds, as configured, without its port. */
+  readonly boundHost: string
+  /** `admin.hosts`: further names by which it may be reached. */
+  readonly hosts: readonly string[]
+  readonly sources: AdminSources
+  readonly counters: Counters
+  readonly metrics: Metrics
+  readonly log: Log
+  /** Epoch milliseconds. Uptime counts from the call. */
+  readonly now: () => number
+}
+
+/** The second listener: health, metrics and figures. Whoever calls serves it and closes the server. */
+export function createAdminApp({ token, boundHost, hosts, sources, counters, metrics, log, now }: AdminOptions): Koa {
+  const startedAt = now()
+  const uptime = () => Math.max(0, (now() - startedAt) / 1000)
+  const health = healthRouter(sources)
+  const api = apiRouter({ counters, metrics, sources, uptime })
+  const app = new Koa()
+  app.use(securityHeaders())
+  app.use(answerErrors(log))
+  app.use(checkHost({ boundHost, hosts }))
+  app.use(health.routes())
+  app.use(health.allowedMethods())
+  app.use(requireToken(token))
+  app.use(api.routes())
+  app.use(api.allowedMethods())
+  app.on('error', (error: unknown) => log.debug('admin answer broke off', { error }))
+  return app
+}

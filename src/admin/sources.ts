@@ -1,0 +1,23 @@
+import type { Sources } from '../telemetry/sources.ts'
+
+/** One running fill. */
+export interface FillProgress {
+  readonly digest: string
+  readonly repository: string
+  /** Bytes of the whole blob; null where the upstream sends no length. */
+  readonly size: number | null
+  /** Bytes of it that are here. */
+  readonly written: number
+  readonly followers: number
+  readonly seconds: number
+}
+
+export type Readiness = 'starting' | 'ready' | 'stopping'
+
+/** What the admin listener asks the rest of the house for. Answers at once, from memory. */
+export interface AdminSources extends Sources {
+  readiness(): Readiness
+  fills(): readonly FillProgress[]
+  /** Blobs evicted since the start. */
+  evictions(): number
+}

@@ -1,0 +1,74 @@
+import type { ContentKind } from '../cache/observer.ts'
+import type { Counters, OutcomeCounts } from '../telemetry/counters.ts'
+import type { UpstreamReport } from '../telemetry/sources.ts'
+import type { AdminSources } from './sources.ts'
+
+/** The answer of `/api/stats`: counts since the start, bytes and seconds. */
+export interface Stats {
+  readonly requests: Readonly<Record<ContentKind, OutcomeCounts>>
+  /** Of all answers, those that moved no content from upstream for themselves; 0 before the first. */
+  readonly hitRatio: number
+  readonly bytes: { readonly served: number; readonly fromUpstream: number; readonly saved: number }
+  /** `max` is 0 where there is no bound. */
+  readonly storage: { readonly used: number; readonly max: number; readonly blobs: number }
+  readonly upstreams: readonly UpstreamReport[]
+  readonly fills: number
+  readonly evictions: number
+  readonly uptime: number
+}
+
+export interface StatsOptions {
+  readonly counters: Counters
+  readonly sources: Pick<AdminSources, 'upstreams' | 'usage' | 'evictions'>
+  /** Seconds. */
+  readonly uptime: number
+}
+
+export async function statsOf({ counters, sources, uptime }: StatsOptions): Promise<Stats> {
+  const upstreams = [...counters.upstreams.values()]
+  const requests = {
+    manifest: sum(upstreams.map(({ answers }) => answers.manifest)),
+    blob: sum(upstreams.map(({ answers }) => answers.blob)),
+  }
+  const served = counters.servedBytes
+  const fromUpstream = upstreams.reduce((total, { receivedBytes }) => total + receivedBytes, 0)
+  const { bytes: used, maxBytes: max, blobs } = await sources.usage()
+  return {
+    requests,
+    hitRatio: hitRatio(sum(Object.values(requests))),
+    bytes: { served, fromUpstream, saved: Math.max(0, served - fromUpstream) },
+    storage: { used, max, blobs },
+    upstreams: reportsOf(sources),
+    fills: counters.fillsRunning,
+    evictions: sources.evictions(),
+    uptime,
+  }
+}
+
+/** Field by field, so that nothing else an upstream may carry gets out. */
+export function reportsOf(sources: Pick<AdminSources, 'upstreams'>): UpstreamReport[] {
+  return sources.upstreams().map(({ name, state, requests, errors, rateLimit }) => ({
+    name,
+    state,
+    requests,
+    errors,
+    rateLimit: rateLimit && { limit: rateLimit.limit, remaining: rateLimit.remaining, window: rateLimit.window },
+  }))
+}
+
+function hitRatio({ hit, miss, collapsed, revalidated, stale }: OutcomeCounts): number {
+  const good = hit + revalidated + stale + collapsed
+  return good + miss === 0 ? 0 : good / (good + miss)
+}
+
+function sum(counts: readonly OutcomeCounts[]): OutcomeCounts {
+  const total = { hit: 0, miss: 0, collapsed: 0, revalidated: 0, stale: 0 }
+  for (const each of counts) {
+    total.hit += each.hit
+    total.miss += each.miss
+    total.collapsed += each.collapsed
+    total.revalidated += each.revalidated
+    total.stale += each.stale
+  }
+  return total
+}

@@ -1,0 +1,77 @@
+import type { ContentKind, FillEnd, Outcome } from '../cache/observer.ts'
+import type { UpstreamErrorKind } from '../oci/error.ts'
+import { Distribution } from './distribution.ts'
+import type { RequestKind } from './request-fields.ts'
+
+export type OutcomeCounts = Record<Outcome, number>
+export type StatusClass = '1xx' | '2xx' | '3xx' | '4xx' | '5xx'
+
+/** `other`: no UpstreamError, such as a body that did not match its digest. */
+export type FailureKind = UpstreamErrorKind | 'other'
+
+/** Where an upstream that was never configured would be counted, so that a name from outside cannot add a series. */
+const unknownUpstream = 'unknown'
+
+const requestBounds = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15]
+const fillBounds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900]
+
+export class UpstreamCounters {
+  /** Answers by kind and outcome. */
+  readonly answers: Record<ContentKind, OutcomeCounts> = { manifest: noOutcomes(), blob: noOutcomes() }
+  readonly failures: Record<FailureKind, number> = {
+    unreachable: 0,
+    timeout: 0,
+    'rate-limited': 0,
+    unavailable: 0,
+    denied: 0,
+    protocol: 0,
+    other: 0,
+  }
+  receivedBytes = 0
+}
+
+/**
+ * Everything that is counted, since the start, as plain numbers: the hot path increments, and whoever wants to know
+ * (a scrape, the stats) reads.
+ */
+export class Counters {
+  readonly upstreams: Map<string, UpstreamCounters>
+  readonly responses: Record<StatusClass, number> = { '1xx': 0, '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0 }
+  readonly requestSeconds: Record<RequestKind, Distribution> = {
+    manifest: new Distribution(requestBounds),
+    blob: new Distribution(requestBounds),
+    other: new Distribution(requestBounds),
+  }
+  readonly fills: Record<FillEnd, number> = { stored: 0, mismatch: 0, failed: 0, unwritable: 0, abandoned: 0 }
+  readonly fillSeconds = new Distribution(fillBounds)
+  readonly storeFailures = { content: 0, metadata: 0 }
+  fillsRunning = 0
+  servedBytes = 0
+
+  /** The names of all upstreams there will ever be. */
+  constructor(upstreams: readonly string[]) {
+    this.upstreams = new Map(upstreams.map((name) => [name, new UpstreamCounters()]))
+  }
+
+  upstream(name: string): UpstreamCounters {
+    const known = this.upstreams.get(name) ?? this.upstreams.get(unknownUpstream)
+    if (known) return known
+    const unknown = new UpstreamCounters()
+    this.upstreams.set(unknownUpstream, unknown)
+    return unknown
+  }
+
+  /** A response was sent, or as much of it as the client took. */
+  responded(status: number): void {
+    const statusClass = `${Math.floor(status / 100)}xx`
+    if (isStatusClass(statusClass, this.responses)) this.responses[statusClass] += 1
+  }
+}
+
+function noOutcomes(): OutcomeCounts {
+  return { hit: 0, miss: 0, collapsed: 0, revalidated: 0, stale: 0 }
+}
+
+function isStatusClass(text: string, known: Record<StatusClass, number>): text is StatusClass {
+  return Object.hasOwn(known, text)
+}

@@ -1,0 +1,77 @@
+import { type Logger, pino } from 'pino'
+import { LineBuffer } from './line-buffer.ts'
+import type { Output } from './output.ts'
+import { redact, redactError, redactText } from './redact.ts'
+import type { RequestFields } from './request-fields.ts'
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'silent'
+
+export interface LogOptions {
+  readonly level: LogLevel
+  readonly output: Output
+  /** Epoch milliseconds. */
+  readonly now: () => number
+  /** Bytes of lines that may wait for a slow output; those beyond are dropped and counted. */
+  readonly bound?: number
+}
+
+/**
+ * JSON lines. Writing never blocks and never throws; what a slow output cannot take is dropped and counted.
+ * Secrets are censored here, for every line: fields by their key, texts by their shape.
+ */
+export class Log {
+  readonly #pino: Logger
+  readonly #buffer: LineBuffer
+
+  constructor({ level, output, now, bound }: LogOptions) {
+    this.#buffer = new LineBuffer(bound === undefined ? { output } : { output, bound })
+    this.#pino = pino(
+      {
+        level,
+        base: null,
+        timestamp: () => `,"time":"${new Date(now()).toISOString()}"`,
+        formatters: { level: (label) => ({ level: label }) },
+      },
+      { write: (line: string) => this.#buffer.write(line) },
+    )
+  }
+
+  /** Lines lost since the start. */
+  get dropped(): number {
+    return this.#buffer.dropped
+  }
+
+  debug(message: string, fields: object = {}): void {
+    if (this.#pino.isLevelEnabled('debug')) this.#pino.debug(redact(fields), redactText(message))
+  }
+
+  info(message: string, fields: object = {}): void {
+    if (this.#pino.isLevelEnabled('info')) this.#pino.info(redact(fields), redactText(message))
+  }
+
+  warn(message: string, fields: object = {}): void {
+    if (this.#pino.isLevelEnabled('warn')) this.#pino.warn(redact(fields), redactText(message))
+  }
+
+  error(message: string, fields: object = {}): void {
+    if (this.#pino.isLevelEnabled('error')) this.#pino.error(redact(fields), redactText(message))
+  }
+
+  /** The one line of a request. A client that left is no error; a 500 is ours, another 5xx mostly the upstream's. */
+  request(fields: RequestFields): void {
+    const level = fields.aborted || fields.status < 500 ? 'info' : fields.status === 500 ? 'error' : 'warn'
+    if (!this.#pino.isLevelEnabled(level)) return
+    // Copied by hand and not by `redact`: this is the one line that is written tens of thousands of times a second.
+    const line: Record<string, unknown> = { ...fields }
+    if (fields.path !== undefined) line['path'] = redactText(fields.path)
+    if (fields.range !== undefined) line['range'] = redactText(fields.range)
+    if (fields.userAgent !== undefined) line['userAgent'] = redactText(fields.userAgent)
+    if (fields.error !== undefined) line['error'] = redactError(fields.error)
+    this.#pino[level](line, 'request')
+  }
+
+  /** To be awaited before the process ends. Resolves when every line is out, or after `limit` milliseconds. */
+  async flush(limit = 1000): Promise<void> {
+    await this.#buffer.flush(limit)
+  }
+}

@@ -1,0 +1,127 @@
+import { collectDefaultMetrics, Registry as PrometheusRegistry, type Registry } from 'prom-client'
+import type { Counters } from './counters.ts'
+import type { Log } from './log.ts'
+import { counter, gauge, histogram, type Sample } from './series.ts'
+import type { Sources, StorageUsage } from './sources.ts'
+import { upstreamMetrics } from './upstream-metrics.ts'
+
+export interface Metrics {
+  readonly contentType: string
+  /** The Prometheus text format, read at this moment. */
+  text(): Promise<string>
+}
+
+export interface MetricsOptions {
+  readonly counters: Counters
+  readonly sources: Sources
+  readonly log: Log
+  readonly version: string
+}
+
+/**
+ * Every metric, with its help. Labels are upstreams' names and closed vocabularies: never a repository, tag or digest,
+ * of which there is no end.
+ */
+export function createMetrics({ counters, sources, log, version }: MetricsOptions): Metrics {
+  const registry = new PrometheusRegistry()
+  collectDefaultMetrics({ register: registry })
+  gauge(
+    { registry, name: 'entrepot_build_info', help: '1, labelled with the running version.', labels: ['version'] },
+    () => [{ labels: { version }, value: 1 }],
+  )
+  requestMetrics(registry, counters)
+  upstreamMetrics(registry, counters, sources)
+  fillMetrics(registry, counters)
+  const storage = storageMetrics(registry, counters)
+  gauge({ registry, name: 'entrepot_degraded', help: 'How many parts do not work as they should.' }, () => [
+    { value: sources.degraded().length },
+  ])
+  counter(
+    { registry, name: 'entrepot_log_lines_dropped_total', help: 'Log lines lost to a slow or broken output.' },
+    () => [{ value: log.dropped }],
+  )
+  return {
+    contentType: registry.contentType,
+    text: async () => {
+      storage.usage = await sources.usage()
+      return registry.metrics()
+    },
+  }
+}
+
+function requestMetrics(registry: Registry, counters: Counters): void {
+  counter(
+    {
+      registry,
+      name: 'entrepot_requests_total',
+      help: 'Content answered, by where it came from.',
+      labels: ['kind', 'outcome', 'upstream'],
+    },
+    () =>
+      [...counters.upstreams].flatMap(([upstream, { answers }]) =>
+        Object.entries(answers).flatMap(([kind, outcomes]) =>
+          labelled(outcomes, (outcome) => ({ kind, outcome, upstream })),
+        ),
+      ),
+  )
+  counter(
+    {
+      registry,
+      name: 'entrepot_http_responses_total',
+      help: 'Responses of the registry API by class of status.',
+      labels: ['code'],
+    },
+    () => labelled(counters.responses, (code) => ({ code })),
+  )
+  counter({ registry, name: 'entrepot_served_bytes_total', help: 'Body bytes sent to clients.' }, () => [
+    { value: counters.servedBytes },
+  ])
+  histogram(
+    {
+      registry,
+      name: 'entrepot_request_seconds',
+      help: "Time from a request's arrival until its answer's headers left.",
+      labels: ['kind'],
+    },
+    () => Object.entries(counters.requestSeconds).map(([kind, distribution]) => ({ labels: { kind }, distribution })),
+  )
+}
+
+function fillMetrics(registry: Registry, counters: Counters): void {
+  gauge({ registry, name: 'entrepot_fills_running', help: 'Blobs being downloaded.' }, () => [
+    { value: counters.fillsRunning },
+  ])
+  counter({ registry, name: 'entrepot_fills_total', help: 'Ended downloads of blobs.', labels: ['end'] }, () =>
+    labelled(counters.fills, (end) => ({ end })),
+  )
+  histogram({ registry, name: 'entrepot_fill_seconds', help: "Time of a blob's download, however it ended." }, () => [
+    { distribution: counters.fillSeconds },
+  ])
+}
+
+/** What it returns is to be brought up to date before the metrics are read. */
+function storageMetrics(registry: Registry, counters: Counters): { usage: StorageUsage } {
+  const storage = { usage: { bytes: 0, blobs: 0, maxBytes: 0 } }
+  gauge({ registry, name: 'entrepot_storage_bytes', help: 'Stored bytes.' }, () => [{ value: storage.usage.bytes }])
+  gauge({ registry, name: 'entrepot_storage_blobs', help: 'Stored blobs and manifests.' }, () => [
+    { value: storage.usage.blobs },
+  ])
+  gauge(
+    { registry, name: 'entrepot_storage_max_bytes', help: 'What the stored bytes are kept below; 0 for no bound.' },
+    () => [{ value: storage.usage.maxBytes }],
+  )
+  counter(
+    {
+      registry,
+      name: 'entrepot_store_failures_total',
+      help: 'Failures of a store that the cache went on without.',
+      labels: ['store'],
+    },
+    () => labelled(counters.storeFailures, (store) => ({ store })),
+  )
+  return storage
+}
+
+function labelled(counts: Readonly<Record<string, number>>, labels: (key: string) => Record<string, string>): Sample[] {
+  return Object.entries(counts).map(([key, value]) => ({ labels: labels(key), value }))
+}
