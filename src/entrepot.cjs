@@ -7,4 +7,4 @@ if (Number(process.versions.node.split('.')[0]) < 24) {
   process.exit(1)
 }
 process.env['UV_THREADPOOL_SIZE'] ??= '16'
-import('./main.ts')
+void import('./main.ts')

@@ -1,0 +1,94 @@
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  visit,
+  type YAMLError,
+} from 'yaml'
+
+/** A configuration file's text: what it says, and on which line. */
+export interface ConfigDocument {
+  /** Plain data; undefined where the text says nothing, or is not YAML. */
+  readonly value: unknown
+  readonly faults: readonly { readonly line: number; readonly message: string }[]
+  /** The line of a key or item, or of the nearest thing around it; undefined where nothing is there. */
+  lineOf(path: readonly PropertyKey[]): number | undefined
+}
+
+export function readDocument(text: string): ConfigDocument {
+  const lines = new LineCounter()
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    resolveKnownTags: false,
+    stringKeys: true,
+  })
+  const lineAt = (offset: number) => lines.linePos(offset).line
+  const faults = [
+    ...[...document.errors, ...document.warnings].map((error) => ({ at: error.pos[0], message: describeFault(error) })),
+    ...unresolvedAliases(document),
+  ].map(({ at, message }) => ({ line: lineAt(at), message: `not valid YAML: ${message}` }))
+  return {
+    value: faults.length > 0 ? undefined : document.toJS({ maxAliasCount: -1 }),
+    faults,
+    lineOf(path) {
+      let node: unknown = document.contents
+      let line: number | undefined
+      for (const key of path) {
+        const step = child(isAlias(node) ? node.resolve(document) : node, key)
+        if (!step) break
+        line = lineAt(step.at)
+        node = step.node
+      }
+      return line
+    },
+  }
+}
+
+/** The parser leaves these to be found later, and then names them: `password: *…` may have been meant as a text. */
+function unresolvedAliases(document: Document): { at: number; message: string }[] {
+  const found: { at: number; message: string }[] = []
+  visit(document, {
+    Alias(_key, alias) {
+      if (alias.resolve(document)) return
+      found.push({
+        at: alias.range?.[0] ?? 0,
+        message: 'an alias (*) without its anchor; quote a text that begins with *',
+      })
+    },
+  })
+  return found
+}
+
+function child(node: unknown, key: PropertyKey): { at: number; node: unknown } | undefined {
+  if (isMap<Node, unknown>(node)) {
+    const pair: Pair<Node, unknown> | undefined = node.items.find((item) => String(item.key) === String(key))
+    return pair?.key.range ? { at: pair.key.range[0], node: pair.value } : undefined
+  }
+  const item = isSeq<Node>(node) ? node.items[Number(key)] : undefined
+  return item?.range ? { at: item.range[0], node: item } : undefined
+}
+
+const faultMessages: Partial<Record<YAMLError['code'], string>> = {
+  BAD_DQ_ESCAPE: 'an unknown escape (\\) in double quotes; in single quotes there is none',
+  BAD_INDENT: 'wrong indentation',
+  BAD_SCALAR_START: 'a text that begins with this character needs quotes',
+  BLOCK_AS_IMPLICIT_KEY: 'a key or value in the wrong place; is a quote or a line break missing?',
+  DUPLICATE_KEY: 'the same key twice',
+  MISSING_CHAR: 'a closing quote or bracket, or a colon, is missing',
+  MULTILINE_IMPLICIT_KEY: 'a key without a colon',
+  NON_STRING_KEY: 'a key that is not a text',
+  MULTIPLE_DOCS: 'a second document; only one is read',
+  TAB_AS_INDENT: 'indented with a tab; YAML wants spaces',
+  TAG_RESOLVE_FAILED: 'an unknown tag (!); quote a text that begins with !',
+}
+
+/** In our words: the parser's own message may quote the text around the fault, and that may be a secret. */
+function describeFault(error: YAMLError): string {
+  return faultMessages[error.code] ?? error.code.toLowerCase().replaceAll('_', ' ')
+}

@@ -1,0 +1,48 @@
+import { isRecord } from './record.ts'
+
+/** The variables that a process was started with. */
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** Each variable, and the key it stands for; it wins over the file. */
+const variables: readonly (readonly [name: string, path: readonly string[]])[] = [
+  ['ENTREPOT_LISTEN', ['listen']],
+  ['ENTREPOT_ADMIN_LISTEN', ['admin', 'listen']],
+  ['ENTREPOT_ADMIN_TOKEN', ['admin', 'token']],
+  ['ENTREPOT_STORAGE_PATH', ['storage', 'path']],
+  ['ENTREPOT_LOG_LEVEL', ['log', 'level']],
+  ['REDIS_URL', ['metadata', 'url']],
+]
+
+/** A configuration with the environment laid over it, and which variable a key's value came from. */
+export interface Overlaid {
+  readonly value: unknown
+  variableAt(path: readonly PropertyKey[]): string | undefined
+}
+
+/** An empty variable counts as unset: that is how compose files and charts leave one out. */
+export function overlay(value: unknown, environment: Environment): Overlaid {
+  const set = variables.filter(([name]) => environment[name])
+  return {
+    value: set.reduce((sum, [name, path]) => placed(chosen(sum, name), path, environment[name]), value),
+    variableAt: (path) => set.find(([, own]) => own.join('.') === path.join('.'))?.[0],
+  }
+}
+
+/** What a variable means beyond its own key: a token replaces a token's file, and a Redis URL chooses Redis. */
+function chosen(value: unknown, name: string): unknown {
+  if (name === 'ENTREPOT_ADMIN_TOKEN' && isRecord(value) && isRecord(value['admin'])) {
+    const { tokenFile: _, ...admin } = value['admin']
+    return { ...value, admin }
+  }
+  if (name !== 'REDIS_URL') return value
+  const metadata = isRecord(value) ? value['metadata'] : undefined
+  const kept = isRecord(metadata) && metadata['kind'] !== 'sqlite' ? metadata : undefined
+  return placed(placed(value, ['metadata'], kept), ['metadata', 'kind'], 'redis')
+}
+
+/** A copy with one value set. What is no mapping but should be is left alone, to be reported. */
+function placed(value: unknown, [key, ...rest]: readonly string[], item: unknown): unknown {
+  if (key === undefined) return item
+  const record = value ?? {}
+  return isRecord(record) ? { ...record, [key]: placed(record[key], rest, item) } : value
+}

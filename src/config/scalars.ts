@@ -1,0 +1,95 @@
+import { resolve } from 'node:path'
+import * as z from 'zod'
+import { parseAddress } from './address.ts'
+import { Secret } from './secret.ts'
+import { parseDuration, parseSize } from './units.ts'
+
+/** The longest that a timer of Node can wait; a longer one would fire at once. */
+const longestTimer = 2 ** 31 - 1
+
+/** `host:port`. */
+export const address = parsed(parseAddress, 'must be host:port, such as 0.0.0.0:5000 or [::]:5000')
+
+/** Milliseconds that count; never used with a timer. */
+export const duration = parsed(parseDuration, 'must be a duration, such as 5m, 1h30m or 30d')
+
+/** Milliseconds for a timer: neither zero nor more than a timer can hold. */
+export const timeout = duration.refine((value) => value > 0 && value <= longestTimer, {
+  error: 'must be more than 0s and at most 24d',
+})
+
+/** Bytes. */
+export const size = parsed(parseSize, 'must be a size, such as 50GiB, 8MiB or 500MB')
+
+export const path = z
+  .string()
+  .min(1, { error: 'must not be empty' })
+  .transform((text) => resolve(text))
+
+export const secret = z
+  .string()
+  .min(1, { error: 'must not be empty' })
+  .transform((text) => new Secret(text))
+
+/** An absolute http or https URL without a login in it, as it was written. */
+export const webUrl = z
+  .string()
+  .refine(isWebUrl, { error: 'must be an absolute URL that begins with http:// or https://' })
+  .refine((text) => !isWebUrl(text) || !hasLogin(text), {
+    error: 'must not hold a login: that is what username and password are for',
+  })
+
+/** As it was written: `auth.example.com`, `auth.local:5001`, `https://auth.example.com/token`. */
+export const hostOrUrl = z.string().refine(isHostOrUrl, {
+  error: 'must be a host, host:port or an absolute URL, without a login in it',
+})
+
+/** A Redis URL; what it shows of itself has the password left out. */
+export const redisUrl = z
+  .string()
+  .refine((text) => /^rediss?:\/\/[^/?#]+(?:\/\d*)?(?:\?cluster=true(?:&node=[^&#]+)*)?$/.test(text) && URL.canParse(text), {
+    error: 'must be a URL such as redis://redis.local:6379/0, or rediss:// for TLS',
+  })
+  .transform((text) => {
+    const url = new URL(text)
+    if (url.password !== '') url.password = '***'
+    return new Secret(text, url.href)
+  })
+
+/** A host name or IPv4 address without a port, lower-case. */
+export const hostName = z
+  .string()
+  .regex(/^[A-Za-z\d](?:[A-Za-z\d.-]*[A-Za-z\d])?$/, { error: 'must be a host name without a port' })
+  .transform((text) => text.toLowerCase())
+
+/** A whole number between both, inclusive. */
+export function integer(least: number, most: number) {
+  return z
+    .number()
+    .refine((value) => Number.isSafeInteger(value) && value >= least && value <= most, {
+      error: `must be a whole number from ${least} to ${most}`,
+    })
+    .meta({ type: 'integer', minimum: least, maximum: most })
+}
+
+function parsed<T>(parse: (text: string) => T | undefined, error: string) {
+  return z.string({ error }).transform((text, context): T => {
+    const value = parse(text)
+    if (value === undefined) context.addIssue({ code: 'custom', message: error, input: text })
+    return value ?? z.NEVER
+  })
+}
+
+function isWebUrl(text: string): boolean {
+  return /^https?:\/\//i.test(text) && URL.canParse(text)
+}
+
+function isHostOrUrl(text: string): boolean {
+  if (text.includes('://')) return isWebUrl(text) && !hasLogin(text)
+  return /^[^\s/\\?#@]+$/.test(text) && URL.canParse(`http://${text}`)
+}
+
+function hasLogin(url: string): boolean {
+  const { username, password } = new URL(url)
+  return username !== '' || password !== ''
+}

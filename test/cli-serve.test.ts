@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { get } from 'node:http'
+import { type AddressInfo, createServer, type Server } from 'node:net'
+import { test } from 'node:test'
+import { entrepot, type RunningProgram, start } from './support/program.ts'
+import { tempDir } from './support/temp.ts'
+import { until } from './support/wait.ts'
+
+const local = { ENTREPOT_LISTEN: '127.0.0.1:0', ENTREPOT_ADMIN_LISTEN: '127.0.0.1:0' }
+
+/** Where it listens, once it says so. */
+async function addressOf(program: RunningProgram): Promise<string> {
+  return JSON.parse(await program.printed(/^\{.*"listen":.*\}$/m)).listen
+}
+
+/** Takes connections and never says a word. */
+async function silentServer(): Promise<{ server: Server; port: number } & AsyncDisposable> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const sockets = new Set<{ destroy(): void }>()
+  server.on('connection', (socket) => sockets.add(socket.on('error', () => {})))
+  return {
+    server,
+    port,
+    async [Symbol.asyncDispose]() {
+      for (const socket of sockets) socket.destroy()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  test(`${signal} stops the mirror in order, though it comes twice at once`, async () => {
+    await using dir = await tempDir()
+    await using program = start(['serve'], { ...local, ENTREPOT_STORAGE_PATH: dir.path })
+    await addressOf(program)
+    program.child.kill(signal)
+    program.child.kill(signal)
+    const { status, err } = await program.ended
+    assert.deepEqual([status, err], [0, ''])
+  })
+}
+
+test('a second signal ends a mirror that still waits for a client', async () => {
+  await using dir = await tempDir()
+  await using upstream = await silentServer()
+  const file = `${dir.path}/config.yaml`
+  await writeFile(file, `upstreams: {docker.io: {url: "http://127.0.0.1:${upstream.port}"}}`)
+  const asked = new Promise<void>((resolve) => upstream.server.once('connection', () => resolve()))
+  await using program = start(['serve', '--config', file], { ...local, ENTREPOT_STORAGE_PATH: `${dir.path}/data` })
+  const request = get(`http://${await addressOf(program)}/v2/library/alpine/manifests/latest`)
+  request.on('error', () => {})
+  await asked
+  program.child.kill('SIGTERM')
+  await until(() => {
+    program.child.kill('SIGTERM')
+    return program.child.exitCode !== null
+  }, 'the end of the program')
+  assert.equal((await program.ended).status, 1)
+})
+
+test('a port that is taken fails the start, in one line', async () => {
+  await using dir = await tempDir()
+  await using taken = await silentServer()
+  const environment = { ...local, ENTREPOT_STORAGE_PATH: dir.path, ENTREPOT_LISTEN: `127.0.0.1:${taken.port}` }
+  const { status, err } = await entrepot(['serve'], environment)
+  assert.equal(status, 1)
+  assert.match(err, new RegExp(`^entrepot: .*127\\.0\\.0\\.1:${taken.port}.*\n$`))
+})
