@@ -1,0 +1,85 @@
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { pathOf } from './layout.ts'
+
+const layoutVersion = '1'
+
+/** The folder cannot be used; the message is one line that names it and says why. */
+export class DataFolderError extends Error {
+  override readonly name = 'DataFolderError'
+}
+
+/**
+ * The ownership of a data folder: made if absent, its version checked, locked, and its ingest emptied.
+ *
+ * The lock is SQLite's reserved lock on the file `lock`. The kernel drops it when the process dies, however it dies, so
+ * there is never a stale lock to remove by hand; Node itself has no such call.
+ */
+export class DataFolder implements Disposable {
+  readonly root: string
+  readonly #lock: DatabaseSync
+
+  /** Throws DataFolderError. */
+  static async open(root: string): Promise<DataFolder> {
+    try {
+      await mkdir(pathOf(root, { kind: 'ingest' }), { recursive: true })
+      for (const algorithm of ['sha256', 'sha384', 'sha512']) {
+        await mkdir(join(pathOf(root, { kind: 'blobs' }), algorithm), { recursive: true })
+      }
+      const folder = new DataFolder(root, acquire(root))
+      try {
+        await checkVersion(root)
+        await emptyIngest(root)
+      } catch (error) {
+        folder[Symbol.dispose]()
+        throw error
+      }
+      return folder
+    } catch (cause) {
+      if (cause instanceof DataFolderError) throw cause
+      throw new DataFolderError(`data folder ${root} cannot be used: ${(cause as Error).message}`, { cause })
+    }
+  }
+
+  private constructor(root: string, lock: DatabaseSync) {
+    this.root = root
+    this.#lock = lock
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#lock.isOpen) this.#lock.close()
+  }
+}
+
+function acquire(root: string): DatabaseSync {
+  const lock = new DatabaseSync(pathOf(root, { kind: 'lock' }), { timeout: 0 })
+  try {
+    lock.exec('PRAGMA journal_mode = MEMORY; BEGIN IMMEDIATE')
+    return lock
+  } catch (cause) {
+    lock.close()
+    // SQLITE_BUSY is 5; anything else is the disk's doing.
+    if ((cause as { errcode?: number }).errcode !== 5) throw cause
+    throw new DataFolderError(`data folder ${root} is in use by another entrepot process`, { cause })
+  }
+}
+
+async function checkVersion(root: string): Promise<void> {
+  const path = pathOf(root, { kind: 'version' })
+  const found = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  if (found === undefined || found.trim() === '') await writeFile(path, `${layoutVersion}\n`)
+  else if (found.trim() !== layoutVersion) {
+    throw new DataFolderError(
+      `data folder ${root} has layout version ${found.trim()}; this is version ${layoutVersion}`,
+    )
+  }
+}
+
+async function emptyIngest(root: string): Promise<void> {
+  const ingest = pathOf(root, { kind: 'ingest' })
+  for (const name of await readdir(ingest)) await rm(join(ingest, name), { recursive: true, force: true })
+}

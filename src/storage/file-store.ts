@@ -1,0 +1,182 @@
+import { fstatSync } from 'node:fs'
+import { open, opendir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { type Digest, parseDigest } from '../oci/digest.ts'
+import type { ByteRange } from '../oci/range.ts'
+import {
+  type BlobInfo,
+  type BlobStore,
+  type BodyReader,
+  type ManifestNote,
+  type OpenBlob,
+  ReaderClosed,
+  type StoredBlob,
+} from './blob-store.ts'
+import { SharedFile } from './file.ts'
+import { pathOf } from './layout.ts'
+import type { Spool } from './spool.ts'
+
+const bufferSize = 256 * 1024
+
+/** Blobs as files of a data folder (`layout.ts` draws it). */
+export class FileStore implements BlobStore {
+  readonly #root: string
+
+  constructor(root: string) {
+    this.#root = root
+  }
+
+  async stat(digest: Digest): Promise<BlobInfo | undefined> {
+    const found = await absent(stat(this.#blob(digest)))
+    return found && { digest, size: found.size }
+  }
+
+  async open(digest: Digest): Promise<OpenBlob | undefined> {
+    const file = await absent(SharedFile.open(this.#blob(digest), 'r'))
+    if (!file) return undefined
+    // Synchronous on purpose: on an open descriptor it never waits for the disk, and a thread-pool trip costs more.
+    return new OpenFile(file, fstatSync(file.fd).size)
+  }
+
+  async adopt(digest: Digest, spool: Spool, note?: ManifestNote): Promise<BlobInfo> {
+    if (note) await this.#note(digest, note)
+    const path = this.#blob(digest)
+    const size = spool.written
+    await spool.moveTo(path)
+    await syncFolder(dirname(path))
+    return { digest, size }
+  }
+
+  async delete(digest: Digest): Promise<void> {
+    await rm(this.#blob(digest), { force: true })
+    await rm(this.#notePath(digest), { force: true })
+  }
+
+  async *list(): AsyncIterable<StoredBlob> {
+    for (const algorithm of ['sha256', 'sha384', 'sha512']) {
+      const folder = await absent(opendir(`${pathOf(this.#root, { kind: 'blobs' })}/${algorithm}`))
+      if (!folder) continue
+      for await (const entry of folder) {
+        const digest = parseDigest(`${algorithm}:${entry.name}`)
+        const info = digest && (await this.stat(digest))
+        if (info) yield { ...info, note: await this.#readNote(info.digest) }
+      }
+    }
+  }
+
+  #blob(digest: Digest): string {
+    return pathOf(this.#root, { kind: 'blob', digest })
+  }
+
+  #notePath(digest: Digest): string {
+    return pathOf(this.#root, { kind: 'note', digest })
+  }
+
+  /** Written before the blob appears, and by rename, so that a manifest never stands without a whole note. */
+  async #note(digest: Digest, note: ManifestNote): Promise<void> {
+    const known = await this.#readNote(digest)
+    const repositories = { ...known?.repositories, ...note.repositories }
+    for (const [name, visibility] of Object.entries(known?.repositories ?? {})) {
+      if (visibility === 'public') repositories[name] = visibility
+    }
+    const temporary = pathOf(this.#root, { kind: 'spool' })
+    try {
+      await writeFile(temporary, JSON.stringify({ mediaType: note.mediaType, repositories }), { flush: true })
+      await rename(temporary, this.#notePath(digest))
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => undefined)
+      throw error
+    }
+  }
+
+  async #readNote(digest: Digest): Promise<ManifestNote | undefined> {
+    const text = await absent(readFile(this.#notePath(digest), 'utf8'))
+    return text === undefined ? undefined : parseNote(text)
+  }
+}
+
+class OpenFile implements OpenBlob {
+  readonly #file: SharedFile
+  readonly size: number
+
+  constructor(file: SharedFile, size: number) {
+    this.#file = file
+    this.size = size
+  }
+
+  reader(range: ByteRange): BodyReader {
+    return new FileReader(this.#file, range)
+  }
+
+  close(): Promise<void> {
+    return this.#file.release()
+  }
+}
+
+/** One buffer a stream, filled anew by each `read`: faster than piped streams, and memory stays constant. */
+class FileReader implements BodyReader {
+  readonly #file: SharedFile
+  readonly #end: number
+  #offset: number
+  #buffer: Buffer | undefined
+  #reading: Promise<number> | undefined
+  #closed = false
+
+  constructor(file: SharedFile, { start, end }: ByteRange) {
+    this.#file = file
+    this.#offset = start
+    this.#end = end
+  }
+
+  async read(): Promise<Buffer | undefined> {
+    if (this.#closed) throw new ReaderClosed()
+    const left = this.#end + 1 - this.#offset
+    if (left <= 0) return undefined
+    this.#buffer ??= Buffer.allocUnsafeSlow(Math.min(bufferSize, left))
+    this.#reading = this.#file.read(this.#buffer, Math.min(this.#buffer.length, left), this.#offset)
+    try {
+      const bytes = await this.#reading
+      if (bytes === 0) throw new RangeError(`stored blob ended at ${this.#offset}, before ${this.#end}`)
+      this.#offset += bytes
+      return this.#buffer.subarray(0, bytes)
+    } finally {
+      this.#reading = undefined
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#reading?.catch(() => undefined)
+    await this.#file.release()
+  }
+}
+
+function parseNote(text: string): ManifestNote | undefined {
+  try {
+    const { mediaType, repositories } = JSON.parse(text) as Partial<ManifestNote>
+    if (typeof mediaType !== 'string' || typeof repositories !== 'object' || repositories === null) return undefined
+    return { mediaType, repositories }
+  } catch {
+    return undefined
+  }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}
+
+/** Turns "there is no such file" into undefined and leaves every other failure a failure. */
+async function absent<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}

@@ -1,0 +1,37 @@
+import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
+import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
+
+/**
+ * Every path below a data folder.
+ *
+ *     version                     the layout's version
+ *     lock                        held while a process owns the folder
+ *     blobs/<algorithm>/<hex>     an OCI image layout's blob folder: verified, immutable, read-only
+ *     blobs/<algorithm>/<hex>.json  beside a manifest: media type and repositories
+ *     ingest/<random>             spools; whatever is here at start is deleted
+ *     metadata.sqlite
+ */
+export type Place =
+  | { readonly kind: 'version' | 'lock' | 'blobs' | 'ingest' | 'metadata' | 'spool' }
+  | { readonly kind: 'algorithm' | 'blob' | 'note'; readonly digest: Digest }
+
+export function pathOf(root: string, place: Place): string {
+  switch (place.kind) {
+    case 'version':
+    case 'lock':
+    case 'blobs':
+    case 'ingest':
+      return join(root, place.kind)
+    case 'metadata':
+      return join(root, 'metadata.sqlite')
+    case 'spool':
+      return join(root, 'ingest', randomUUID())
+    case 'algorithm':
+      return join(root, 'blobs', algorithmOf(place.digest))
+    case 'blob':
+      return join(root, 'blobs', algorithmOf(place.digest), hexOf(place.digest))
+    case 'note':
+      return `${join(root, 'blobs', algorithmOf(place.digest), hexOf(place.digest))}.json`
+  }
+}

@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { type Digest, digestOf } from '../../src/oci/digest.ts'
+import type { BlobStore, BodyReader, StoredBlob } from '../../src/storage/blob-store.ts'
+import type { Spool } from '../../src/storage/spool.ts'
+
+export interface BlobStoreUnderTest extends AsyncDisposable {
+  readonly store: BlobStore
+  createSpool(): Promise<Spool>
+}
+
+/** What every BlobStore has to do, whatever it is made of. */
+export function blobStoreConformance(name: string, create: () => Promise<BlobStoreUnderTest>): void {
+  async function adopt(
+    { store, createSpool }: BlobStoreUnderTest,
+    body: Buffer,
+    note?: StoredBlob['note'],
+  ): Promise<Digest> {
+    const spool = await createSpool()
+    await spool.append(body)
+    spool.release()
+    const digest = digestOf(body)
+    const info = await store.adopt(digest, spool, note)
+    await spool.close()
+    assert.deepEqual(info, { digest, size: body.length })
+    return digest
+  }
+
+  describe(`${name} as a BlobStore`, () => {
+    it('knows nothing of a blob that was never adopted', async () => {
+      await using test = await create()
+      const digest = digestOf(Buffer.from('absent'))
+      assert.equal(await test.store.stat(digest), undefined)
+      assert.equal(await test.store.open(digest), undefined)
+      await test.store.delete(digest)
+    })
+
+    it('gives back what it adopted, whole and by range', async () => {
+      await using test = await create()
+      const body = Buffer.from('0123456789'.repeat(100_000))
+      const digest = await adopt(test, body)
+      assert.deepEqual(await test.store.stat(digest), { digest, size: body.length })
+      assert.ok((await readRange(test.store, digest, 0, body.length - 1)).equals(body))
+      assert.deepEqual(await readRange(test.store, digest, 999_995, 999_999), Buffer.from('56789'))
+      assert.deepEqual(await readRange(test.store, digest, 3, 3), Buffer.from('3'))
+    })
+
+    it('keeps an empty blob', async () => {
+      await using test = await create()
+      const digest = await adopt(test, Buffer.alloc(0))
+      assert.deepEqual(await test.store.stat(digest), { digest, size: 0 })
+      assert.equal((await readRange(test.store, digest, 0, -1)).length, 0)
+    })
+
+    it('takes a blob that is already there, and gathers the repositories noted for it', async () => {
+      await using test = await create()
+      const body = Buffer.from('{}')
+      const mediaType = 'application/vnd.oci.image.index.v1+json'
+      await adopt(test, body, { mediaType, repositories: { 'a/x': 'public', 'a/y': 'unproven' } })
+      const digest = await adopt(test, body, { mediaType, repositories: { 'a/x': 'unproven', 'a/z': 'public' } })
+      const [stored, ...others] = await Array.fromAsync(test.store.list())
+      assert.deepEqual(others, [])
+      assert.deepEqual(stored, {
+        digest,
+        size: 2,
+        note: { mediaType, repositories: { 'a/x': 'public', 'a/y': 'unproven', 'a/z': 'public' } },
+      })
+    })
+
+    it('lets readers finish what is deleted under them', async () => {
+      await using test = await create()
+      const body = Buffer.alloc(3_000_000, 7)
+      const digest = await adopt(test, body)
+      const opened = await test.store.open(digest)
+      assert.ok(opened)
+      await test.store.delete(digest)
+      assert.equal(await test.store.stat(digest), undefined)
+      assert.deepEqual(await Array.fromAsync(test.store.list()), [])
+      assert.ok((await drain(opened.reader({ start: 0, end: body.length - 1 }))).equals(body))
+    })
+
+    it('lists every blob, with notes for manifests and none for the rest', async () => {
+      await using test = await create()
+      const digests = new Set<Digest>()
+      for (let i = 0; i < 20; i += 1) digests.add(await adopt(test, Buffer.from(`blob ${i}`)))
+      const listed = await Array.fromAsync(test.store.list())
+      assert.deepEqual(new Set(listed.map(({ digest }) => digest)), digests)
+      assert.ok(listed.every(({ note }) => note === undefined))
+    })
+
+    it('refuses to read from a reader that is closed, and closes twice without harm', async () => {
+      await using test = await create()
+      const digest = await adopt(test, Buffer.from('some bytes'))
+      const opened = await test.store.open(digest)
+      assert.ok(opened)
+      const reader = opened.reader({ start: 0, end: 9 })
+      await reader.close()
+      await reader.close()
+      await assert.rejects(reader.read())
+    })
+  })
+}
+
+async function readRange(store: BlobStore, digest: Digest, start: number, end: number): Promise<Buffer> {
+  const opened = await store.open(digest)
+  assert.ok(opened)
+  return drain(opened.reader({ start, end }))
+}
+
+async function drain(reader: BodyReader): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  try {
+    for (let chunk = await reader.read(); chunk; chunk = await reader.read()) chunks.push(Buffer.from(chunk))
+  } finally {
+    await reader.close()
+  }
+  return Buffer.concat(chunks)
+}

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdir, readdir, truncate, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { digestOf } from '../../src/oci/digest.ts'
+import { DataFolder, DataFolderError } from '../../src/storage/data-folder.ts'
+import { FileStore } from '../../src/storage/file-store.ts'
+import { pathOf } from '../../src/storage/layout.ts'
+import { Spool } from '../../src/storage/spool.ts'
+import { blobStoreConformance } from '../conformance/blob-store.ts'
+import { tempDir } from '../support/temp.ts'
+
+blobStoreConformance('FileStore', async () => {
+  const dir = await tempDir()
+  const folder = await DataFolder.open(dir.path)
+  return {
+    store: new FileStore(dir.path),
+    createSpool: () => Spool.create(pathOf(dir.path, { kind: 'spool' })),
+    async [Symbol.asyncDispose]() {
+      folder[Symbol.dispose]()
+      await dir[Symbol.asyncDispose]()
+    },
+  }
+})
+
+describe('FileStore', () => {
+  it('breaks a body off where its file is shorter than it was, instead of ending it', async () => {
+    await using dir = await tempDir()
+    using _folder = await DataFolder.open(dir.path)
+    const store = new FileStore(dir.path)
+    const body = Buffer.alloc(1_000_000, 1)
+    const digest = digestOf(body)
+    await writeFile(pathOf(dir.path, { kind: 'blob', digest }), body)
+    const opened = await store.open(digest)
+    assert.ok(opened)
+    await truncate(pathOf(dir.path, { kind: 'blob', digest }), 300_000)
+    const reader = opened.reader({ start: 0, end: body.length - 1 })
+    await assert.rejects(async () => {
+      while (await reader.read());
+    }, /ended at 300000/)
+    await reader.close()
+  })
+})
+
+describe('DataFolder', () => {
+  it('makes the layout, and empties the ingest of a process that died', async () => {
+    await using dir = await tempDir()
+    const root = join(dir.path, 'made', 'here')
+    using first = await DataFolder.open(root)
+    first[Symbol.dispose]()
+    await writeFile(join(root, 'ingest', 'left-over'), 'half a blob')
+    await mkdir(join(root, 'ingest', 'folder'))
+    using _second = await DataFolder.open(root)
+    assert.deepEqual(await readdir(join(root, 'ingest')), [])
+    assert.deepEqual((await readdir(root)).sort(), ['blobs', 'ingest', 'lock', 'version'])
+  })
+
+  it('refuses a second owner in one line, and leaves the first alone', async () => {
+    await using dir = await tempDir()
+    using _owner = await DataFolder.open(dir.path)
+    await writeFile(join(dir.path, 'ingest', 'busy'), 'a running fill')
+    await assert.rejects(DataFolder.open(dir.path), (error: Error) => {
+      assert.ok(error instanceof DataFolderError)
+      assert.equal(error.message, `data folder ${dir.path} is in use by another entrepot process`)
+      return true
+    })
+    assert.deepEqual(await readdir(join(dir.path, 'ingest')), ['busy'])
+  })
+
+  it('is free again when its owner was killed', async () => {
+    await using dir = await tempDir()
+    const module = new URL('../../src/storage/data-folder.ts', import.meta.url)
+    const script = `const { DataFolder } = await import(${JSON.stringify(module.href)})
+      globalThis.folder = await DataFolder.open(${JSON.stringify(dir.path)})
+      console.log('open'); setInterval(() => {}, 1000)`
+    const owner = spawn(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    await once(owner.stdout, 'data')
+    await assert.rejects(DataFolder.open(dir.path), /in use/)
+    owner.kill('SIGKILL')
+    await once(owner, 'exit')
+    using _folder = await DataFolder.open(dir.path)
+  })
+
+  it('refuses a layout it does not know', async () => {
+    await using dir = await tempDir()
+    await writeFile(join(dir.path, 'version'), '9\n')
+    await assert.rejects(DataFolder.open(dir.path), /layout version 9; this is version 1/)
+  })
+
+  it('names a folder that cannot be made', async () => {
+    await using dir = await tempDir()
+    await writeFile(join(dir.path, 'file'), '')
+    const root = join(dir.path, 'file', 'data')
+    await assert.rejects(DataFolder.open(root), (error: Error) => {
+      assert.ok(error instanceof DataFolderError)
+      assert.ok(error.message.includes(root))
+      assert.ok(!error.message.includes('\n'))
+      return true
+    })
+  })
+})
