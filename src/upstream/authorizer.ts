@@ -1,0 +1,152 @@
+import { isDeepStrictEqual } from 'node:util'
+import { LRUCache } from 'lru-cache'
+import { type Challenge, parseChallenges } from './challenge.ts'
+import type { Credentials, Login } from './credentials.ts'
+import { statusError } from './failure.ts'
+import { type Response, retryAfterOf } from './response.ts'
+import { LoginUnavailable, type TokenSource, type Tokens } from './tokens.ts'
+import { type Transport, userAgent } from './transport.ts'
+
+/** Whom a request is for: a repository on one registry, with or without a login. */
+export interface Party {
+  readonly origin: string
+  /** The path before `v2/`, with its closing slash. */
+  readonly base: string
+  readonly repository: string
+  readonly login: Login | undefined
+}
+
+/** The right to ask once; disposed of when the answer is in. */
+export interface Grant extends Disposable {
+  readonly authorization: string
+  /** Whether it was got for this very request, so that a refusal is final. */
+  readonly fresh: boolean
+  readonly withLogin: boolean
+  /** The registry knows who asked. */
+  accepted(): void
+  /** The registry does not. Throws LoginUnavailable where it was the login itself that it rejected. */
+  rejected(): void
+}
+
+/** What a registry wants of us for one repository. */
+type Demand = { readonly kind: 'bearer'; readonly source: TokenSource } | { readonly kind: 'basic' }
+
+export interface AuthorizerOptions {
+  readonly upstream: string
+  readonly tokens: Tokens
+  readonly credentials: Credentials
+  readonly transport: Transport
+  /** Epoch milliseconds. */
+  readonly now: () => number
+}
+
+const hour = 60 * 60 * 1000
+
+/** Answers challenges, and remembers them: a known repository is asked with a token at once. */
+export class Authorizer {
+  readonly #options: AuthorizerOptions
+  readonly #demands = new LRUCache<string, Demand>({ max: 4096 })
+  readonly #pings: LRUCache<string, { readonly challenges: readonly Challenge[] }>
+
+  constructor(options: AuthorizerOptions) {
+    this.#options = options
+    this.#pings = new LRUCache({ max: 64, ttl: hour, ttlResolution: 0, perf: { now: options.now } })
+  }
+
+  /** Undefined where nothing is known to be needed; `refused` where the token service refuses. */
+  async beforehand(party: Party, signal: AbortSignal): Promise<Grant | 'refused' | undefined> {
+    const demand = this.#demands.get(keyOf(party))
+    return demand && this.#satisfy(demand, party, signal)
+  }
+
+  /**
+   * After a 401 or 403 to `used`. `refused` where that was the best there is; `none` where the registry names no way
+   * that is open to us.
+   */
+  async answer(
+    refusal: Response,
+    used: Grant | undefined,
+    party: Party,
+    signal: AbortSignal,
+  ): Promise<Grant | 'refused' | 'none'> {
+    const known = this.#demands.get(keyOf(party))
+    const told = demandOf(challengesOf(refusal), party)
+    if (used?.fresh && (!told || isDeepStrictEqual(told, known))) return 'refused'
+    // Some 401s say nothing of how to authenticate: gcr.io's on real requests, dhi.io's to an expired token.
+    const demand = told ?? known ?? (await this.#ping(party, signal))
+    if (!demand) return 'none'
+    this.#demands.set(keyOf(party), demand)
+    return this.#satisfy(demand, party, signal)
+  }
+
+  async #satisfy(demand: Demand, party: Party, signal: AbortSignal): Promise<Grant | 'refused'> {
+    const { tokens } = this.#options
+    const { login } = party
+    if (demand.kind === 'basic') return login ? this.#basic(login, signal) : 'refused'
+    const kept = tokens.kept(demand.source, login)
+    const token = kept ?? (await tokens.fetch(demand.source, login, signal))
+    if (!token) return 'refused'
+    return {
+      authorization: `Bearer ${token.value}`,
+      fresh: token !== kept,
+      withLogin: login !== undefined,
+      accepted() {},
+      rejected: () => tokens.drop(demand.source, login, token),
+      [Symbol.dispose]() {},
+    }
+  }
+
+  async #basic(login: Login, signal: AbortSignal): Promise<Grant> {
+    const trial = await this.#options.credentials.trial(login, signal)
+    if (!trial) throw new LoginUnavailable()
+    return {
+      authorization: login.basic,
+      fresh: true,
+      withLogin: true,
+      accepted: () => trial.accepted(),
+      rejected: () => {
+        trial.refused('the registry refused the login')
+        throw new LoginUnavailable()
+      },
+      [Symbol.dispose]: () => trial[Symbol.dispose](),
+    }
+  }
+
+  async #ping(party: Party, signal: AbortSignal): Promise<Demand | undefined> {
+    const { upstream, transport, now } = this.#options
+    const url = new URL(`${party.base}v2/`, party.origin)
+    let ping = this.#pings.get(url.href)
+    if (!ping) {
+      const headers = { 'user-agent': userAgent }
+      const response = await transport.send({ kind: 'ping', method: 'GET', url, headers, signal })
+      response.body.discard()
+      const { status } = response
+      if (status === 429 || status >= 500) {
+        throw statusError(upstream, 'ping', status, retryAfterOf(response.headers, now()))
+      }
+      ping = { challenges: challengesOf(response) }
+      this.#pings.set(url.href, ping)
+    }
+    const demand = demandOf(ping.challenges, party)
+    if (demand?.kind !== 'bearer' || demand.source.scope !== undefined) return demand
+    // A challenge to a ping cannot know what will be asked for; then the scope is the one that the specification makes.
+    return { kind: 'bearer', source: { ...demand.source, scope: `repository:${party.repository}:pull` } }
+  }
+}
+
+function challengesOf({ status, headers }: Response): readonly Challenge[] {
+  return status === 401 ? parseChallenges(headers['www-authenticate']) : []
+}
+
+function demandOf(challenges: readonly Challenge[], { login }: Party): Demand | undefined {
+  for (const { scheme, parameters } of challenges) {
+    const realm = parameters.get('realm')
+    if (scheme !== 'bearer' || realm === undefined) continue
+    return { kind: 'bearer', source: { realm, service: parameters.get('service'), scope: parameters.get('scope') } }
+  }
+  return login && challenges.some(({ scheme }) => scheme === 'basic') ? { kind: 'basic' } : undefined
+}
+
+function keyOf({ origin, repository }: Party): string {
+  return `${origin} ${repository}`
+}

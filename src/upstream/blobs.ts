@@ -1,0 +1,160 @@
+import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts'
+import { UpstreamError } from '../oci/error.ts'
+import { parseContentRange } from '../oci/range.ts'
+import type { Answer, Exchange } from './exchange.ts'
+import { statusError } from './failure.ts'
+import { type Heads, headOrUnclear } from './heads.ts'
+import type { Asking } from './manifests.ts'
+import { contentEncodingOf, contentLengthOf, headerOf } from './response.ts'
+import type { Piece } from './resume.ts'
+import type { BlobSpan } from './upstream.ts'
+
+/** How much of an answer that ignored our range is read and thrown away to get to its start, in bytes. */
+const worthSkipping = 1024 * 1024
+
+export interface Presence {
+  /** Bytes; undefined where the registry hides it. */
+  readonly size: number | undefined
+  readonly withLogin: boolean
+}
+
+export interface BlobsOptions {
+  readonly upstream: string
+  readonly exchange: Exchange
+  readonly heads: Heads
+}
+
+/** Blobs of one registry: whether they are there, and one attempt at their bytes. */
+export class Blobs {
+  readonly #options: BlobsOptions
+
+  constructor(options: BlobsOptions) {
+    this.#options = options
+  }
+
+  /** By HEAD; by a GET for one byte where HEAD lies (public.ecr.aws: 401; ghcr.io: 403 from its storage) or hides the size. */
+  async stat(repository: string, digest: Digest, asking: Asking): Promise<Presence | undefined> {
+    const { heads } = this.#options
+    const path = pathOf(repository, digest)
+    const useless = heads.areUseless('blob', repository)
+    const head = useless ? 'unclear' : await this.#head(repository, digest, asking)
+    if (head !== 'unclear' && head !== 'refused') return head
+    if (head === 'refused' && heads.isConfirmed(path)) return undefined
+    const got = await this.#probe(repository, digest, asking)
+    if (head === 'refused' && got === 'refused') heads.confirm(path)
+    else if (got !== 'absent') heads.foundUseless('blob', repository)
+    return got === 'absent' || got === 'refused' ? undefined : got
+  }
+
+  /** Undefined where it is absent. Returns when the headers are in. */
+  async open(repository: string, digest: Digest, span: BlobSpan, asking: Asking): Promise<Piece | undefined> {
+    const { start, end } = span
+    const ranged = start > 0 || end !== undefined
+    const range = ranged ? { range: `bytes=${start}-${end ?? ''}` } : {}
+    const answer = await this.#ask('GET', repository, digest, range, asking)
+    if (answer === 'refused') return undefined
+    try {
+      return this.#pieceOf(answer, span, ranged ? 'part' : 'whole')
+    } catch (error) {
+      answer.body.discard()
+      throw error
+    }
+  }
+
+  async #head(
+    repository: string,
+    digest: Digest,
+    asking: Asking,
+  ): Promise<Presence | undefined | 'unclear' | 'refused'> {
+    const answer = await headOrUnclear(() => this.#ask('HEAD', repository, digest, {}, asking))
+    if (answer === 'unclear' || answer === 'refused') return answer
+    const { status, withLogin } = answer
+    if (status === 404) return undefined
+    const size = wholeSizeOf(answer)
+    if (status !== 200 || size === undefined || (size === 0 && digest !== emptyOf(digest))) return 'unclear'
+    return { size, withLogin }
+  }
+
+  async #probe(repository: string, digest: Digest, asking: Asking): Promise<Presence | 'absent' | 'refused'> {
+    const answer = await this.#ask('GET', repository, digest, { range: 'bytes=0-0' }, asking)
+    if (answer === 'refused') return answer
+    const { status, headers, body, withLogin } = answer
+    if (status === 200) body.close()
+    else body.discard()
+    if (status === 200) return { size: wholeSizeOf(answer), withLogin }
+    const range = headerOf(headers, 'content-range')
+    if (status === 206) return { size: parseContentRange(range)?.size, withLogin }
+    if (status === 404) return 'absent'
+    if (status === 416 && range?.trim() === 'bytes */0') return { size: 0, withLogin }
+    throw this.#unexpected(answer)
+  }
+
+  #pieceOf(answer: Answer, span: BlobSpan, asked: 'part' | 'whole'): Piece | undefined {
+    const { status, headers, body, withLogin } = answer
+    if (status === 404) {
+      body.discard()
+      return undefined
+    }
+    if (status !== 200 && (status !== 206 || asked === 'whole')) throw this.#unexpected(answer)
+    if (contentEncodingOf(headers) !== undefined) throw this.#protocol('blob in a content encoding')
+    if (status === 206) return { body, withLogin, skip: 0, tail: 'none', ...this.#rangeOf(answer, span) }
+    const size = wholeSizeOf(answer)
+    if (span.start > worthSkipping) throw this.#protocol('200 and the whole blob for a range far inside it')
+    if (size !== undefined && span.start > Math.max(0, size - 1))
+      throw this.#protocol('range beyond the end of the blob')
+    const tail = span.end === undefined ? 'none' : 'unwanted'
+    return { body, withLogin, skip: span.start, tail, size, end: lastOf(span, size) }
+  }
+
+  #rangeOf({ headers }: Answer, span: BlobSpan): Pick<Piece, 'size' | 'end'> {
+    const range = parseContentRange(headerOf(headers, 'content-range'))
+    const length = contentLengthOf(headers)
+    if (!range || range.start !== span.start) throw this.#protocol('206 with another range than asked for')
+    const end = lastOf(span, range.size) ?? range.end
+    if (range.end > end) throw this.#protocol('206 with more than asked for')
+    if (length !== undefined && length !== range.end - range.start + 1)
+      throw this.#protocol('206 whose length is not its range')
+    return { size: range.size, end }
+  }
+
+  #ask(
+    method: 'GET' | 'HEAD',
+    repository: string,
+    digest: Digest,
+    headers: Record<string, string>,
+    asking: Asking,
+  ): Promise<Answer | 'refused'> {
+    const path = pathOf(repository, digest)
+    return this.#options.exchange.ask({ kind: 'blob', method, repository, path, headers, ...asking })
+  }
+
+  #unexpected({ status, fromStorage }: Answer): UpstreamError {
+    const { upstream } = this.#options
+    const refusal = fromStorage && status >= 400 && status !== 416
+    // Its address came from the registry a moment ago: a signature that has expired, or a clock that is wrong.
+    if (refusal) return new UpstreamError(upstream, 'unavailable', `storage behind it answered ${status}`, { status })
+    return statusError(upstream, 'GET blob', status, undefined)
+  }
+
+  #protocol(message: string): UpstreamError {
+    return new UpstreamError(this.#options.upstream, 'protocol', message)
+  }
+}
+
+function pathOf(repository: string, digest: Digest): string {
+  return `${repository}/blobs/${digest}`
+}
+
+function emptyOf(digest: Digest): Digest {
+  return digestOf(Buffer.alloc(0), algorithmOf(digest))
+}
+
+/** Of a 200's body once decoded. */
+function wholeSizeOf({ headers }: Answer): number | undefined {
+  return contentEncodingOf(headers) === undefined ? contentLengthOf(headers) : undefined
+}
+
+/** The last byte of what is wanted, as far as it is known. */
+function lastOf({ end }: BlobSpan, size: number | undefined): number | undefined {
+  return size === undefined ? end : Math.min(end ?? size - 1, size - 1)
+}

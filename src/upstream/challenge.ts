@@ -1,0 +1,46 @@
+/** One way to authenticate that a server offers (RFC 9110 §11.6.1). Scheme and parameter names are lower-case. */
+export interface Challenge {
+  readonly scheme: string
+  readonly token68: string | undefined
+  readonly parameters: ReadonlyMap<string, string>
+}
+
+const separators = /[\s,]*/y
+const token = /[!#$%&'*+.^_`|~\w-]+/y
+const token68 = /[ \t]+([\w.~+/-]+=*)(?=[ \t]*(?:,|$))/y
+const equals = /[ \t]*=[ \t]*/y
+const quoted = /"([^"\\]*(?:\\.[^"\\]*)*)(?:"|\\?$)/sy
+// Looser than the grammar's token: some servers leave the quotes off a realm, which is a URL.
+const bare = /[^\s,]*/y
+
+/**
+ * Every challenge in one `WWW-Authenticate` field or several. What cannot be read is skipped, so that one odd challenge
+ * does not hide the next; no text makes this throw.
+ */
+export function parseChallenges(fields: string | readonly string[] | undefined): Challenge[] {
+  return [fields ?? []].flat().flatMap(parseField)
+}
+
+function parseField(text: string): Challenge[] {
+  const challenges: { scheme: string; token68: string | undefined; parameters: Map<string, string> }[] = []
+  let at = 0
+  const take = (pattern: RegExp): string | undefined => {
+    pattern.lastIndex = at
+    const match = pattern.exec(text)
+    if (match) at = pattern.lastIndex
+    return match?.[1] ?? match?.[0]
+  }
+  for (take(separators); at < text.length; take(separators)) {
+    const word = take(token)?.toLowerCase()
+    if (word === undefined) {
+      at += 1
+    } else if (take(equals) === undefined) {
+      challenges.push({ scheme: word, token68: take(token68), parameters: new Map() })
+    } else {
+      const value = take(quoted)?.replace(/\\(.)/gs, '$1') ?? take(bare) ?? ''
+      const parameters = challenges.at(-1)?.parameters
+      if (parameters && !parameters.has(word)) parameters.set(word, value)
+    }
+  }
+  return challenges
+}

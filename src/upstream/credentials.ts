@@ -1,0 +1,131 @@
+import { readFile, stat } from 'node:fs/promises'
+import { waitFor } from './wait.ts'
+
+/** A login as configured. The file holds the password, a final newline apart, and may change at any time. */
+export type Credential =
+  | { readonly username: string; readonly password: string }
+  | { readonly username: string; readonly passwordFile: string }
+
+export interface Login {
+  readonly username: string
+  /** For an Authorization header of scheme Basic. */
+  readonly basic: string
+  /** Differs between passwords, and says nothing of them. */
+  readonly id: string
+}
+
+/** Why a login rests; goes to the log, without the password. */
+export interface Refusal {
+  readonly username: string
+  readonly reason: string
+  /** Epoch milliseconds. */
+  readonly restsUntil: number
+}
+
+/** The right to send a login once. Without a verdict (no answer came) it is still untried. */
+export interface Trial extends Disposable {
+  accepted(): void
+  refused(reason: string): void
+}
+
+export interface CredentialsOptions {
+  readonly credential: Credential | undefined
+  /** Milliseconds. */
+  readonly rest: number
+  /** Epoch milliseconds. */
+  readonly now: () => number
+  readonly onRefused: (refusal: Refusal) => void
+}
+
+/**
+ * The login for one registry. A refused one is not used again until its time has passed or its file has changed: Docker
+ * Hub bans addresses that fail repeatedly. For the same reason an untried login goes out one request at a time.
+ */
+export class Credentials {
+  readonly #options: CredentialsOptions
+  #login: Login | undefined
+  #version: string | undefined
+  #accepted = false
+  #restsUntil = 0
+  #trial: PromiseWithResolvers<void> | undefined
+
+  constructor(options: CredentialsOptions) {
+    this.#options = options
+  }
+
+  get configured(): boolean {
+    return this.#options.credential !== undefined
+  }
+
+  /** Undefined where there is none, or it rests. */
+  async current(): Promise<Login | undefined> {
+    await this.#load()
+    return this.#restsUntil > this.#options.now() ? undefined : this.#login
+  }
+
+  /** Undefined where the login has meanwhile been refused or replaced. */
+  async trial(login: Login, signal: AbortSignal): Promise<Trial | undefined> {
+    for (;;) {
+      if ((await this.current()) !== login) return undefined
+      if (this.#accepted) return this.#open(login)
+      if (!this.#trial) break
+      await waitFor(this.#trial.promise, signal)
+    }
+    const turn = Promise.withResolvers<void>()
+    this.#trial = turn
+    return this.#open(login, () => {
+      this.#trial = undefined
+      turn.resolve()
+    })
+  }
+
+  /** Nobody has refused it, but it cannot be used: it rests all the same. */
+  unusable(login: Login, reason: string): void {
+    if (login === this.#login) this.#refuse(login.username, reason)
+  }
+
+  #open(login: Login, onEnd: () => void = () => {}): Trial {
+    return {
+      accepted: () => {
+        if (login === this.#login) this.#accepted = true
+      },
+      refused: (reason) => this.unusable(login, reason),
+      [Symbol.dispose]: onEnd,
+    }
+  }
+
+  #refuse(username: string, reason: string): void {
+    const { now, rest, onRefused } = this.#options
+    if (this.#restsUntil > now()) return
+    this.#accepted = false
+    this.#restsUntil = now() + rest
+    onRefused({ username, reason, restsUntil: this.#restsUntil })
+  }
+
+  async #load(): Promise<void> {
+    const { credential } = this.#options
+    if (!credential) return
+    if ('password' in credential) {
+      this.#login ??= loginOf(credential.username, credential.password, 'configured')
+      return
+    }
+    try {
+      const { mtimeMs, size, ino } = await stat(credential.passwordFile)
+      const version = `${mtimeMs} ${size} ${ino}`
+      if (version === this.#version) return
+      const password = (await readFile(credential.passwordFile, 'utf8')).replace(/\r?\n$/, '')
+      if (version === this.#version) return
+      this.#login = loginOf(credential.username, password, version)
+      this.#version = version
+      this.#accepted = false
+      this.#restsUntil = 0
+    } catch {
+      // A secret that is being replaced may be away for a moment: the last one read stays in use.
+      if (!this.#login) this.#refuse(credential.username, 'the password file cannot be read')
+    }
+  }
+}
+
+function loginOf(username: string, password: string, id: string): Login {
+  return { username, basic: `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`, id }
+}

@@ -1,0 +1,176 @@
+import { UpstreamError } from '../oci/error.ts'
+import type { Authorizer, Grant, Party } from './authorizer.ts'
+import type { Credentials, Login } from './credentials.ts'
+import { statusError } from './failure.ts'
+import type { Limits } from './limits.ts'
+import { type Headers, locationOf, type Response, retryAfterOf } from './response.ts'
+import type { Lease } from './rest.ts'
+import { targetRefusal } from './target.ts'
+import { LoginUnavailable } from './tokens.ts'
+import { type Transport, userAgent } from './transport.ts'
+
+/**
+ * In whose name to ask. `anonymous`: nobody's. `login`: ours; while it rests, what a stranger may not have is `denied`.
+ * `public`: ours for its rate limit's sake, of what anybody may have; where it does not help, nobody's.
+ */
+export type Identity = 'anonymous' | 'login' | 'public'
+
+export interface Question {
+  readonly kind: 'manifest' | 'blob'
+  readonly method: 'GET' | 'HEAD'
+  readonly repository: string
+  /** The path after `/v2/`. */
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly identity: Identity
+  readonly signal: AbortSignal
+  readonly lease: Lease
+}
+
+export interface Answer extends Response {
+  /** Whether it came from a place without registry API that a registry sent us to. */
+  readonly fromStorage: boolean
+  readonly withLogin: boolean
+}
+
+export interface ExchangeOptions {
+  readonly upstream: string
+  readonly home: URL
+  readonly limits: Limits
+  readonly now: () => number
+  readonly transport: Transport
+  readonly authorizer: Authorizer
+  readonly credentials: Credentials
+  /** Of every answer of the registry's own; for its rate limits. */
+  readonly onHeaders: (headers: Headers, withLogin: boolean) => void
+}
+
+/** Without a token, with one that was kept, with a new one. */
+const mostAttempts = 3
+
+/** One question to one registry, with whatever it takes in challenges, tokens and redirects to get it answered. */
+export class Exchange {
+  readonly #options: ExchangeOptions
+  readonly #base: string
+
+  constructor(options: ExchangeOptions) {
+    this.#options = options
+    this.#base = options.home.pathname.replace(/\/*$/, '/')
+  }
+
+  /**
+   * `refused` where a registry said 401 or 403 to the best that could be shown, or its token service did. 429 and 5xx
+   * are thrown; any other status is an answer.
+   */
+  async ask(question: Question): Promise<Answer | 'refused'> {
+    const { upstream, credentials } = this.#options
+    const { identity, method, lease } = question
+    lease.asked()
+    const login = identity === 'anonymous' ? undefined : await credentials.current()
+    const known = login && (await this.#askAs(login, question))
+    if (known && (known !== 'refused' || identity === 'login')) return known
+    const answer = await this.#walk(question, undefined)
+    // A HEAD may lie about who may have what; the GET that follows it decides.
+    if (answer === 'refused' && identity === 'login' && method === 'GET') {
+      throw new UpstreamError(upstream, 'denied', 'our login was refused and rests, and a stranger may not have this')
+    }
+    return answer
+  }
+
+  async #askAs(login: Login, question: Question): Promise<Answer | 'refused' | undefined> {
+    try {
+      return await this.#walk(question, login)
+    } catch (error) {
+      if (error instanceof LoginUnavailable) return undefined
+      throw error
+    }
+  }
+
+  async #walk(question: Question, login: Login | undefined): Promise<Answer | 'refused'> {
+    const { upstream, home, limits } = this.#options
+    let url = new URL(`${this.#base}v2/${question.path}`, home)
+    let shown = login
+    let withLogin = false
+    for (let hop = 0; hop <= limits.redirects; hop += 1) {
+      const isHome = url.origin === home.origin
+      // Nor does the login come back: a stranger must not choose what our registry is asked for in our name.
+      if (!isHome) shown = undefined
+      const party = this.#partyAt(url, question, shown)
+      const step = await this.#step(question, url, party)
+      if (step === 'refused') return step
+      withLogin ||= step.withLogin
+      if (isHome) question.lease.answered()
+      const location = locationOf(step.response, url)
+      if (location === 'none') return { ...step.response, fromStorage: party === undefined, withLogin }
+      step.response.body.discard()
+      const refusal = location ? targetRefusal(location, home) : 'no address'
+      if (!location || refusal) throw new UpstreamError(upstream, 'protocol', `redirect refused: ${refusal}`)
+      url = location
+    }
+    throw new UpstreamError(upstream, 'protocol', `more than ${limits.redirects} redirects`)
+  }
+
+  /** Undefined for a place that only stores: it knows no tokens, and must not see ours. */
+  #partyAt(url: URL, question: Question, login: Login | undefined): Party | undefined {
+    const { origin, pathname } = url
+    const isHome = origin === this.#options.home.origin
+    const base = isHome ? this.#base : '/'
+    const path = pathname.startsWith(base) ? pathname.slice(base.length) : ''
+    // registry.k8s.io sends manifests to <region>-docker.pkg.dev, a registry with a challenge of its own.
+    const repository = /^v2\/(.+)\/(?:manifests|blobs)\/[^/]+$/.exec(path)?.[1]
+    // Artifact Registry keeps blobs under another path of its own host, where the same token is right.
+    if (isHome) return { origin, base, repository: repository ?? question.repository, login }
+    return repository === undefined ? undefined : { origin, base, repository, login: undefined }
+  }
+
+  async #step(
+    question: Question,
+    url: URL,
+    party: Party | undefined,
+  ): Promise<{ response: Response; withLogin: boolean } | 'refused'> {
+    const { upstream, authorizer, credentials } = this.#options
+    if (!party) return { response: await this.#send(question, url, undefined), withLogin: false }
+    let grant = await authorizer.beforehand(party, question.signal)
+    for (let attempt = 1; ; attempt += 1) {
+      if (grant === 'refused') return grant
+      const response = await this.#sendWith(grant, question, url)
+      const { status } = response
+      if (status !== 401 && status !== 403) return { response, withLogin: grant?.withLogin ?? false }
+      response.body.discard()
+      if (attempt === mostAttempts || (status === 403 && (!grant || grant.fresh))) return 'refused'
+      const next = await authorizer.answer(response, grant, party, question.signal)
+      if (next === 'none') {
+        if (credentials.configured || question.method === 'HEAD') return 'refused'
+        throw new UpstreamError(upstream, 'denied', `${url.host} wants a login, and none is configured`, { status })
+      }
+      grant = next
+    }
+  }
+
+  async #sendWith(grant: Grant | undefined, question: Question, url: URL): Promise<Response> {
+    using used = grant
+    const response = await this.#send(question, url, used)
+    const isRejected = response.status === 401 || (response.status === 403 && !used?.fresh)
+    if (isRejected) response.body.discard()
+    if (isRejected) used?.rejected()
+    else used?.accepted()
+    return response
+  }
+
+  async #send(question: Question, url: URL, grant: Grant | undefined): Promise<Response> {
+    const { upstream, home, now, transport, onHeaders } = this.#options
+    const { kind, method, signal } = question
+    const headers = {
+      'user-agent': userAgent,
+      'accept-encoding': 'identity',
+      ...question.headers,
+      ...(grant && { authorization: grant.authorization }),
+    }
+    const response = await transport.send({ kind, method, url, headers, signal })
+    if (url.origin === home.origin) onHeaders(response.headers, grant?.withLogin ?? false)
+    const { status } = response
+    if (status !== 429 && status < 500) return response
+    response.body.discard()
+    throw statusError(upstream, `${method} ${kind} at ${url.host}`, status, retryAfterOf(response.headers, now()))
+  }
+}

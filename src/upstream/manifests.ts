@@ -1,0 +1,158 @@
+import { promisify } from 'node:util'
+import { brotliDecompress, gunzip, inflate } from 'node:zlib'
+import { algorithmOf, type Digest, digestOf, parseDigest } from '../oci/digest.ts'
+import { ContentMismatch, UpstreamError } from '../oci/error.ts'
+import { manifestMediaType } from '../oci/manifest.ts'
+import { acceptManifests, essence } from '../oci/media-type.ts'
+import type { Reference } from '../oci/reference.ts'
+import { readWhole } from './body.ts'
+import type { Answer, Exchange, Question } from './exchange.ts'
+import { statusError } from './failure.ts'
+import { type Heads, headOrUnclear } from './heads.ts'
+import type { Limits } from './limits.ts'
+import { contentEncodingOf, contentLengthOf, headerOf } from './response.ts'
+import type { Known } from './upstream.ts'
+
+/** Who asks, and for how long. */
+export type Asking = Pick<Question, 'identity' | 'signal' | 'lease'>
+
+/** A manifest as an upstream's answer brought it. */
+export interface Fetched {
+  readonly digest: Digest
+  readonly mediaType: string
+  readonly size: number
+  readonly body: Buffer
+  readonly etag: string | undefined
+  readonly withLogin: boolean
+}
+
+export type Finding =
+  | { readonly kind: 'unchanged'; readonly withLogin: boolean }
+  | { readonly kind: 'descriptor'; readonly head: Omit<Fetched, 'body'> }
+  | { readonly kind: 'manifest'; readonly fetched: Fetched }
+
+export interface ManifestsOptions {
+  readonly upstream: string
+  readonly limits: Limits
+  readonly exchange: Exchange
+  readonly heads: Heads
+}
+
+type Got = Exclude<Finding, { kind: 'descriptor' }> | 'absent' | 'refused'
+
+/** Manifests of one registry, by HEAD and by GET. */
+export class Manifests {
+  readonly #options: ManifestsOptions
+
+  constructor(options: ManifestsOptions) {
+    this.#options = options
+  }
+
+  async get(repository: string, reference: Reference, asking: Asking): Promise<Fetched | undefined> {
+    const got = await this.#get(repository, reference, undefined, asking)
+    if (got === 'absent' || got === 'refused') return undefined
+    if (got.kind === 'unchanged') throw this.#unexpected('GET', 304)
+    return got.fetched
+  }
+
+  /** HEAD first: Docker Hub counts a GET even where it answers 304. A GET where HEAD does not tell enough. */
+  async find(
+    repository: string,
+    reference: Reference,
+    known: Known | undefined,
+    asking: Asking,
+  ): Promise<Finding | undefined> {
+    const { heads } = this.#options
+    const useless = heads.areUseless('manifest', repository)
+    const head = useless ? 'unclear' : await this.#head(repository, reference, known, asking)
+    if (head !== 'unclear' && head !== 'refused') return head
+    if (head === 'refused' && heads.isConfirmed(pathOf(repository, reference))) return undefined
+    const got = await this.#get(repository, reference, known, asking)
+    if (head === 'refused' && got === 'refused') heads.confirm(pathOf(repository, reference))
+    else if (got !== 'absent') heads.foundUseless('manifest', repository)
+    if (got === 'absent' || got === 'refused') return undefined
+    const same = got.kind === 'manifest' && got.fetched.digest === known?.digest
+    return same ? { kind: 'unchanged', withLogin: got.fetched.withLogin } : got
+  }
+
+  async #head(
+    repository: string,
+    reference: Reference,
+    known: Known | undefined,
+    asking: Asking,
+  ): Promise<Finding | undefined | 'unclear' | 'refused'> {
+    const answer = await headOrUnclear(() => this.#ask('HEAD', repository, reference, known, asking))
+    if (answer === 'unclear' || answer === 'refused') return answer
+    const { status, headers, withLogin } = answer
+    if (status === 404) return undefined
+    if (status === 304 && known) return { kind: 'unchanged', withLogin }
+    const digest = parseDigest(headerOf(headers, 'docker-content-digest') ?? '')
+    if (status !== 200 || !digest || ('digest' in reference && digest !== reference.digest)) return 'unclear'
+    if (digest === known?.digest) return { kind: 'unchanged', withLogin }
+    const mediaType = essence(headerOf(headers, 'content-type') ?? '')
+    const size = contentEncodingOf(headers) ? undefined : contentLengthOf(headers)
+    // registry.access.redhat.com: text/plain for some old images; only the body tells what it is.
+    if (!size || !mediaType.startsWith('application/vnd.')) return 'unclear'
+    return { kind: 'descriptor', head: { digest, mediaType, size, etag: headerOf(headers, 'etag'), withLogin } }
+  }
+
+  async #get(repository: string, reference: Reference, known: Known | undefined, asking: Asking): Promise<Got> {
+    const answer = await this.#ask('GET', repository, reference, known, asking)
+    if (answer === 'refused') return answer
+    const { status, headers, body, withLogin } = answer
+    if (status !== 200) {
+      body.discard()
+      if (status === 404) return 'absent'
+      if (status === 304 && known?.etag !== undefined) return { kind: 'unchanged', withLogin }
+      throw this.#unexpected('GET', status)
+    }
+    const bytes = await this.#read(answer)
+    const digest = digestOf(bytes, 'digest' in reference ? algorithmOf(reference.digest) : undefined)
+    if ('digest' in reference && digest !== reference.digest) throw new ContentMismatch(reference.digest, digest)
+    const mediaType = manifestMediaType(headerOf(headers, 'content-type'), bytes)
+    const etag = headerOf(headers, 'etag')
+    return { kind: 'manifest', fetched: { digest, mediaType, size: bytes.length, body: bytes, etag, withLogin } }
+  }
+
+  #ask(
+    method: 'GET' | 'HEAD',
+    repository: string,
+    reference: Reference,
+    known: Known | undefined,
+    asking: Asking,
+  ): Promise<Answer | 'refused'> {
+    const path = pathOf(repository, reference)
+    const headers = { accept: acceptManifests, ...(known?.etag !== undefined && { 'if-none-match': known.etag }) }
+    return this.#options.exchange.ask({ kind: 'manifest', method, repository, path, headers, ...asking })
+  }
+
+  async #read({ headers, body }: Answer): Promise<Buffer> {
+    const { upstream, limits } = this.#options
+    const bytes = await readWhole(body, contentLengthOf(headers), limits.manifestBytes, upstream)
+    const encoding = contentEncodingOf(headers)
+    if (encoding === undefined) return bytes
+    const decode = decoders.get(encoding)
+    if (!decode) throw new UpstreamError(upstream, 'protocol', 'manifest in an unknown content encoding')
+    try {
+      return await decode(bytes, { maxOutputLength: limits.manifestBytes })
+    } catch (cause) {
+      throw new UpstreamError(upstream, 'protocol', 'manifest whose content encoding cannot be undone', { cause })
+    }
+  }
+
+  #unexpected(method: 'GET' | 'HEAD', status: number): UpstreamError {
+    return statusError(this.#options.upstream, `${method} manifest`, status, undefined)
+  }
+}
+
+/** registry.access.redhat.com compresses for some who did not ask for it. */
+const decoders = new Map([
+  ['gzip', promisify(gunzip)],
+  ['x-gzip', promisify(gunzip)],
+  ['deflate', promisify(inflate)],
+  ['br', promisify(brotliDecompress)],
+])
+
+function pathOf(repository: string, reference: Reference): string {
+  return `${repository}/manifests/${'tag' in reference ? reference.tag : reference.digest}`
+}

@@ -1,0 +1,228 @@
+import type { Digest } from '../oci/digest.ts'
+import { UpstreamError } from '../oci/error.ts'
+import type { Reference } from '../oci/reference.ts'
+import { Authorizer } from './authorizer.ts'
+import { Blobs } from './blobs.ts'
+import { type Credential, Credentials, type Refusal } from './credentials.ts'
+import { Exchange } from './exchange.ts'
+import { Heads } from './heads.ts'
+import type { Limits } from './limits.ts'
+import { type Asking, type Fetched, type Finding, Manifests } from './manifests.ts'
+import { Privacy } from './privacy.ts'
+import { parseRateLimit } from './rate-limit.ts'
+import type { Headers } from './response.ts'
+import { Rest } from './rest.ts'
+import { type Piece, ResumableBody } from './resume.ts'
+import { Tokens } from './tokens.ts'
+import { type RequestKind, Transport } from './transport.ts'
+import type {
+  BlobSource,
+  BlobSpan,
+  Known,
+  Manifest,
+  RateLimit,
+  Resolution,
+  Upstream,
+  UpstreamStatus,
+  Visibility,
+} from './upstream.ts'
+import { pause } from './wait.ts'
+
+/** What a registry tells the world. Functions are quick and never throw. */
+export interface UpstreamReport {
+  /** Our login was refused, or cannot be used: an operator has to act. */
+  readonly onRefused: (refusal: Refusal) => void
+  /** `status` is undefined where no answer came; `seconds` until the headers. */
+  readonly onRequest?: ((kind: RequestKind, status: number | undefined, seconds: number) => void) | undefined
+}
+
+export interface RegistryUpstreamOptions {
+  /** As users write it: `docker.io`. */
+  readonly name: string
+  /** Where it is: `https://registry-1.docker.io`. A path stands before `/v2/`. */
+  readonly url: URL
+  readonly credential?: Credential | undefined
+  /** Where the login may go besides the registry's own domain: a host, with a port if need be, or a URL. */
+  readonly tokenRealm?: URL | string | undefined
+  readonly privateRepositories: 'refuse' | 'serve'
+  readonly limits: Limits
+  /** Epoch milliseconds. */
+  readonly now: () => number
+  readonly report: UpstreamReport
+}
+
+/** An upstream that speaks the distribution API. Nothing is sent before it is asked something. */
+export class RegistryUpstream implements Upstream, AsyncDisposable {
+  readonly name: string
+  readonly servesPrivate: boolean
+  readonly #limits: Limits
+  readonly #transport: Transport
+  readonly #privacy: Privacy
+  readonly #manifests: Manifests
+  readonly #blobs: Blobs
+  readonly #rest: Rest
+  #rateLimit: { readonly strangers?: RateLimit; readonly login?: RateLimit } = {}
+
+  constructor(options: RegistryUpstreamOptions) {
+    const { name, url, credential, tokenRealm, privateRepositories, limits, now, report } = options
+    this.name = name
+    this.servesPrivate = privateRepositories === 'serve'
+    this.#limits = limits
+    const upstream = name
+    const credentials = new Credentials({ credential, rest: limits.refusedLogin, now, onRefused: report.onRefused })
+    const transport = new Transport({ upstream, limits, now, onRequest: report.onRequest })
+    const realm = tokenRealm instanceof URL ? tokenRealm.href : tokenRealm
+    const tokens = new Tokens({ upstream, home: url, tokenRealm: realm, limits, now, transport, credentials })
+    const authorizer = new Authorizer({ upstream, tokens, credentials, transport, now })
+    const onHeaders = this.#hearRateLimit.bind(this)
+    const exchange = new Exchange({ upstream, home: url, limits, now, transport, authorizer, credentials, onHeaders })
+    const heads = new Heads(now)
+    this.#transport = transport
+    this.#privacy = new Privacy({ hasLogin: credential !== undefined, privateRepositories, now })
+    this.#manifests = new Manifests({ upstream, limits, exchange, heads })
+    this.#blobs = new Blobs({ upstream, exchange, heads })
+    const { rest: first, restMax: longest, restRetryAfterMax: longestAsked } = limits
+    this.#rest = new Rest({ upstream, first, longest, longestAsked, now })
+  }
+
+  get restsUntil(): number | undefined {
+    return this.#rest.until
+  }
+
+  overdue(): void {
+    this.#rest.overdue()
+  }
+
+  resolve(name: string, tag: string, known: Known | undefined, signal: AbortSignal): Promise<Resolution | undefined> {
+    return this.#rest.run(signal, async (lease) => {
+      const found = await this.#find(name, { tag }, known, { signal, lease })
+      if (found?.kind === 'manifest') return { kind: 'manifest', manifest: this.#manifestOf(found.fetched) }
+      if (found?.kind === 'unchanged') return { kind: 'unchanged', visibility: this.#visibilityOf(found) }
+      if (!found) return undefined
+      const { digest, mediaType, size, etag } = found.head
+      const visibility = this.#visibilityOf(found.head)
+      return { kind: 'descriptor', descriptor: { digest, mediaType, size }, etag, visibility }
+    })
+  }
+
+  manifest(name: string, reference: Reference, signal: AbortSignal): Promise<Manifest | undefined> {
+    return this.#rest.run(signal, async (lease) => {
+      if (this.#privacy.needsProof(name)) {
+        const found = await this.#find(name, reference, undefined, { signal, lease })
+        if (!found) return undefined
+        if (found.kind === 'manifest') return this.#manifestOf(found.fetched)
+      }
+      const identity = this.#privacy.identityFor(name)
+      const fetched = await this.#manifests.get(name, reference, { identity, signal, lease })
+      return fetched && this.#manifestOf(fetched)
+    })
+  }
+
+  statBlob(
+    name: string,
+    digest: Digest,
+    signal: AbortSignal,
+  ): Promise<{ size: number | undefined; visibility: Visibility } | undefined> {
+    return this.#rest.run(signal, async (lease) => {
+      const present = await this.#stat(name, digest, { signal, lease })
+      return present && { size: present.size, visibility: this.#visibilityOf(present) }
+    })
+  }
+
+  async blob(name: string, digest: Digest, span: BlobSpan, signal: AbortSignal): Promise<BlobSource | undefined> {
+    const closing = new AbortController()
+    const open = AbortSignal.any([signal, closing.signal])
+    const piece = await this.#rest.run(open, (lease) => this.#open(name, digest, span, { signal: open, lease }))
+    if (!piece) return undefined
+    const body = new ResumableBody({
+      upstream: this.name,
+      limits: this.#limits,
+      start: span.start,
+      piece,
+      // Not held up by a rest: its attempts are few, and a running body is what a rest is meant to spare for.
+      reopen: (start) =>
+        this.#rest.bypass((lease) => {
+          const identity = this.#privacy.identityFor(name)
+          return this.#blobs.open(name, digest, { start, end: span.end }, { identity, signal: open, lease })
+        }),
+      signal: open,
+      close: () => closing.abort(),
+    })
+    return { size: piece.size, visibility: this.#visibilityOf(piece), body }
+  }
+
+  status(): UpstreamStatus {
+    const { requests, errors } = this.#transport
+    const { strangers, login } = this.#rateLimit
+    const state = this.restsUntil === undefined ? 'ok' : 'resting'
+    return { name: this.name, state, requests, errors, rateLimit: login ?? strangers ?? null }
+  }
+
+  /** Breaks what is running off. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#transport[Symbol.asyncDispose]()
+  }
+
+  async #find(
+    name: string,
+    reference: Reference,
+    known: Known | undefined,
+    asking: Omit<Asking, 'identity'>,
+  ): Promise<Finding | undefined> {
+    const identity = this.#privacy.identityFor(name)
+    const found = await this.#manifests.find(name, reference, known, { ...asking, identity })
+    if (found && identity === 'anonymous') this.#privacy.prove(name)
+    return found
+  }
+
+  async #stat(name: string, digest: Digest, asking: Omit<Asking, 'identity'>) {
+    const identity = this.#privacy.identityFor(name)
+    const present = await this.#blobs.stat(name, digest, { ...asking, identity })
+    if (present && identity === 'anonymous') this.#privacy.prove(name)
+    return present
+  }
+
+  async #open(
+    name: string,
+    digest: Digest,
+    span: BlobSpan,
+    asking: Omit<Asking, 'identity'>,
+  ): Promise<Piece | undefined> {
+    const { lease, signal } = asking
+    if (this.#privacy.needsProof(name) && !(await this.#stat(name, digest, asking))) return undefined
+    let answered = false
+    const watched = {
+      asked: () => {
+        answered = false
+        lease.asked()
+      },
+      answered: () => {
+        answered = true
+        lease.answered()
+      },
+    }
+    const identity = this.#privacy.identityFor(name)
+    const attempt = () => this.#blobs.open(name, digest, span, { identity, signal, lease: watched })
+    try {
+      return await attempt()
+    } catch (error) {
+      // The storage that the registry sent us to: another redirect may lead elsewhere.
+      if (!answered || !(error instanceof UpstreamError) || error.kind === 'protocol') throw error
+      await pause(this.#limits.resumeDelay, signal)
+      return attempt()
+    }
+  }
+
+  #manifestOf({ withLogin, ...manifest }: Fetched): Manifest {
+    return { ...manifest, visibility: this.#visibilityOf({ withLogin }) }
+  }
+
+  #visibilityOf({ withLogin }: { readonly withLogin: boolean }): Visibility {
+    return withLogin && this.servesPrivate ? 'unproven' : 'public'
+  }
+
+  #hearRateLimit(headers: Headers, withLogin: boolean): void {
+    const limit = parseRateLimit(headers)
+    if (limit) this.#rateLimit = { ...this.#rateLimit, [withLogin ? 'login' : 'strangers']: limit }
+  }
+}

@@ -1,0 +1,182 @@
+import { LRUCache } from 'lru-cache'
+import { UpstreamError } from '../oci/error.ts'
+import { readWhole } from './body.ts'
+import type { Credentials, Login } from './credentials.ts'
+import { statusError } from './failure.ts'
+import type { Limits } from './limits.ts'
+import { mayReceiveLogin } from './realm.ts'
+import { contentLengthOf, locationOf, type Response, retryAfterOf } from './response.ts'
+import { targetRefusal } from './target.ts'
+import { type Transport, userAgent } from './transport.ts'
+import { waitFor } from './wait.ts'
+
+/** Where a token is to be had, as a challenge says it. */
+export interface TokenSource {
+  readonly realm: string
+  readonly service: string | undefined
+  readonly scope: string | undefined
+}
+
+export interface Token {
+  readonly value: string
+  /** Epoch milliseconds; some time before the registry thinks so. */
+  readonly expiresAt: number
+}
+
+/** Thrown through to whoever can go on without the login. */
+export class LoginUnavailable extends Error {
+  override readonly name = 'LoginUnavailable'
+}
+
+export interface TokensOptions {
+  readonly upstream: string
+  readonly home: URL
+  readonly tokenRealm: string | undefined
+  readonly limits: Limits
+  readonly now: () => number
+  readonly transport: Transport
+  readonly credentials: Credentials
+}
+
+/** Seconds; also where the service does not say (distribution, spec/auth/token). */
+const shortestLife = 60
+const longestLife = 24 * 60 * 60
+
+/** Bearer tokens, each kept for its realm, service, scope and login, and fetched once however many wait for it. */
+export class Tokens {
+  readonly #options: TokensOptions
+  readonly #tokens = new LRUCache<string, Token>({
+    max: 4096,
+    maxSize: 16 * 1024 * 1024,
+    sizeCalculation: ({ value }, key) => value.length + key.length,
+  })
+  readonly #fetches = new Map<string, Promise<Token | undefined>>()
+
+  constructor(options: TokensOptions) {
+    this.#options = options
+  }
+
+  /** Undefined where none is kept that is still good. */
+  kept(source: TokenSource, login: Login | undefined): Token | undefined {
+    const token = this.#tokens.get(keyOf(source, login))
+    return token && token.expiresAt > this.#options.now() ? token : undefined
+  }
+
+  /** Undefined where the service refuses what was asked for. Throws LoginUnavailable where it refuses the login. */
+  async fetch(source: TokenSource, login: Login | undefined, signal: AbortSignal): Promise<Token | undefined> {
+    const key = keyOf(source, login)
+    const running = this.#fetches.get(key)
+    if (running) return waitFor(running, signal)
+    // Shared, and so under its own time limit: whoever began it may leave.
+    const begun = this.#request(source, login)
+    begun.catch(() => {})
+    this.#fetches.set(key, begun)
+    return waitFor(begun, signal)
+  }
+
+  drop(source: TokenSource, login: Login | undefined, token: Token): void {
+    const key = keyOf(source, login)
+    if (this.#tokens.peek(key) === token) this.#tokens.delete(key)
+  }
+
+  async #request(source: TokenSource, login: Login | undefined): Promise<Token | undefined> {
+    const { upstream, limits } = this.#options
+    const key = keyOf(source, login)
+    const signal = AbortSignal.timeout(limits.token)
+    try {
+      const token = login ? await this.#logIn(source, login, signal) : await this.#ask(source, undefined, signal)
+      if (token) this.#tokens.set(key, token)
+      return token
+    } catch (error) {
+      if (!signal.aborted) throw error
+      throw new UpstreamError(upstream, 'timeout', `no token within ${limits.token / 1000} s`, { cause: error })
+    } finally {
+      this.#fetches.delete(key)
+    }
+  }
+
+  async #logIn(source: TokenSource, login: Login, signal: AbortSignal): Promise<Token | undefined> {
+    using trial = await this.#options.credentials.trial(login, signal)
+    if (!trial) throw new LoginUnavailable()
+    const token = await this.#ask(source, login, signal, () => trial.refused('the token service refused the login'))
+    if (token) trial.accepted()
+    return token
+  }
+
+  async #ask(
+    source: TokenSource,
+    login: Login | undefined,
+    signal: AbortSignal,
+    onRefused = () => {},
+  ): Promise<Token | undefined> {
+    const response = await this.#send(source, login, signal)
+    const { status, headers, body } = response
+    if (status === 200) return this.#read(response)
+    body.discard()
+    if (status === 401 && login) {
+      onRefused()
+      throw new LoginUnavailable()
+    }
+    // ghcr.io and GitLab refuse a token for what is private or absent.
+    if (status === 401 || status === 403) return undefined
+    const { upstream, now } = this.#options
+    throw statusError(upstream, 'token service', status, retryAfterOf(headers, now()))
+  }
+
+  async #send(source: TokenSource, login: Login | undefined, signal: AbortSignal): Promise<Response> {
+    const { upstream, home, tokenRealm, limits, transport, credentials } = this.#options
+    let url = addressOf(source)
+    for (let hop = 0; url && hop <= limits.redirects; hop += 1) {
+      const refusal = targetRefusal(url, home)
+      if (refusal) throw new UpstreamError(upstream, 'protocol', `token service refused: ${refusal}`)
+      if (login && !mayReceiveLogin(url, home, tokenRealm)) {
+        credentials.unusable(login, `the token service ${url.host} is foreign to the registry, and not its tokenRealm`)
+        throw new LoginUnavailable()
+      }
+      const headers = {
+        'user-agent': userAgent,
+        accept: 'application/json',
+        ...(login && { authorization: login.basic }),
+      }
+      const response = await transport.send({ kind: 'token', method: 'GET', url, headers, signal })
+      const location = locationOf(response, url)
+      if (location === 'none') return response
+      response.body.discard()
+      url = location
+    }
+    throw new UpstreamError(upstream, 'protocol', 'token service with no usable address, or too many redirects')
+  }
+
+  async #read({ headers, body }: Response): Promise<Token> {
+    const { upstream, limits, now } = this.#options
+    const bytes = await readWhole(body, contentLengthOf(headers), limits.tokenBytes, upstream)
+    const answer = parseObject(bytes)
+    const value = [answer['token'], answer['access_token']].find((text) => typeof text === 'string' && text !== '')
+    if (typeof value !== 'string' || !/^[!-~]+$/.test(value)) {
+      throw new UpstreamError(upstream, 'protocol', 'token service answered without a token')
+    }
+    const life = Math.min(Math.max(Number(answer['expires_in']) || 0, shortestLife), longestLife)
+    // Counted from here: clocks differ, and `issued_at` is the other one's.
+    return { value, expiresAt: now() + life * 900 }
+  }
+}
+
+function addressOf({ realm, service, scope }: TokenSource): URL | null {
+  const url = URL.parse(realm)
+  if (url && service !== undefined) url.searchParams.set('service', service)
+  if (url && scope !== undefined) url.searchParams.set('scope', scope)
+  return url
+}
+
+function keyOf({ realm, service, scope }: TokenSource, login: Login | undefined): string {
+  return JSON.stringify([realm, service ?? null, scope ?? null, login?.id ?? null])
+}
+
+function parseObject(bytes: Buffer): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(bytes.toString('utf8'))
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+  } catch {
+    return {}
+  }
+}

@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict'
+import { utimes, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { inspect } from 'node:util'
+import { Gate } from '../support/gate.ts'
+import { image } from '../support/image.ts'
+import { tempDir } from '../support/temp.ts'
+import { TestUpstream } from '../support/upstream.ts'
+import { patience, pull, Subject } from './subject.ts'
+
+const users = { us: 'secret' }
+const right = { username: 'us', password: 'secret' }
+const wrong = { username: 'us', password: 'outdated' }
+const token = { kind: 'token' } as const
+const latest = { tag: 'latest' }
+const repositories = ['open/one', 'open/two', 'hidden/one', 'hidden/two']
+const privateRepositories: ReadonlySet<string> = new Set(['hidden/one', 'hidden/two'])
+
+async function start(more: object = {}): Promise<TestUpstream> {
+  const upstream = await TestUpstream.start({
+    auth: { kind: 'bearer', users, privateRepositories, issueTokensForAnything: true, ...more },
+  })
+  for (const repository of repositories) upstream.addImage(repository, 'latest', image())
+  return upstream
+}
+
+test('the login opens private repositories where it may, and what it brings is unproven', async () => {
+  await using test = await start()
+  await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
+  for (const repository of repositories) {
+    const found = await subject.manifest(repository, latest, patience())
+    assert.equal(found?.visibility, 'unproven')
+  }
+  assert.equal(subject.servesPrivate, true)
+  assert.equal(test.count({ ...token, user: 'us' }), 4)
+  assert.equal(test.count({ ...token, authorization: 'none' }), 0)
+})
+
+test('what the login may not read either is absent', async () => {
+  await using test = await start({ mayRead: () => false })
+  await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
+  assert.equal(await subject.manifest('hidden/one', latest, patience()), undefined)
+  assert.deepEqual(subject.refusals, [])
+})
+
+test('a registry that wants no login gets none', async () => {
+  await using test = await TestUpstream.start()
+  await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
+  test.addImage('a', 'latest', image())
+  assert.equal((await subject.manifest('a', latest, patience()))?.visibility, 'public')
+  assert.ok(test.requests.every(({ headers }) => headers.authorization === undefined))
+})
+
+test('a refused login is tried once, told once, and rests; public images go on', async () => {
+  await using test = await start()
+  await using subject = new Subject(test, { credential: wrong, privateRepositories: 'serve' })
+  const asked = repositories.map((repository) => subject.manifest(repository, latest, patience()))
+  const answers = await Promise.allSettled([
+    ...asked,
+    ...repositories.map((name) => subject.resolve(name, 'latest', undefined, patience())),
+  ])
+  const outcomes = answers.map((answer) => (answer.status === 'fulfilled' ? 'found' : answer.reason.kind))
+  assert.deepEqual(outcomes, ['found', 'found', 'denied', 'denied', 'found', 'found', 'denied', 'denied'])
+  assert.equal(test.count({ ...token, authorization: 'basic' }), 1)
+  const [refusal, ...others] = subject.refusals
+  assert.deepEqual(others, [])
+  assert.deepEqual([refusal?.username, refusal?.restsUntil], ['us', subject.clock.now + 15 * 60_000])
+  assert.doesNotMatch(inspect([answers, subject.refusals], { depth: 9 }), /outdated|Basic |Bearer /)
+  assert.equal(subject.restsUntil, undefined)
+})
+
+test('a refused login is tried again when its time has passed', async () => {
+  await using test = await start()
+  await using subject = new Subject(test, { credential: wrong, privateRepositories: 'serve' })
+  await subject.manifest('open/one', latest, patience())
+  subject.clock.now += 15 * 60_000 - 1
+  await subject.manifest('open/two', latest, patience())
+  assert.equal(test.count({ ...token, authorization: 'basic' }), 1)
+  subject.clock.now += 1
+  await subject.manifest('open/two', latest, patience())
+  assert.equal(test.count({ ...token, authorization: 'basic' }), 2)
+})
+
+test('a refused login is tried again when its file has changed', async () => {
+  await using directory = await tempDir()
+  const passwordFile = join(directory.path, 'password')
+  await writeFile(passwordFile, 'outdated\n')
+  await using test = await start()
+  const credential = { username: 'us', passwordFile }
+  await using subject = new Subject(test, { credential, privateRepositories: 'serve' })
+  await assert.rejects(subject.manifest('hidden/one', latest, patience()), { kind: 'denied' })
+  await assert.rejects(subject.manifest('hidden/one', latest, patience()), { kind: 'denied' })
+  assert.equal(test.count({ ...token, authorization: 'basic' }), 1)
+  await writeFile(passwordFile, 'secret\n')
+  await utimes(passwordFile, 1, 1)
+  assert.ok(await subject.manifest('hidden/one', latest, patience()))
+  assert.equal(test.count({ ...token, authorization: 'basic' }), 2)
+  assert.equal(subject.refusals.length, 1)
+})
+
+test('a password file that is not there is told like a refusal', async () => {
+  await using test = await start()
+  const credential = { username: 'us', passwordFile: '/nonexistent/password' }
+  await using subject = new Subject(test, { credential, privateRepositories: 'serve' })
+  assert.ok(await subject.manifest('open/one', latest, patience()))
+  await assert.rejects(subject.manifest('hidden/one', latest, patience()), { kind: 'denied' })
+  assert.deepEqual(
+    subject.refusals.map(({ reason }) => reason),
+    ['the password file cannot be read'],
+  )
+})
+
+test('while a login is untried, one request at a time carries it', async () => {
+  await using test = await start()
+  await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
+  const gate = new Gate()
+  test.fault(token, { gate, times: 1 })
+  const asked = repositories.map((repository) => subject.manifest(repository, latest, patience()))
+  await gate.arrived()
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(test.count(token), 1)
+  gate.open()
+  for (const manifest of await Promise.all(asked)) assert.ok(manifest)
+  assert.equal(test.count(token), 4)
+})
+
+test('an outage of the token service is no verdict on the login', async () => {
+  await using test = await start()
+  await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
+  test.fault(token, { status: 503, times: 1 })
+  await assert.rejects(subject.manifest('hidden/one', latest, patience()), { kind: 'unavailable' })
+  assert.ok(await subject.manifest('hidden/one', latest, patience()))
+  assert.deepEqual(subject.refusals, [])
+})
+
+test('Basic: right, and wrong', async () => {
+  await using test = await TestUpstream.start({ auth: { kind: 'basic', users } })
+  const added = image()
+  for (const repository of repositories) test.addImage(repository, 'latest', added)
+  await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
+  for (const { digest } of added.layers) assert.equal(await pull(subject, 'open/one', digest), digest)
+  assert.deepEqual(
+    test.requests.map(({ kind, status }) => `${kind} ${status}`),
+    ['blob 401', 'blob 200'],
+  )
+  test.reset()
+  await using mistaken = new Subject(test, { credential: wrong, privateRepositories: 'serve' })
+  for (const repository of repositories) {
+    await assert.rejects(mistaken.manifest(repository, latest, patience()), { kind: 'denied' })
+  }
+  assert.equal(test.count({ authorization: 'basic' }), 1)
+  assert.equal(mistaken.refusals.length, 1)
+})
+
+test('the login goes to no foreign realm, unless that is configured', async () => {
+  await using test = await start({ realm: 'elsewhere' })
+  await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
+  assert.ok(await subject.manifest('open/one', latest, patience()))
+  await assert.rejects(subject.manifest('hidden/one', latest, patience()), { kind: 'denied' })
+  assert.equal(test.count({ authorization: 'basic' }), 0)
+  assert.match(subject.refusals.map(({ reason }) => reason).join(), /^the token service localhost:\d+ is foreign/)
+  await using configured = new Subject(test, {
+    credential: right,
+    privateRepositories: 'serve',
+    tokenRealm: 'localhost',
+  })
+  assert.ok(await configured.manifest('hidden/one', latest, patience()))
+})
+
+test('the login does not follow a redirect of the token service to a foreign host', async () => {
+  await using foreign = await TestUpstream.start({ name: 'localhost' })
+  await using test = await start()
+  test.fault(token, { status: 307, headers: { location: `${foreign.url}/token` } })
+  await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
+  await assert.rejects(subject.manifest('open/one', latest, patience()))
+  assert.ok(foreign.requests.every(({ headers }) => headers.authorization === undefined))
+})

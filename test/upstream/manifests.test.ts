@@ -1,0 +1,287 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type Digest, digestOf } from '../../src/oci/digest.ts'
+import { ContentMismatch } from '../../src/oci/error.ts'
+import { acceptManifests, ociManifest } from '../../src/oci/media-type.ts'
+import type { Known } from '../../src/upstream/upstream.ts'
+import type { Behaviour } from '../support/fault.ts'
+import { Gate } from '../support/gate.ts'
+import { image } from '../support/image.ts'
+import { TestUpstream, type UpstreamOptions } from '../support/upstream.ts'
+import { patience, Subject } from './subject.ts'
+
+const added = image()
+const { digest, body, size } = added.manifest
+const other = digestOf(Buffer.from('other'))
+const latest = { tag: 'latest' }
+const head = { kind: 'manifest', method: 'HEAD' } as const
+const get = { kind: 'manifest', method: 'GET' } as const
+
+async function start(options: UpstreamOptions = {}): Promise<TestUpstream> {
+  const upstream = await TestUpstream.start(options)
+  upstream.addImage('a', 'latest', added)
+  return upstream
+}
+
+test('a manifest as it was sent', async () => {
+  await using test = await start()
+  await using subject = new Subject(test)
+  const manifest = await subject.manifest('a', latest, patience())
+  assert.deepEqual(manifest, { digest, size, body, mediaType: ociManifest, etag: `"${digest}"`, visibility: 'public' })
+  const { headers } = test.requests[0] ?? assert.fail()
+  assert.deepEqual([headers.accept, headers['accept-encoding']], [acceptManifests, 'identity'])
+})
+
+test('a sha512 digest', async () => {
+  await using test = await start()
+  await using subject = new Subject(test)
+  const long = digestOf(body, 'sha512')
+  test.fault(get, { body, status: 200, headers: { 'content-type': ociManifest } })
+  assert.equal((await subject.manifest('a', { digest: long }, patience()))?.digest, long)
+})
+
+test('wrong bytes for a digest are a mismatch; for a tag the bytes decide what they are', async () => {
+  await using test = await start()
+  await using subject = new Subject(test)
+  test.fault(get, { flipByteAt: 5 })
+  await assert.rejects(subject.manifest('a', { digest }, patience()), ContentMismatch)
+  const byTag = await subject.manifest('a', latest, patience())
+  assert.equal(byTag?.digest, digestOf(byTag?.body ?? Buffer.alloc(0)))
+  assert.notEqual(byTag?.digest, digest)
+  assert.equal(subject.restsUntil, undefined)
+})
+
+const readable: { name: string; behaviour: Behaviour; mediaType?: string }[] = [
+  { name: 'compressed though not asked to be', behaviour: { contentEncoding: 'gzip-always' } },
+  { name: 'in chunks', behaviour: { chunked: true } },
+  { name: 'without length, to the end of the connection', behaviour: { closeDelimited: true } },
+  { name: 'as text/plain', behaviour: { setHeaders: { 'content-type': 'text/plain; charset=utf-8' } } },
+  { name: 'without a digest header', behaviour: { omitHeaders: ['docker-content-digest', 'etag'] } },
+  { name: 'with the wrong digest header', behaviour: { setHeaders: { 'docker-content-digest': other } } },
+]
+
+for (const { name, behaviour } of readable) {
+  test(`a manifest ${name}`, async () => {
+    await using test = await start()
+    await using subject = new Subject(test)
+    test.fault(get, behaviour)
+    for (const reference of [latest, { digest }]) {
+      const manifest = await subject.manifest('a', reference, patience())
+      assert.deepEqual([manifest?.digest, manifest?.mediaType, manifest?.body], [digest, ociManifest, body])
+    }
+  })
+}
+
+const unreadable: { name: string; behaviour: Behaviour; kind: string }[] = [
+  { name: 'longer than allowed', behaviour: { status: 200, body: Buffer.alloc(5000) }, kind: 'protocol' },
+  {
+    name: 'longer than allowed, in chunks',
+    behaviour: { status: 200, body: Buffer.alloc(5000), chunked: true },
+    kind: 'protocol',
+  },
+  {
+    name: 'a bomb',
+    behaviour: { status: 200, body: Buffer.alloc(1_000_000), contentEncoding: 'gzip-always' },
+    kind: 'protocol',
+  },
+  { name: 'in an unknown encoding', behaviour: { setHeaders: { 'content-encoding': 'snappy' } }, kind: 'protocol' },
+  { name: 'in a broken encoding', behaviour: { setHeaders: { 'content-encoding': 'gzip' } }, kind: 'protocol' },
+  { name: 'cut', behaviour: { cutAfter: 20 }, kind: 'unreachable' },
+  { name: 'shorter than announced', behaviour: { contentLength: 4000 }, kind: 'unreachable' },
+  { name: 'stalled', behaviour: { stallAfter: 20 }, kind: 'timeout' },
+  { name: 'silent', behaviour: { instead: 'silence' }, kind: 'timeout' },
+  { name: 'refused with 418', behaviour: { status: 418 }, kind: 'protocol' },
+  { name: 'not modified, though nobody asked', behaviour: { status: 304, body: '' }, kind: 'protocol' },
+  { name: 'under too long headers', behaviour: { setHeaders: { x: 'x'.repeat(40_000) } }, kind: 'protocol' },
+  { name: 'refused with 429', behaviour: { status: 429, headers: { 'retry-after': '30' } }, kind: 'rate-limited' },
+  { name: 'refused with 500', behaviour: { status: 500 }, kind: 'unavailable' },
+]
+
+for (const { name, behaviour, kind } of unreadable) {
+  test(`a manifest ${name}: ${kind}`, async () => {
+    await using test = await start()
+    await using subject = new Subject(test, {
+      limits: { manifestBytes: 4096, ...(kind === 'timeout' && { stall: 40, headers: 40 }) },
+    })
+    test.fault(get, behaviour)
+    await assert.rejects(subject.manifest('a', { digest }, patience()), {
+      name: 'UpstreamError',
+      kind,
+      upstream: 'registry.test',
+    })
+  })
+}
+
+test('the signal ends a wait for headers and for the body with its own reason', async () => {
+  await using test = await start()
+  await using subject = new Subject(test)
+  const gate = new Gate()
+  for (const behaviour of [{ gate }, { gate, gateAt: 10 }]) {
+    const fault = test.fault(get, behaviour)
+    const leaver = new AbortController()
+    const asked = subject.manifest('a', latest, leaver.signal)
+    await gate.arrived(gate.arrivals + 1)
+    const reason = new Error('enough')
+    leaver.abort(reason)
+    await assert.rejects(asked, reason)
+    fault.remove()
+  }
+  await assert.rejects(subject.manifest('a', latest, AbortSignal.abort(new Error('before'))), /before/)
+  assert.equal(subject.restsUntil, undefined)
+  assert.equal(subject.status().errors, 0)
+})
+
+type Expected = 'unchanged' | 'descriptor' | 'manifest' | undefined
+
+const unknown = undefined
+const knownByTag: Known = { digest, etag: `"${digest}"` }
+const knownWithoutTag: Known = { digest, etag: undefined }
+const outdated: Known = { digest: other, etag: `"${other}"` }
+
+const resolutions: {
+  name: string
+  known: Known | undefined
+  behaviour?: Behaviour
+  options?: UpstreamOptions
+  is: Expected
+  asked: string
+}[] = [
+  { name: 'never seen', known: unknown, is: 'descriptor', asked: 'HEAD' },
+  { name: 'not modified', known: knownByTag, is: 'unchanged', asked: 'HEAD' },
+  { name: 'the same digest', known: knownWithoutTag, is: 'unchanged', asked: 'HEAD' },
+  { name: 'moved', known: outdated, is: 'descriptor', asked: 'HEAD' },
+  {
+    name: 'HEAD without digest',
+    known: unknown,
+    behaviour: { omitHeaders: ['docker-content-digest'] },
+    is: 'manifest',
+    asked: 'HEAD GET',
+  },
+  {
+    name: 'HEAD without digest, not modified',
+    known: knownByTag,
+    behaviour: { omitHeaders: ['docker-content-digest'], status: 200, body: 'x' },
+    is: 'unchanged',
+    asked: 'HEAD GET',
+  },
+  {
+    name: 'HEAD without digest and no ETag, but the same',
+    known: knownWithoutTag,
+    options: { etag: 'none' },
+    behaviour: { omitHeaders: ['docker-content-digest'] },
+    is: 'unchanged',
+    asked: 'HEAD GET',
+  },
+  {
+    name: 'HEAD without length',
+    known: unknown,
+    behaviour: { omitHeaders: ['content-length'] },
+    is: 'manifest',
+    asked: 'HEAD GET',
+  },
+  {
+    name: 'HEAD without length, but the same',
+    known: knownWithoutTag,
+    behaviour: { omitHeaders: ['content-length'] },
+    is: 'unchanged',
+    asked: 'HEAD',
+  },
+  {
+    name: 'HEAD as text/plain',
+    known: unknown,
+    behaviour: { setHeaders: { 'content-type': 'text/plain' } },
+    is: 'manifest',
+    asked: 'HEAD GET',
+  },
+  {
+    name: 'HEAD compressed',
+    known: unknown,
+    behaviour: { setHeaders: { 'content-encoding': 'gzip' } },
+    is: 'manifest',
+    asked: 'HEAD GET',
+  },
+  ...[401, 403, 405, 500, 503].map((headStatus) => ({
+    name: `HEAD answers ${headStatus}`,
+    known: unknown,
+    behaviour: { headStatus },
+    is: 'manifest' as const,
+    asked: 'HEAD GET',
+  })),
+  {
+    name: 'HEAD breaks the connection',
+    known: unknown,
+    behaviour: { instead: 'fin' },
+    is: 'manifest',
+    asked: 'HEAD GET',
+  },
+  { name: 'HEAD answers 404', known: unknown, behaviour: { headStatus: 404 }, is: undefined, asked: 'HEAD' },
+]
+
+for (const { name, known, behaviour, options, is, asked } of resolutions) {
+  for (const auth of [undefined, { kind: 'bearer' }] as const) {
+    test(`resolve: ${name}${auth ? ', with a token' : ''}`, async () => {
+      await using test = await start({ ...options, ...(auth && { auth }) })
+      await using subject = new Subject(test)
+      if (behaviour) test.fault(head, behaviour)
+      const found = await subject.resolve('a', 'latest', known, patience())
+      assert.equal(found?.kind, is)
+      if (found?.kind === 'descriptor') {
+        assert.deepEqual(found.descriptor, { digest, size, mediaType: ociManifest })
+        assert.equal(found.etag, `"${digest}"`)
+      }
+      if (found?.kind === 'manifest') assert.deepEqual(found.manifest.body, body)
+      const methods = test.requests.filter(({ kind, status }) => kind === 'manifest' && (status !== 401 || !auth))
+      if (!auth) assert.equal(methods.map(({ method }) => method).join(' '), asked)
+      assert.equal(subject.restsUntil, undefined)
+    })
+  }
+}
+
+test('a useless HEAD is not repeated for a while', async () => {
+  await using test = await start()
+  await using subject = new Subject(test)
+  test.fault(head, { headStatus: 405 })
+  for (let round = 0; round < 3; round += 1) {
+    assert.equal((await subject.resolve('a', 'latest', undefined, patience()))?.kind, 'manifest')
+  }
+  assert.deepEqual([test.count(head), test.count(get)], [1, 3])
+  subject.clock.now += 15 * 60_000 + 1
+  await subject.resolve('a', 'latest', undefined, patience())
+  assert.equal(test.count(head), 2)
+})
+
+test('a refusal to HEAD is confirmed by a GET, once', async () => {
+  await using test = await TestUpstream.start({ auth: { kind: 'bearer', issueTokensForAnything: true } })
+  await using subject = new Subject(test)
+  for (let round = 0; round < 3; round += 1) {
+    assert.equal(await subject.resolve('absent', 'latest', undefined, patience()), undefined)
+  }
+  assert.equal(test.count({ ...get, authorization: 'anonymous' }), 1)
+  assert.equal(test.count({ ...head, authorization: 'anonymous' }), 3)
+})
+
+test('a limited, silent or patient upstream is not asked twice', async () => {
+  const cases: { behaviour: Behaviour; kind: string }[] = [
+    { behaviour: { headStatus: 429 }, kind: 'rate-limited' },
+    { behaviour: { status: 503, headers: { 'retry-after': '20' } }, kind: 'unavailable' },
+    { behaviour: { instead: 'silence' }, kind: 'timeout' },
+  ]
+  for (const { behaviour, kind } of cases) {
+    await using test = await start()
+    await using subject = new Subject(test, { limits: kind === 'timeout' ? { headers: 40 } : {} })
+    test.fault(head, behaviour)
+    await assert.rejects(subject.resolve('a', 'latest', undefined, patience()), { kind })
+    assert.equal(test.count(get), 0)
+    assert.notEqual(subject.restsUntil, undefined)
+  }
+})
+
+test('what is told by HEAD can be had by GET', async () => {
+  await using test = await start({ etag: 'weak' })
+  await using subject = new Subject(test)
+  const found = await subject.resolve('a', 'latest', undefined, patience())
+  const named: Digest | undefined = found?.kind === 'descriptor' ? found.descriptor.digest : undefined
+  assert.ok(named)
+  assert.match((found?.kind === 'descriptor' && found.etag) || '', /^W\/"/)
+  assert.equal((await subject.manifest('a', { digest: named }, patience()))?.digest, digest)
+})

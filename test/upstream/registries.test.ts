@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { image, index } from '../support/image.ts'
+import { TestUpstream } from '../support/upstream.ts'
+import { digestOfSource, patience, pull, Subject } from './subject.ts'
+
+const presets = {
+  'Docker Hub': TestUpstream.dockerHub,
+  'ghcr.io': TestUpstream.ghcr,
+  'quay.io': TestUpstream.quay,
+  'registry.k8s.io': TestUpstream.registryK8s,
+}
+
+for (const [name, start] of Object.entries(presets)) {
+  test(`${name}: an image by tag, end to end`, async () => {
+    await using test = await start()
+    await using subject = new Subject(test)
+    const added = image()
+    const root = test.addImage('library/alpine', 'latest', index([added]))
+    const found = await subject.resolve('library/alpine', 'latest', undefined, patience())
+    assert.equal(
+      found?.kind === 'descriptor' ? found.descriptor.digest : found?.kind === 'manifest' && found.manifest.digest,
+      root,
+    )
+    const top = await subject.manifest('library/alpine', { tag: 'latest' }, patience())
+    assert.deepEqual(
+      [top?.digest, top?.mediaType, top?.visibility],
+      [root, 'application/vnd.oci.image.index.v1+json', 'public'],
+    )
+    const child = await subject.manifest('library/alpine', { digest: added.manifest.digest }, patience())
+    assert.deepEqual(child?.body, added.manifest.body)
+    for (const { digest, size, body } of [added.config, ...added.layers]) {
+      assert.deepEqual(await subject.statBlob('library/alpine', digest, patience()), { size, visibility: 'public' })
+      const source = await subject.blob('library/alpine', digest, { start: 0, end: undefined }, patience())
+      assert.equal(source?.size, size)
+      assert.equal(await digestOfSource(source), digest)
+      const part = await subject.blob('library/alpine', digest, { start: 7, end: 20 }, patience())
+      assert.deepEqual(Buffer.concat(part ? await Array.fromAsync(part.body) : []), body.subarray(7, 21))
+    }
+  })
+
+  test(`${name}: what is not there is absent`, async () => {
+    await using test = await start()
+    await using subject = new Subject(test)
+    const { layers, manifest } = image()
+    test.addBlob('library/alpine', Buffer.from('something'))
+    const digest = layers[0]?.digest ?? assert.fail()
+    for (const repository of ['library/alpine', 'library/nothing']) {
+      assert.equal(await subject.resolve(repository, 'latest', undefined, patience()), undefined)
+      assert.equal(await subject.manifest(repository, { digest: manifest.digest }, patience()), undefined)
+      assert.equal(await subject.statBlob(repository, digest, patience()), undefined)
+      assert.equal(await pull(subject, repository, digest), 'absent')
+    }
+    assert.equal(subject.restsUntil, undefined)
+  })
+
+  test(`${name}: a second look at a tag costs one HEAD and no manifest`, async () => {
+    await using test = await start()
+    await using subject = new Subject(test)
+    const root = test.addImage('library/alpine', 'latest', image())
+    const first = await subject.manifest('library/alpine', { tag: 'latest' }, patience())
+    const known = { digest: root, etag: first?.etag }
+    await subject.resolve('library/alpine', 'latest', known, patience())
+    const where = test.target ?? test
+    where.reset()
+    const again = await subject.resolve('library/alpine', 'latest', known, patience())
+    assert.deepEqual(again, { kind: 'unchanged', visibility: 'public' })
+    const asked = where.requests.map(({ method }) => method)
+    // quay.io's HEAD says no digest, and it sends no ETag: a GET is all there is.
+    assert.deepEqual(asked, name === 'quay.io' ? ['GET'] : ['HEAD'])
+  })
+}
+
+test('registry.k8s.io: the registry behind it gets an anonymous token of its own, once', async () => {
+  await using test = await TestUpstream.registryK8s()
+  await using subject = new Subject(test, {
+    credential: { username: 'us', password: 'secret' },
+    privateRepositories: 'serve',
+  })
+  const added = image()
+  test.addImage('pause', '3.9', added)
+  await subject.manifest('pause', { tag: '3.9' }, patience())
+  for (const { digest } of added.layers) assert.equal(await pull(subject, 'pause', digest), digest)
+  assert.equal(test.target?.count({ kind: 'token' }), 1)
+  assert.equal(test.target?.count({ kind: 'token', authorization: 'none' }), 1)
+  assert.equal(test.count({ kind: 'token' }), 0)
+  assert.ok(
+    test.target?.requests.every(({ authorization }) => authorization === 'none' || authorization === 'anonymous'),
+  )
+})
+
+test('Docker Hub: the rest of the rate limit is told', async () => {
+  await using test = await TestUpstream.dockerHub({ rateLimit: { limit: 100, window: 21600 } })
+  await using subject = new Subject(test)
+  assert.equal(subject.status().rateLimit, null)
+  test.addImage('library/alpine', 'latest', image())
+  await subject.manifest('library/alpine', { tag: 'latest' }, patience())
+  const { rateLimit, requests, errors, state, name } = subject.status()
+  assert.deepEqual(rateLimit, { limit: 100, remaining: 99, window: 21600 })
+  assert.deepEqual([name, state, requests, errors], ['registry.test', 'ok', test.count(), 0])
+})

@@ -1,0 +1,204 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { UpstreamError, type UpstreamErrorKind } from '../../src/oci/error.ts'
+import { type Lease, Rest } from '../../src/upstream/rest.ts'
+
+const never = new AbortController().signal
+
+function start() {
+  const clock = { now: 1_000_000 }
+  const rest = new Rest({ upstream: 'r', first: 5000, longest: 60_000, longestAsked: 3_600_000, now: () => clock.now })
+  const fail = (kind: UpstreamErrorKind, retryAfter?: number) => {
+    const error = new UpstreamError('r', kind, 'made to fail', retryAfter === undefined ? {} : { retryAfter })
+    return assert.rejects(
+      rest.run(never, () => Promise.reject(error)),
+      error,
+    )
+  }
+  const left = () => (rest.until === undefined ? 0 : (rest.until - clock.now) / 1000)
+  return { clock, rest, fail, left }
+}
+
+async function held(rest: Rest, lease?: (lease: Lease) => void) {
+  const entered = Promise.withResolvers<void>()
+  const end = Promise.withResolvers<string>()
+  const result = rest.run(never, (own) => {
+    lease?.(own)
+    entered.resolve()
+    return end.promise
+  })
+  await entered.promise
+  return { result, ...end }
+}
+
+test('a rest doubles from failure to failure up to its limit, and a success forgets it', async () => {
+  const { clock, rest, fail, left } = start()
+  const rests: number[] = []
+  for (const kind of ['unreachable', 'timeout', 'unavailable', 'unreachable', 'timeout', 'unreachable'] as const) {
+    await fail(kind)
+    rests.push(left())
+    clock.now = rest.until ?? 0
+  }
+  assert.deepEqual(rests, [5, 10, 20, 40, 60, 60])
+  assert.equal(rest.until, undefined)
+  assert.equal(await rest.run(never, async () => 'fine'), 'fine')
+  await fail('timeout')
+  assert.equal(left(), 5)
+})
+
+test('Retry-After sets the length, within its limit', async () => {
+  const { fail, left, clock } = start()
+  await fail('unavailable', 90)
+  assert.equal(left(), 90)
+  clock.now += 90_000
+  await fail('rate-limited', 999_999)
+  assert.equal(left(), 3600)
+})
+
+test('what concerns one repository or login rests nobody', async () => {
+  const { rest, fail } = start()
+  await fail('denied')
+  await fail('protocol')
+  await assert.rejects(
+    rest.run(never, () => Promise.reject(new TypeError('a bug'))),
+    TypeError,
+  )
+  assert.equal(rest.until, undefined)
+})
+
+test('after a 429 everybody is refused at once, and no late success changes that', async () => {
+  const { clock, rest, fail } = start()
+  const early = await held(rest)
+  await fail('rate-limited', 30)
+  early.resolve('late')
+  assert.equal(await early.result, 'late')
+  clock.now += 10_500
+  await assert.rejects(
+    rest.run(never, async () => assert.fail('asked')),
+    { name: 'UpstreamError', kind: 'rate-limited', retryAfter: 20 },
+  )
+  clock.now += 19_500
+  assert.equal(await rest.run(never, async () => 'asked'), 'asked')
+})
+
+test('one probe at a time; its answer lets the others go on before it is done', async () => {
+  const { rest, fail } = start()
+  await fail('unreachable')
+  let answered = () => {}
+  const probe = await held(rest, (lease) => {
+    answered = lease.answered
+  })
+  let running = 0
+  const others = [1, 2, 3].map((value) =>
+    rest.run(never, async () => {
+      running += 1
+      return value
+    }),
+  )
+  await Promise.resolve()
+  assert.equal(running, 0)
+  answered()
+  assert.deepEqual(await Promise.all(others), [1, 2, 3])
+  assert.equal(rest.until, undefined)
+  probe.resolve('done')
+  assert.equal(await probe.result, 'done')
+})
+
+test('a probe that fails fails the others, and the rest grows', async () => {
+  const { rest, fail, left } = start()
+  await fail('unreachable')
+  const probe = await held(rest)
+  const others = [1, 2].map(() => rest.run(never, async () => assert.fail('asked')))
+  const refused = Promise.all(
+    others.map((other) => assert.rejects(other, { kind: 'timeout', message: 'r: resting after a failure' })),
+  )
+  const failure = new UpstreamError('r', 'timeout', 'silent')
+  probe.reject(failure)
+  await assert.rejects(probe.result, failure)
+  await refused
+  assert.equal(left(), 10)
+})
+
+test('a probe whose client leaves hands over to the next', async () => {
+  const { rest, fail } = start()
+  await fail('unreachable')
+  const probe = await held(rest)
+  const next = rest.run(never, async () => 'probed')
+  probe.reject(new DOMException('left', 'AbortError'))
+  await assert.rejects(probe.result, { name: 'AbortError' })
+  assert.equal(await next, 'probed')
+  assert.equal(rest.until, undefined)
+})
+
+test('who waits for a probe leaves when told to', async () => {
+  const { rest, fail } = start()
+  await fail('unreachable')
+  const probe = await held(rest)
+  const leaver = new AbortController()
+  const waiting = rest.run(leaver.signal, async () => assert.fail('asked'))
+  const reason = new Error('no longer wanted')
+  leaver.abort(reason)
+  await assert.rejects(waiting, reason)
+  probe.resolve('fine')
+  await probe.result
+})
+
+test('the failures of one outage count once', async () => {
+  const { rest, left } = start()
+  const asked = await Promise.all([held(rest), held(rest), held(rest)])
+  for (const { reject } of asked) reject(new UpstreamError('r', 'unavailable', '503'))
+  await Promise.allSettled(asked.map(({ result }) => result))
+  assert.equal(left(), 5)
+})
+
+test('overdue: rests until the answer comes', async () => {
+  const { rest, left } = start()
+  const slow = await held(rest)
+  rest.overdue()
+  rest.overdue()
+  assert.equal(left(), 5)
+  slow.resolve('at last')
+  await slow.result
+  assert.equal(rest.until, undefined)
+})
+
+test('overdue: the failure of what was overdue is the same outage', async () => {
+  const { rest, left } = start()
+  const slow = await held(rest)
+  rest.overdue()
+  slow.reject(new UpstreamError('r', 'timeout', 'silent'))
+  await assert.rejects(slow.result)
+  assert.equal(left(), 5)
+})
+
+test('what fails after the upstream has answered is not its failure, until it is asked again', async () => {
+  const { rest, left } = start()
+  const storage = new UpstreamError('r', 'unavailable', 'storage answered 503')
+  await assert.rejects(
+    rest.run(never, async ({ asked, answered }) => {
+      asked()
+      answered()
+      throw storage
+    }),
+    storage,
+  )
+  assert.equal(rest.until, undefined)
+  await assert.rejects(
+    rest.run(never, async ({ asked, answered }) => {
+      answered()
+      asked()
+      throw storage
+    }),
+    storage,
+  )
+  assert.equal(left(), 5)
+})
+
+test('who bypasses a rest is asked, and ends it', async () => {
+  const { rest, fail } = start()
+  await fail('unreachable')
+  await assert.rejects(rest.bypass(() => Promise.reject(new UpstreamError('r', 'unreachable', 'still down'))))
+  assert.notEqual(rest.until, undefined)
+  assert.equal(await rest.bypass(async () => 'back'), 'back')
+  assert.equal(rest.until, undefined)
+})

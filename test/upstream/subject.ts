@@ -1,0 +1,63 @@
+import { createHash } from 'node:crypto'
+import type { Digest } from '../../src/oci/digest.ts'
+import type { Refusal } from '../../src/upstream/credentials.ts'
+import { defaultLimits, type Limits } from '../../src/upstream/limits.ts'
+import { RegistryUpstream, type RegistryUpstreamOptions } from '../../src/upstream/registry.ts'
+import type { BlobSource, BlobSpan } from '../../src/upstream/upstream.ts'
+import type { TestUpstream } from '../support/upstream.ts'
+
+export const whole: BlobSpan = { start: 0, end: undefined }
+
+/** Short enough for tests, long enough for a busy machine. */
+const limits: Limits = { ...defaultLimits, resumeDelay: 1, resumeDelayMax: 2, resumeRetryAfterMax: 5 }
+
+export interface SubjectOptions extends Partial<Omit<RegistryUpstreamOptions, 'limits'>> {
+  readonly limits?: Partial<Limits>
+}
+
+/** The upstream under test, in front of a test upstream; with a clock that stands still. */
+export class Subject extends RegistryUpstream {
+  readonly clock: { now: number }
+  readonly refusals: Refusal[]
+
+  constructor(test: TestUpstream, { limits: changed, ...options }: SubjectOptions = {}) {
+    const clock = { now: Date.UTC(2026, 0, 1) }
+    const refusals: Refusal[] = []
+    super({
+      name: 'registry.test',
+      url: new URL(test.url),
+      privateRepositories: 'refuse',
+      limits: { ...limits, ...changed },
+      now: () => clock.now,
+      report: { onRefused: (refusal) => refusals.push(refusal) },
+      ...options,
+    })
+    this.clock = clock
+    this.refusals = refusals
+  }
+}
+
+/** A signal for who will wait as long as it takes. */
+export function patience(): AbortSignal {
+  return new AbortController().signal
+}
+
+/** The digest of a source's bytes, read to the end; `each` is awaited before every chunk. */
+export async function digestOfSource(
+  source: BlobSource | undefined,
+  each: (received: number) => unknown = () => {},
+): Promise<string> {
+  if (!source) return 'absent'
+  const hash = createHash('sha256')
+  let received = 0
+  for await (const chunk of source.body) {
+    received += chunk.length
+    hash.update(chunk)
+    await each(received)
+  }
+  return `sha256:${hash.digest('hex')}`
+}
+
+export async function pull(subject: Subject, repository: string, digest: Digest, span = whole): Promise<string> {
+  return digestOfSource(await subject.blob(repository, digest, span, patience()))
+}
