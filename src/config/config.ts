@@ -32,6 +32,12 @@ export interface AdminConfig {
 export interface StorageConfig {
   readonly kind: 'file'
   readonly path: string
+  /** Bytes; undefined where the disk alone is the bound. */
+  readonly maxSize?: number | undefined
+  /** Undefined for never. */
+  readonly maxIdle?: number | undefined
+  /** Bytes a second; 0 for never. */
+  readonly scrubRate: number
 }
 
 export type MetadataConfig = SqliteConfig | RedisConfig

@@ -1,6 +1,6 @@
 import { stringify } from 'yaml'
 import { formatAddress } from './address.ts'
-import type { Config, MetadataConfig, UpstreamConfig } from './config.ts'
+import type { Config, MetadataConfig, StorageConfig, UpstreamConfig } from './config.ts'
 import { formatDuration, formatSize } from './units.ts'
 
 /** The whole configuration as a file would say it, `***` in place of every secret. */
@@ -10,7 +10,7 @@ export function redactedConfig(config: Config): string {
     listen: formatAddress(listen),
     basePath,
     admin: { listen: formatAddress(admin.listen), token: admin.token?.toString(), hosts: admin.hosts },
-    storage,
+    storage: storageEntry(storage),
     metadata: metadataEntry(metadata),
     defaultUpstream,
     upstreams: Object.fromEntries(upstreams.map((upstream) => [upstream.name, upstreamEntry(upstream)])),
@@ -19,6 +19,16 @@ export function redactedConfig(config: Config): string {
     log,
   }
   return stringify(effective, { keepUndefined: false, aliasDuplicateObjects: false, lineWidth: 0 })
+}
+
+function storageEntry({ kind, path, maxSize, maxIdle, scrubRate }: StorageConfig) {
+  return {
+    kind,
+    path,
+    maxSize: maxSize === undefined ? undefined : formatSize(maxSize),
+    maxIdle: maxIdle === undefined ? undefined : formatDuration(maxIdle),
+    scrubRate: formatSize(scrubRate),
+  }
 }
 
 function metadataEntry(metadata: MetadataConfig) {

@@ -9,6 +9,7 @@ const variables: readonly (readonly [name: string, path: readonly string[]])[] =
   ['ENTREPOT_ADMIN_LISTEN', ['admin', 'listen']],
   ['ENTREPOT_ADMIN_TOKEN', ['admin', 'token']],
   ['ENTREPOT_STORAGE_PATH', ['storage', 'path']],
+  ['ENTREPOT_STORAGE_MAX_SIZE', ['storage', 'maxSize']],
   ['ENTREPOT_LOG_LEVEL', ['log', 'level']],
   ['REDIS_URL', ['metadata', 'url']],
 ]

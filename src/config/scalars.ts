@@ -47,9 +47,12 @@ export const hostOrUrl = z.string().refine(isHostOrUrl, {
 /** A Redis URL; what it shows of itself has the password left out. */
 export const redisUrl = z
   .string()
-  .refine((text) => /^rediss?:\/\/[^/?#]+(?:\/\d*)?(?:\?cluster=true(?:&node=[^&#]+)*)?$/.test(text) && URL.canParse(text), {
-    error: 'must be a URL such as redis://redis.local:6379/0, or rediss:// for TLS',
-  })
+  .refine(
+    (text) => /^rediss?:\/\/[^/?#]+(?:\/\d*)?(?:\?cluster=true(?:&node=[^&#]+)*)?$/.test(text) && URL.canParse(text),
+    {
+      error: 'must be a URL such as redis://redis.local:6379/0, or rediss:// for TLS',
+    },
+  )
   .transform((text) => {
     const url = new URL(text)
     if (url.password !== '') url.password = '***'

@@ -2,13 +2,24 @@ import * as z from 'zod'
 import { adminSchema } from './admin-schema.ts'
 import { type Config, logLevels, type UpstreamConfig } from './config.ts'
 import { isRecord, whenRecord } from './record.ts'
-import { address, integer, path, redisUrl, size, timeout } from './scalars.ts'
+import { address, duration, integer, path, redisUrl, size, timeout } from './scalars.ts'
 import { canonicalUpstreamName, defaultUpstreamUrl } from './upstream-name.ts'
 import { type UpstreamEntry, upstreamsSchema } from './upstream-schema.ts'
 
 const storage = z.strictObject({
   kind: z.literal('file').default('file'),
   path: path.prefault('./data').describe('The folder for everything that is kept; made if absent.'),
+  maxSize: size
+    .refine((bytes) => bytes > 0, { error: 'must be more than 0B' })
+    .optional()
+    .describe('What stored content is kept below; the disk alone is the bound where it is left out.'),
+  maxIdle: duration
+    .refine((value) => value > 0, { error: 'must be more than 0s' })
+    .optional()
+    .describe('What nobody wanted for so long goes even if there is room; nothing does where it is left out.'),
+  scrubRate: size
+    .prefault('8MiB')
+    .describe('How much a second is read back and compared with its digest, all the time; 0B for never.'),
 })
 
 const metadata = z.discriminatedUnion('kind', [

@@ -10,7 +10,7 @@ test('without a file, Docker Hub and three other public registries are mirrored 
   const config = await loadConfig(undefined, {})
   assert.deepEqual(config.listen, { host: '0.0.0.0', port: 5000 })
   assert.deepEqual(config.admin, { listen: { host: '127.0.0.1', port: 5001 }, token: undefined, hosts: [] })
-  assert.deepEqual(config.storage, { kind: 'file', path: resolve('data') })
+  assert.deepEqual(config.storage, { kind: 'file', path: resolve('data'), scrubRate: 8 * 1024 * 1024 })
   assert.deepEqual(config.metadata, { kind: 'sqlite' })
   assert.equal(config.defaultUpstream, 'docker.io')
   assert.deepEqual(
@@ -138,7 +138,7 @@ const refused: readonly (readonly [text: string, problem: string])[] = [
   ['upstreams: {ghcr.io: }', 'c.yaml: defaultUpstream: must be one of the upstreams (ghcr.io), not "docker.io"'],
   ['metadata: {url: redis://x}', 'c.yaml:1: metadata.kind: must be sqlite or redis'],
   ['metadata:\n  kind: redis', 'c.yaml:1: metadata.url: is missing'],
-  ['storage: {maxSize: 1GiB}', 'c.yaml:1: storage.maxSize: unknown key'],
+  ['storage: {maxSize: 0B}', 'c.yaml:1: storage.maxSize: must be more than 0B'],
   [
     'upstreams:\n  docker.io: {url: https://h/v2/}',
     'c.yaml:2: upstreams.docker.io.url: must end before /v2/, and have no query or fragment',
