@@ -54,6 +54,18 @@ export class MemoryTier implements MetadataTier {
     this.#uses.add({ digest, size, at })
   }
 
+  forgetLinks(digest: Digest): void {
+    this.#deletions += 1
+    this.#links.deleteDigest(digest)
+  }
+
+  forgetRepository(repository: string): void {
+    this.#deletions += 1
+    const beginning = keysBegin(repository)
+    this.#links.deleteBeginning(beginning)
+    this.#tags.deleteBeginning(beginning)
+  }
+
   async tag(repository: string, tag: string): Promise<TagRecord | undefined> {
     const key = tagKey(repository, tag)
     await this.#writes.ended(key)
@@ -99,6 +111,7 @@ export class MemoryTier implements MetadataTier {
     const key = linkKey(repository, kind, digest)
     const known = this.#links.get(key)
     if (known?.settled) return known.value
+    const deletions = this.#deletions
     await this.#writes.ended(repository)
     let stored: Link | undefined
     try {
@@ -108,7 +121,8 @@ export class MemoryTier implements MetadataTier {
     }
     const proof = this.#links.get(key)?.value
     const link = proof ? provenAgain(stored, proof) : stored
-    if (link) this.#links.set(key, link, 'settled')
+    // As with tags.
+    if (link && deletions === this.#deletions) this.#links.set(key, link, 'settled')
     return link
   }
 
@@ -164,10 +178,15 @@ export class MemoryTier implements MetadataTier {
   }
 }
 
+/** Of every tag and link of a repository, and of no other. */
+function keysBegin(repository: string): string {
+  return `${repository}\n`
+}
+
 function tagKey(repository: string, tag: string): string {
-  return `${repository}\n${tag}`
+  return `${keysBegin(repository)}${tag}`
 }
 
 function linkKey(repository: string, kind: LinkKind, digest: Digest): string {
-  return `${repository}\n${kind}\n${digest}`
+  return `${keysBegin(repository)}${kind}\n${digest}`
 }

@@ -79,4 +79,11 @@ export interface MetadataTier extends MetadataStore {
   recentLink(repository: string, kind: LinkKind, digest: Digest): Link | undefined
   /** `recordUses` for the way of every hit: cheap, never waits, never throws; written in batches. */
   recordUse(digest: Digest, size: number, at: number): void
+  /**
+   * Memory of links of every repository to a digest: gone, and nothing that is being read meanwhile is kept. The store
+   * behind is another matter, and comes first: what is still there is learnt again.
+   */
+  forgetLinks(digest: Digest): void
+  /** As `forgetLinks`, of every link and tag of a repository. Goes through all of memory: not for the way of requests. */
+  forgetRepository(repository: string): void
 }

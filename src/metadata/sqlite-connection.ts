@@ -1,5 +1,6 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import { schema, schemaVersion, statements } from './sqlite-schema.ts'
+import { migrations, schemaVersion } from './sqlite-schema.ts'
+import { statements } from './sqlite-statements.ts'
 
 /**
  * Milliseconds the whole process waits for someone else's lock on the file: the folder is ours alone, so this is only
@@ -29,13 +30,20 @@ export class SqliteConnection implements Disposable {
         throw new Error(`its layout is version ${version}, and this program knows versions up to ${schemaVersion}`)
       }
       this.#database.exec(settings)
-      if (version === 0) this.transaction(() => this.#database.exec(schema))
+      if (version < schemaVersion) this.#migrate(version)
       const prepared = Object.entries(statements).map(([name, sql]) => [name, this.#database.prepare(sql)] as const)
       this.statement = Object.fromEntries(prepared) as SqliteConnection['statement']
     } catch (error) {
       this[Symbol.dispose]()
       throw error
     }
+  }
+
+  #migrate(version: number): void {
+    this.transaction(() => {
+      for (const step of migrations.slice(version)) this.#database.exec(step)
+      this.#database.exec(`PRAGMA user_version = ${schemaVersion}`)
+    })
   }
 
   /** All of the work or none of it. */

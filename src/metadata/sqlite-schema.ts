@@ -1,11 +1,13 @@
-/** Counts up with every change of the tables below; a change comes with the statements that lead there from before. */
-export const schemaVersion = 1
-
 /**
- * The totals row follows `uses` by triggers, so that it is exact in every transaction and costs no scan; the index on
- * `at` is what eviction reads from its cold end.
+ * What leads from each version of the tables to the next, beginning with none at all. A step that has been released is
+ * never changed.
  */
-export const schema = `
+export const migrations = [
+  /*
+   * The totals row follows `uses` by triggers, so that it is exact in every transaction and costs no scan; the index on
+   * `at` is what eviction reads from its cold end.
+   */
+  `
   CREATE TABLE tags (
     repository TEXT NOT NULL,
     tag TEXT NOT NULL,
@@ -50,33 +52,33 @@ export const schema = `
   CREATE TRIGGER use_forgotten AFTER DELETE ON uses BEGIN
     UPDATE totals SET blobs = blobs - 1, bytes = bytes - old.size;
   END;
+  `,
+  /* The index of content: what manifests name, who holds a digest, how old tags are; pins; and sums that outlive the process. */
+  `
+  CREATE TABLE manifest_names (
+    manifest TEXT NOT NULL,
+    named TEXT NOT NULL,
+    PRIMARY KEY (manifest, named)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX manifest_names_by_named ON manifest_names (named);
 
-  PRAGMA user_version = ${schemaVersion};
-`
+  CREATE INDEX links_by_digest ON links (digest);
+  CREATE INDEX tags_by_age ON tags (checked_at);
 
-export const statements = {
-  tag: 'SELECT digest, media_type, size, etag, checked_at FROM tags WHERE repository = ? AND tag = ?',
-  setTag: `
-    INSERT INTO tags VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET
-      digest = excluded.digest,
-      media_type = excluded.media_type,
-      size = excluded.size,
-      etag = excluded.etag,
-      checked_at = excluded.checked_at
-    WHERE excluded.checked_at >= checked_at`,
-  deleteTag: 'DELETE FROM tags WHERE repository = ? AND tag = ?',
-  link: 'SELECT size, media_type, visibility FROM links WHERE repository = ? AND kind = ? AND digest = ?',
-  addLink: `
-    INSERT INTO links VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET
-      size = coalesce(excluded.size, size),
-      media_type = excluded.media_type,
-      visibility = CASE visibility WHEN 'public' THEN 'public' ELSE excluded.visibility END`,
-  recordUse: `
-    INSERT INTO uses VALUES (?, ?, ?)
-    ON CONFLICT DO UPDATE SET size = excluded.size, at = excluded.at WHERE excluded.at >= at`,
-  coldest: 'SELECT digest, size, at FROM uses ORDER BY at LIMIT ?',
-  forgetUse: 'DELETE FROM uses WHERE digest = ? AND at = ?',
-  usage: 'SELECT blobs, bytes FROM totals',
-} as const
+  CREATE TABLE pins (pattern TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE count_totals (
+    name TEXT NOT NULL PRIMARY KEY,
+    value REAL NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE count_buckets (
+    at INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    value REAL NOT NULL,
+    PRIMARY KEY (at, name)
+  ) STRICT, WITHOUT ROWID;
+  `,
+] as const
+
+/** The version that the last of them leads to. */
+export const schemaVersion = migrations.length

@@ -193,6 +193,91 @@ suite('What this process knows of links', () => {
   })
 })
 
+suite('What this process is told to forget', () => {
+  const other = 'docker.io/library/alpine-x'
+
+  async function filled(store: TroubledStore) {
+    const memory = before(store)
+    for (const each of [repository, other]) {
+      await memory.tier.addLinks(each, [link, { ...link, kind: 'manifest' }, { ...link, digest: two }])
+      await memory.tier.setTag(each, 'latest', record(1))
+    }
+    return memory
+  }
+
+  test('is every link to a digest, and no other', async () => {
+    const store = new TroubledStore()
+    await using memory = await filled(store)
+    await store.inner.index.deleteLinks(one)
+    memory.tier.forgetLinks(one)
+    for (const each of [repository, other]) {
+      for (const kind of ['blob', 'manifest'] as const) {
+        assert.equal(memory.tier.recentLink(each, kind, one), undefined)
+        assert.equal(await memory.tier.link(each, kind, one), undefined)
+      }
+      assert.ok(memory.tier.recentLink(each, 'blob', two))
+      assert.ok(memory.tier.recentTag(each, 'latest'))
+    }
+    await memory.tier.addLinks(repository, [link])
+    assert.deepEqual(memory.tier.recentLink(repository, 'blob', one), link)
+    memory.tier.forgetLinks(one)
+    assert.equal(memory.tier.recentLink(repository, 'blob', one), undefined)
+  })
+
+  test('is every link and tag of a repository, and of no other', async () => {
+    const store = new TroubledStore()
+    await using memory = await filled(store)
+    await store.inner.index.deleteRepository(repository)
+    memory.tier.forgetRepository(repository)
+    assert.equal(memory.tier.recentTag(repository, 'latest'), undefined)
+    assert.equal(await memory.tier.tag(repository, 'latest'), undefined)
+    assert.equal(memory.tier.recentLink(repository, 'manifest', one), undefined)
+    assert.equal(await memory.tier.link(repository, 'blob', two), undefined)
+    assert.ok(memory.tier.recentTag(other, 'latest'))
+    assert.ok(memory.tier.recentLink(other, 'blob', one))
+  })
+
+  test('is learnt again where the store behind still has it', async () => {
+    const store = new TroubledStore()
+    await using memory = await filled(store)
+    memory.tier.forgetLinks(one)
+    memory.tier.forgetRepository(repository)
+    assert.deepEqual(await memory.tier.link(repository, 'blob', one), link)
+    assert.deepEqual(await memory.tier.tag(repository, 'latest'), record(1))
+  })
+
+  test('is not brought back by a read that began before', async () => {
+    const forgetting = [
+      (tier: MemoryTier) => tier.forgetLinks(one),
+      (tier: MemoryTier) => tier.forgetRepository(repository),
+    ]
+    for (const forget of forgetting) {
+      const store = new TroubledStore()
+      await using memory = before(store)
+      await store.inner.addLinks(repository, [link])
+      const gate = new Gate()
+      store.gate = gate
+      const reading = memory.tier.link(repository, 'blob', one)
+      await gate.arrived()
+      forget(memory.tier)
+      gate.open()
+      await reading
+      assert.equal(memory.tier.recentLink(repository, 'blob', one), undefined)
+    }
+  })
+
+  test('is found among what memory has kept, after it has let others go', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store, { links: { entries: 10, bytes: 1e9 } })
+    for (let n = 0; n < 100; n += 1) await memory.tier.addLinks(`r${n}`, [{ ...link, digest: n % 2 ? one : two }])
+    memory.tier.forgetLinks(one)
+    const known = Array.from({ length: 100 }, (_, n) => n).filter((n) =>
+      memory.tier.recentLink(`r${n}`, 'blob', n % 2 ? one : two),
+    )
+    assert.deepEqual(known, [90, 92, 94, 96, 98])
+  })
+})
+
 suite('Last uses on the way of every hit', () => {
   test('wait in memory, the newest of each digest, until somebody asks', async () => {
     const store = new TroubledStore()

@@ -1,0 +1,161 @@
+import type { SQLInputValue } from 'node:sqlite'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { Digest } from '../oci/digest.ts'
+import type { Bucket, ContentIndex, Counts, Cursor, Holding, ImageCursor, TaggedImage } from './content-index.ts'
+import type { Use } from './metadata-store.ts'
+import type { SqliteConnection } from './sqlite-connection.ts'
+import type { SqliteFile } from './sqlite-file.ts'
+import { beforeAll, digestsOf, type Row, usesOf } from './sqlite-rows.ts'
+
+type Statement = keyof SqliteConnection['statement']
+
+/** Rows deleted at a time: everything else waits meanwhile. */
+const step = 200
+
+/** Sorts behind everything that a repository can contain. */
+const last = '\u{10ffff}'
+
+/** The index in the database of a `SqliteStore`, which opens and closes it. Synchronous inside, but for long deletions. */
+export class SqliteIndex implements ContentIndex {
+  readonly #file: SqliteFile
+
+  constructor(file: SqliteFile) {
+    this.#file = file
+  }
+
+  async use(digest: Digest): Promise<Use | undefined> {
+    return usesOf(this.#all('use', digest))[0]
+  }
+
+  async coldestAfter(after: Cursor | undefined, limit: number): Promise<readonly Use[]> {
+    const { at, digest } = after ?? beforeAll
+    return usesOf(this.#all('coldestAfter', at, digest, limit))
+  }
+
+  async usesAfter(after: Digest | undefined, limit: number): Promise<readonly Use[]> {
+    return usesOf(this.#all('usesAfter', after ?? '', limit))
+  }
+
+  async addReferences(manifest: Digest, named: readonly Digest[]): Promise<void> {
+    this.#file.run((connection) =>
+      connection.transaction(() => {
+        for (const digest of named) connection.statement.addReference.run(manifest, digest)
+      }),
+    )
+  }
+
+  async namedBy(manifest: Digest): Promise<readonly Digest[]> {
+    return digestsOf(this.#all('namedBy', manifest))
+  }
+
+  async namersOf(digest: Digest): Promise<readonly Digest[]> {
+    return digestsOf(this.#all('namersOf', digest))
+  }
+
+  async deleteReferences(manifest: Digest): Promise<void> {
+    this.#change('deleteReferences', manifest)
+  }
+
+  async deleteLinks(digest: Digest): Promise<void> {
+    await this.#changeAll('deleteLinksOfDigest', digest)
+  }
+
+  async repositoriesOf(digest: Digest): Promise<readonly string[]> {
+    return this.#all('repositoriesOf', digest).map((row) => String(row['repository']))
+  }
+
+  async holdings(prefix: string, after: Holding | undefined, limit: number): Promise<readonly Holding[]> {
+    const { repository, kind, digest } = after ?? { repository: prefix, kind: '', digest: '' }
+    const rows = this.#all('holdings', repository, kind, digest, prefix, prefix + last, limit)
+    return rows.flatMap((row) => digestsOf([row]).map((held) => holdingOf(row, held)))
+  }
+
+  async images(prefix: string, after: ImageCursor | undefined, limit: number): Promise<readonly TaggedImage[]> {
+    const { repository, tag } = after ?? { repository: prefix, tag: '' }
+    const rows = this.#all('images', repository, tag, prefix, prefix + last, limit)
+    return rows.flatMap((row) => digestsOf([row]).map((digest) => imageOf(row, digest)))
+  }
+
+  async deleteRepository(repository: string): Promise<number> {
+    await this.#changeAll('deleteLinksOfRepository', repository)
+    return this.#changeAll('deleteTagsOfRepository', repository)
+  }
+
+  expire(before: number): Promise<number> {
+    return this.#changeAll('deleteTagsBefore', before)
+  }
+
+  async pins(): Promise<readonly string[]> {
+    return this.#all('pins').map((row) => String(row['pattern']))
+  }
+
+  async addPin(pattern: string): Promise<boolean> {
+    return this.#change('addPin', pattern) > 0
+  }
+
+  async deletePin(pattern: string): Promise<boolean> {
+    return this.#change('deletePin', pattern) > 0
+  }
+
+  async addCounts(bucket: number, deltas: Counts): Promise<void> {
+    this.#file.run((connection) =>
+      connection.transaction(() => {
+        for (const [name, delta] of Object.entries(deltas)) {
+          connection.statement.addToTotal.run(name, delta)
+          connection.statement.addToBucket.run(bucket, name, delta)
+        }
+      }),
+    )
+  }
+
+  async totals(): Promise<Counts> {
+    return countsOf(this.#all('totals'))
+  }
+
+  async buckets(from: number): Promise<readonly Bucket[]> {
+    const rows = Map.groupBy(this.#all('buckets', from), (row) => Number(row['at']))
+    return [...rows].map(([at, counts]) => ({ at, counts: countsOf(counts) }))
+  }
+
+  async deleteBuckets(before: number): Promise<void> {
+    await this.#changeAll('deleteBuckets', before)
+  }
+
+  #all(name: Statement, ...parameters: SQLInputValue[]): Row[] {
+    return this.#file.run(({ statement }) => statement[name].all(...parameters))
+  }
+
+  /** The number of rows changed. */
+  #change(name: Statement, ...parameters: SQLInputValue[]): number {
+    return Number(this.#file.run(({ statement }) => statement[name].run(...parameters)).changes)
+  }
+
+  /** As `#change`, of a statement whose last parameter is the most rows it changes, until there are no more. */
+  async #changeAll(name: Statement, ...parameters: SQLInputValue[]): Promise<number> {
+    let total = 0
+    for (;;) {
+      const changed = this.#change(name, ...parameters, step)
+      total += changed
+      if (changed < step) return total
+      await turn()
+    }
+  }
+}
+
+function holdingOf(row: Row, digest: Digest): Holding {
+  return { repository: String(row['repository']), kind: row['kind'] === 'manifest' ? 'manifest' : 'blob', digest }
+}
+
+function imageOf(row: Row, digest: Digest): TaggedImage {
+  return {
+    repository: String(row['repository']),
+    tag: String(row['tag']),
+    digest,
+    mediaType: String(row['media_type']),
+    checkedAt: Number(row['checked_at']),
+  }
+}
+
+function countsOf(rows: readonly Row[]): Counts {
+  return Object.fromEntries(rows.map((row) => [String(row['name']), Number(row['value'])]))
+}

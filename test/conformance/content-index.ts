@@ -1,0 +1,380 @@
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import type { ContentIndex, Holding, ImageCursor, TaggedImage } from '../../src/metadata/content-index.ts'
+import type { Link, LinkKind, MetadataStore, TagRecord, Use } from '../../src/metadata/metadata-store.ts'
+import { type Digest, digestOf } from '../../src/oci/digest.ts'
+
+/** A store, and the index of what it keeps. */
+export interface Indexed extends AsyncDisposable {
+  readonly store: MetadataStore
+  readonly index: ContentIndex
+}
+
+const repository = 'docker.io/library/alpine'
+const [one, two, three] = [digest('one'), digest('two'), digest('three')]
+const manifestType = 'application/vnd.oci.image.manifest.v1+json'
+
+function digest(text: string | number): Digest {
+  return digestOf(Buffer.from(`${text}`))
+}
+
+/** Distinct digests, in order. */
+function digests(count: number): Digest[] {
+  return Array.from({ length: count }, (_, n) => digest(n)).sort()
+}
+
+function link(of: Digest, kind: LinkKind = 'blob'): Link {
+  return { kind, digest: of, size: 1, mediaType: 'application/x', visibility: 'public' }
+}
+
+function tagRecord(change: Partial<TagRecord> = {}): TagRecord {
+  return { digest: one, mediaType: manifestType, size: 528, etag: '"v1"', checkedAt: 1000, ...change }
+}
+
+/** What every `ContentIndex` does. `create` gives an empty one, which the suite disposes of. */
+export function contentIndexConformance(name: string, create: () => Promise<Indexed>): void {
+  const check = (line: string, body: (indexed: Indexed) => Promise<void>) =>
+    test(line, async () => {
+      await using indexed = await create()
+      await body(indexed)
+    })
+
+  suite(`${name} lists uses:`, () => {
+    check('an empty one knows of none', async ({ index }) => {
+      assert.equal(await index.use(one), undefined)
+      assert.deepEqual(await index.coldestAfter(undefined, 10), [])
+      assert.deepEqual(await index.usesAfter(undefined, 10), [])
+    })
+
+    check('the last of a blob, until it is forgotten', async ({ store, index }) => {
+      const use = { digest: one, size: 7, at: 5 }
+      await store.recordUses([use, { digest: two, size: 1, at: 1 }])
+      assert.deepEqual(await index.use(one), use)
+      await store.recordUses([{ ...use, at: 3 }])
+      assert.deepEqual(await index.use(one), use)
+      await store.forgetUse(one, 5)
+      assert.equal(await index.use(one), undefined)
+    })
+
+    check('by age in pages, through many of the same time', async ({ store, index }) => {
+      const uses = digests(30).map((each, n): Use => ({ digest: each, size: n, at: 100 + Math.floor(n / 12) }))
+      await store.recordUses(uses.toSorted((a, b) => a.size * 7 - b.size * 5))
+      const seen: Use[] = []
+      for (;;) {
+        const page = await index.coldestAfter(seen.at(-1), 7)
+        if (page.length === 0) break
+        assert.ok(page.length <= 7)
+        seen.push(...page)
+      }
+      assert.deepEqual(seen, uses)
+      assert.deepEqual(await store.coldest(30), uses)
+    })
+
+    check('by age, the times before 1970 and none at all included', async ({ store, index }) => {
+      const uses = [-5, 0, 5].map((at, n) => ({ digest: digest(n), size: 1, at }))
+      await store.recordUses(uses)
+      assert.deepEqual(await index.coldestAfter(undefined, 10), uses)
+      assert.deepEqual(await index.coldestAfter(uses[0], 10), uses.slice(1))
+      assert.deepEqual(await index.coldestAfter(undefined, 0), [])
+    })
+
+    check('by digest in pages, whatever is used and forgotten meanwhile', async ({ store, index }) => {
+      const all = digests(30)
+      await store.recordUses(all.map((each, n) => ({ digest: each, size: 1, at: n })))
+      const seen: Digest[] = []
+      for (;;) {
+        const page = await index.usesAfter(seen.at(-1), 4)
+        if (page.length === 0) break
+        seen.push(...page.map((use) => use.digest))
+        await store.recordUses(page.map((use) => ({ ...use, at: use.at + 1000 })))
+        await store.forgetUse(page[0]?.digest ?? one, (page[0]?.at ?? 0) + 1000)
+      }
+      assert.deepEqual(seen, all)
+    })
+
+    check('of every algorithm', async ({ store, index }) => {
+      const long = digestOf(Buffer.from('long'), 'sha512')
+      await store.recordUses([one, long].map((each) => ({ digest: each, size: 1, at: 1 })))
+      assert.deepEqual(
+        (await index.usesAfter(undefined, 10)).map((use) => use.digest),
+        [one, long],
+      )
+      assert.deepEqual(await index.usesAfter(long, 10), [])
+    })
+  })
+
+  suite(`${name} keeps what manifests name:`, () => {
+    check('both ways', async ({ index }) => {
+      await index.addReferences(one, [three, two])
+      await index.addReferences(two, [three])
+      assert.deepEqual(await index.namedBy(one), [two, three].sort())
+      assert.deepEqual(await index.namedBy(three), [])
+      assert.deepEqual(await index.namersOf(three), [one, two].sort())
+      assert.deepEqual(await index.namersOf(two), [one])
+      assert.deepEqual(await index.namersOf(one), [])
+    })
+
+    check('once, however often it is told, and nothing for nothing', async ({ index }) => {
+      await index.addReferences(one, [])
+      assert.deepEqual(await index.namedBy(one), [])
+      await index.addReferences(one, [two, two])
+      await index.addReferences(one, [three, two])
+      assert.deepEqual(await index.namedBy(one), [two, three].sort())
+    })
+
+    check('until one is forgotten, alone', async ({ index }) => {
+      await index.addReferences(one, [two, three])
+      await index.addReferences(two, [three])
+      await index.deleteReferences(one)
+      await index.deleteReferences(three)
+      assert.deepEqual(await index.namedBy(one), [])
+      assert.deepEqual(await index.namersOf(three), [two])
+    })
+
+    check('thousands of names', async ({ index }) => {
+      const named = digests(3000)
+      await index.addReferences(one, named)
+      assert.deepEqual(await index.namedBy(one), named)
+      await index.deleteReferences(one)
+      assert.deepEqual(await index.namedBy(one), [])
+    })
+  })
+
+  suite(`${name} knows who holds a digest:`, () => {
+    check('each repository once, in order', async ({ store, index }) => {
+      assert.deepEqual(await index.repositoriesOf(one), [])
+      for (const each of ['b', 'a', 'c']) await store.addLinks(each, [link(one), link(one, 'manifest'), link(two)])
+      await store.addLinks('d', [link(two)])
+      assert.deepEqual(await index.repositoriesOf(one), ['a', 'b', 'c'])
+    })
+
+    check('links to a digest go, of every repository and kind, and no others', async ({ store, index }) => {
+      const names = Array.from({ length: 1200 }, (_, n) => `docker.io/library/r${n}`)
+      for (const each of names) await store.addLinks(each, [link(one), link(one, 'manifest'), link(two)])
+      await index.deleteLinks(one)
+      assert.deepEqual(await index.repositoriesOf(one), [])
+      assert.equal(await store.link('docker.io/library/r7', 'blob', one), undefined)
+      assert.equal(await store.link('docker.io/library/r7', 'manifest', one), undefined)
+      assert.deepEqual(await store.link('docker.io/library/r7', 'blob', two), link(two))
+      assert.deepEqual(await index.repositoriesOf(two), names.sort())
+      await index.deleteLinks(three)
+    })
+
+    check('a link proven again is there again', async ({ store, index }) => {
+      await store.addLinks(repository, [link(one)])
+      await index.deleteLinks(one)
+      await store.addLinks(repository, [link(one)])
+      assert.deepEqual(await index.repositoriesOf(one), [repository])
+    })
+  })
+
+  suite(`${name} lists links:`, () => {
+    check('of the repositories that begin with a prefix, in order and in pages', async ({ store, index }) => {
+      const names = ['docker.io/library/alpine', 'docker.io/library/alpine-x', 'ghcr.io/o/r']
+      const held = digests(3)
+      for (const each of names.toReversed()) {
+        await store.addLinks(each, [...held.map((of) => link(of)), ...held.map((of) => link(of, 'manifest'))])
+      }
+      const all = names.flatMap((each) =>
+        (['blob', 'manifest'] as const).flatMap((kind) => held.map((of) => ({ repository: each, kind, digest: of }))),
+      )
+      for (const prefix of ['', 'docker.io/', names[1] ?? '', 'g', 'z']) {
+        const seen: Holding[] = []
+        for (;;) {
+          const page = await index.holdings(prefix, seen.at(-1), 4)
+          if (page.length === 0) break
+          assert.ok(page.length <= 4)
+          seen.push(...page)
+        }
+        const begin = all.filter((each) => each.repository.startsWith(prefix))
+        assert.deepEqual(seen, begin, prefix)
+      }
+    })
+  })
+
+  suite(`${name} lists images:`, () => {
+    const names = ['docker.io/library/alpine', 'docker.io/library/alpine-x', 'docker.io/o/r', 'ghcr.io/o/r']
+
+    async function fill(store: MetadataStore): Promise<TaggedImage[]> {
+      const images = names.flatMap((each, n) =>
+        ['1', 'A', 'latest'].map((tag) => ({
+          repository: each,
+          tag,
+          digest: digest(`${each}:${tag}`),
+          mediaType: `application/${n}`,
+          checkedAt: n,
+        })),
+      )
+      for (const { repository: of, tag, digest: target, mediaType, checkedAt } of images.toReversed()) {
+        await store.setTag(of, tag, tagRecord({ digest: target, mediaType, checkedAt }))
+      }
+      return images
+    }
+
+    check('all of them in order, by an empty prefix', async ({ store, index }) => {
+      assert.deepEqual(await index.images('', undefined, 10), [])
+      const images = await fill(store)
+      assert.deepEqual(await index.images('', undefined, 100), images)
+    })
+
+    check('of the repositories that begin with a prefix', async ({ store, index }) => {
+      const images = await fill(store)
+      for (const prefix of [
+        'docker.io/',
+        'docker.io/library/alpine',
+        names[1] ?? '',
+        'g',
+        'z',
+        '%',
+        '*',
+        'docker.io0',
+      ]) {
+        const begin = images.filter((image) => image.repository.startsWith(prefix))
+        assert.deepEqual(await index.images(prefix, undefined, 100), begin, prefix)
+      }
+    })
+
+    check('in pages of any size', async ({ store, index }) => {
+      const images = (await fill(store)).filter((image) => image.repository.startsWith('docker.io/'))
+      for (const limit of [1, 2, 4, 9]) {
+        const seen: TaggedImage[] = []
+        for (let after: ImageCursor | undefined; ; after = seen.at(-1)) {
+          const page = await index.images('docker.io/', after, limit)
+          if (page.length === 0) break
+          assert.ok(page.length <= limit)
+          seen.push(...page)
+        }
+        assert.deepEqual(seen, images)
+      }
+    })
+
+    check('with a cursor of another prefix, only what begins with this one', async ({ store, index }) => {
+      const images = await fill(store)
+      const ghcr = images.filter((image) => image.repository.startsWith('ghcr.io/'))
+      assert.deepEqual(await index.images('ghcr.io/', { repository: 'a', tag: 'z' }, 100), ghcr)
+      assert.deepEqual(await index.images('ghcr.io/', { repository: 'z', tag: 'a' }, 100), [])
+    })
+
+    check('of names of any script', async ({ store, index }) => {
+      for (const each of ['倉庫/画像', '倉庫/🐳', 'käse/x']) await store.setTag(each, 'latest', tagRecord())
+      const found = async (prefix: string) =>
+        (await index.images(prefix, undefined, 9)).map((image) => image.repository)
+      assert.deepEqual(await found('倉庫/'), ['倉庫/画像', '倉庫/🐳'])
+      assert.deepEqual(await found('kä'), ['käse/x'])
+    })
+  })
+
+  suite(`${name} forgets repositories and old tags:`, () => {
+    check('a repository with all its links and tags, alone', async ({ store, index }) => {
+      const blobs = digests(1200)
+      await store.addLinks(repository, [...blobs.map((each) => link(each)), link(one, 'manifest')])
+      for (const tag of ['a', 'b', 'c']) await store.setTag(repository, tag, tagRecord())
+      for (const near of [`${repository}-x`, `${repository}/x`, 'docker.io/library/alpin']) {
+        await store.addLinks(near, [link(one)])
+        await store.setTag(near, 'a', tagRecord())
+      }
+      assert.equal(await index.deleteRepository(repository), 3)
+      assert.equal(await store.tag(repository, 'a'), undefined)
+      assert.equal(await store.link(repository, 'manifest', one), undefined)
+      assert.deepEqual(await index.repositoriesOf(blobs[0] ?? two), [])
+      assert.equal((await index.repositoriesOf(one)).length, 3)
+      assert.equal((await index.images('', undefined, 100)).length, 3)
+      assert.equal(await index.deleteRepository(repository), 0)
+    })
+
+    check('tags not confirmed since a time, however many', async ({ store, index }) => {
+      for (let n = 0; n < 1300; n += 1) await store.setTag(repository, `t${n}`, tagRecord({ checkedAt: n }))
+      assert.equal(await index.expire(0), 0)
+      assert.equal(await index.expire(1201), 1201)
+      assert.equal(await store.tag(repository, 't1200'), undefined)
+      assert.equal((await store.tag(repository, 't1201'))?.checkedAt, 1201)
+      assert.equal((await index.images(repository, undefined, 1000)).length, 99)
+    })
+
+    check('a tag confirmed again is not old', async ({ store, index }) => {
+      await store.setTag(repository, 'latest', tagRecord({ checkedAt: 1 }))
+      await store.setTag(repository, 'latest', tagRecord({ checkedAt: 9 }))
+      assert.equal(await index.expire(9), 0)
+      assert.equal(await index.expire(10), 1)
+    })
+
+    check('other work passes between the steps of a long deletion', async ({ store, index }) => {
+      for (let n = 0; n < 1100; n += 1) await store.setTag(repository, `t${n}`, tagRecord({ checkedAt: n }))
+      const expiring = index.expire(2000)
+      assert.ok((await index.images('', undefined, 2000)).length > 0)
+      assert.equal(await expiring, 1100)
+    })
+  })
+
+  suite(`${name} keeps pins:`, () => {
+    check('each once, in order, until it is taken away', async ({ index }) => {
+      assert.deepEqual(await index.pins(), [])
+      assert.equal(await index.addPin('ghcr.io/*'), true)
+      assert.equal(await index.addPin('docker.io/library/alpine:3.*'), true)
+      assert.equal(await index.addPin('ghcr.io/*'), false)
+      assert.deepEqual(await index.pins(), ['docker.io/library/alpine:3.*', 'ghcr.io/*'])
+      assert.equal(await index.deletePin('ghcr.io/*'), true)
+      assert.equal(await index.deletePin('ghcr.io/*'), false)
+      assert.deepEqual(await index.pins(), ['docker.io/library/alpine:3.*'])
+    })
+  })
+
+  suite(`${name} keeps counts:`, () => {
+    check('an empty one has none', async ({ index }) => {
+      await index.addCounts(0, {})
+      assert.deepEqual(await index.totals(), {})
+      assert.deepEqual(await index.buckets(0), [])
+    })
+
+    check('sums in all, and of each stretch of time', async ({ index }) => {
+      await index.addCounts(2000, { hit: 3, miss: 1 })
+      await index.addCounts(1000, { hit: 1 })
+      await index.addCounts(2000, { hit: 2, bytes: 2 ** 52 })
+      assert.deepEqual(await index.totals(), { hit: 6, miss: 1, bytes: 2 ** 52 })
+      assert.deepEqual(await index.buckets(0), [
+        { at: 1000, counts: { hit: 1 } },
+        { at: 2000, counts: { hit: 5, miss: 1, bytes: 2 ** 52 } },
+      ])
+      assert.deepEqual(
+        (await index.buckets(1001)).map(({ at }) => at),
+        [2000],
+      )
+    })
+
+    check('buckets go, the totals stay', async ({ index }) => {
+      for (let n = 0; n < 1200; n += 1) await index.addCounts(n, { hit: 1 })
+      await index.deleteBuckets(1199)
+      assert.deepEqual(await index.buckets(0), [{ at: 1199, counts: { hit: 1 } }])
+      assert.deepEqual(await index.totals(), { hit: 1200 })
+      await index.deleteBuckets(1_700_000_000_000)
+      assert.deepEqual(await index.buckets(0), [])
+    })
+
+    check('fractions and differences', async ({ index }) => {
+      await index.addCounts(1_700_000_000_000, { seconds: 0.75, level: 5 })
+      await index.addCounts(1_700_000_000_000, { seconds: 0.5, level: -2 })
+      assert.deepEqual(await index.buckets(0), [{ at: 1_700_000_000_000, counts: { seconds: 1.25, level: 3 } }])
+    })
+
+    check('names of any kind', async ({ index }) => {
+      const odd = JSON.parse('{"__proto__": 1, "": 2, "constructor": 3, "a:b c\\u0001\'": 4}')
+      await index.addCounts(0, odd)
+      assert.deepEqual(Object.entries(await index.totals()).sort(), Object.entries(odd).sort())
+    })
+
+    check('all of what is added or nothing', async ({ index }) => {
+      await assert.rejects(index.addCounts(0, { hit: 1, miss: Number.NaN }))
+      assert.deepEqual(await index.totals(), {})
+      assert.deepEqual(await index.buckets(0), [])
+    })
+
+    check('what many add at once', async ({ index }) => {
+      await Promise.all(Array.from({ length: 200 }, (_, n) => index.addCounts(n % 2, { hit: 1 })))
+      assert.deepEqual(await index.totals(), { hit: 200 })
+      assert.deepEqual(
+        (await index.buckets(0)).map(({ counts }) => counts['hit']),
+        [100, 100],
+      )
+    })
+  })
+}

@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { suite, test } from 'node:test'
+import type { Link } from '../../src/metadata/metadata-store.ts'
+import { migrations, schemaVersion } from '../../src/metadata/sqlite-schema.ts'
+import { statements } from '../../src/metadata/sqlite-statements.ts'
+import { SqliteStore } from '../../src/metadata/sqlite-store.ts'
+import { digestOf } from '../../src/oci/digest.ts'
+import { contentIndexConformance } from '../conformance/content-index.ts'
+import { tempDir } from '../support/temp.ts'
+import { temporaryStore } from './stored.ts'
+import { versionOne } from './version-one.ts'
+
+contentIndexConformance('The SQLite index', async () => {
+  const store = await temporaryStore()
+  return { store, index: store.index, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() }
+})
+
+const repository = 'docker.io/library/alpine'
+const [one, two] = [digestOf(Buffer.from('one')), digestOf(Buffer.from('two'))]
+const link: Link = { kind: 'blob', digest: one, size: 7, mediaType: 'application/x', visibility: 'public' }
+const record = { digest: one, mediaType: 'application/x', size: 1, etag: undefined, checkedAt: 1 }
+
+async function fill(store: SqliteStore): Promise<void> {
+  const { index } = store
+  await store.recordUses([{ digest: one, size: 5, at: 1 }])
+  await store.setTag(repository, 'latest', record)
+  await store.addLinks(repository, [link])
+  await index.addReferences(two, [one])
+  await index.addPin('docker.io/*')
+  await index.addCounts(1000, { hit: 2 })
+}
+
+suite('The SQLite index', () => {
+  test('is still there after a restart', async () => {
+    await using dir = await tempDir()
+    const path = join(dir.path, 'metadata.sqlite')
+    {
+      await using store = SqliteStore.open(path)
+      await fill(store)
+    }
+    await using store = SqliteStore.open(path)
+    const { index } = store
+    assert.deepEqual(await index.use(one), { digest: one, size: 5, at: 1 })
+    assert.deepEqual(await index.namersOf(one), [two])
+    assert.deepEqual(await index.repositoriesOf(one), [repository])
+    assert.deepEqual(await index.pins(), ['docker.io/*'])
+    assert.deepEqual(await index.totals(), { hit: 2 })
+    assert.deepEqual(await index.buckets(0), [{ at: 1000, counts: { hit: 2 } }])
+  })
+
+  test('is closed with its store', async () => {
+    const store = SqliteStore.open(':memory:')
+    await store[Symbol.asyncDispose]()
+    await assert.rejects(store.index.pins())
+  })
+
+  test('begins anew in a file that turns out damaged, together with its store', async () => {
+    await using dir = await tempDir()
+    const path = join(dir.path, 'metadata.sqlite')
+    {
+      await using store = SqliteStore.open(path)
+      await fill(store)
+    }
+    writeFileSync(path, readFileSync(path).fill(7, 4096))
+    let reports = 0
+    await using store = SqliteStore.open(path, { onDamage: () => (reports += 1) })
+    await store.index.addReferences(two, [one])
+    assert.equal(reports, 1)
+    assert.deepEqual(await store.index.namedBy(two), [one])
+    assert.deepEqual(await store.index.pins(), [])
+    await store.setTag(repository, 'latest', record)
+    assert.equal((await store.index.images('', undefined, 10)).length, 1)
+    assert.equal(reports, 1)
+  })
+
+  test('asks only by index, without sorting', () => {
+    using database = new DatabaseSync(':memory:')
+    for (const step of migrations) database.exec(step)
+    for (const [name, sql] of Object.entries(statements)) {
+      for (const { detail } of database.prepare(`EXPLAIN QUERY PLAN ${sql}`).all()) {
+        // The three that are read whole are small: one row, the pins of people, the names of counts.
+        assert.match(String(detail), /^(SEARCH .*[<=>]|LIST SUBQUERY|SCAN (totals|pins|count_totals)$)/, name)
+      }
+    }
+  })
+})
+
+suite('A SQLite file of version 1', () => {
+  test('keeps everything, and has an index of it', async () => {
+    await using dir = await tempDir()
+    const path = join(dir.path, 'metadata.sqlite')
+    {
+      using database = new DatabaseSync(path)
+      database.exec(versionOne)
+      database.prepare('INSERT INTO uses VALUES (?, 5, 9)').run(one)
+      database.prepare(`INSERT INTO tags VALUES (?, 'latest', ?, 'application/x', 1, NULL, 1)`).run(repository, one)
+      database.prepare(`INSERT INTO links VALUES (?, 'blob', ?, 7, 'application/x', 'public')`).run(repository, one)
+    }
+    for (const opening of ['first', 'second']) {
+      await using store = SqliteStore.open(path, { onDamage: (_, cause) => assert.fail(`${opening}: ${cause}`) })
+      assert.deepEqual(await store.usage(), { blobs: 1, bytes: 5 })
+      assert.deepEqual(await store.tag(repository, 'latest'), record)
+      assert.deepEqual(await store.link(repository, 'blob', one), link)
+      assert.deepEqual(await store.index.use(one), { digest: one, size: 5, at: 9 })
+      assert.deepEqual(await store.index.repositoriesOf(one), [repository])
+      assert.equal((await store.index.images('docker.io/', undefined, 10))[0]?.digest, one)
+      assert.equal(await store.index.addPin('docker.io/*'), opening === 'first')
+      await store.index.addReferences(two, [one])
+    }
+    using database = new DatabaseSync(path)
+    assert.equal(database.prepare('PRAGMA user_version').get()?.['user_version'], schemaVersion)
+  })
+
+  test('has the same tables afterwards as one begun now', () => {
+    using old = new DatabaseSync(':memory:')
+    using fresh = new DatabaseSync(':memory:')
+    old.exec(versionOne)
+    for (const step of migrations.slice(1)) old.exec(step)
+    for (const step of migrations) fresh.exec(step)
+    const tables = (database: DatabaseSync) =>
+      database
+        .prepare('SELECT name, sql FROM sqlite_schema ORDER BY name')
+        .all()
+        .map(({ name, sql }) => `${name} ${String(sql).replaceAll(/\s+/g, ' ')}`)
+    assert.deepEqual(tables(old), tables(fresh))
+  })
+
+  test('that cannot be changed now is left as it is, and no new one begun', async () => {
+    await using dir = await tempDir()
+    const path = join(dir.path, 'metadata.sqlite')
+    using database = new DatabaseSync(path)
+    database.exec(versionOne)
+    database.exec('BEGIN IMMEDIATE')
+    assert.throws(() => SqliteStore.open(path, { onDamage: () => assert.fail('damaged') }), /cannot open .*: .*locked/)
+    database.exec('ROLLBACK')
+    assert.equal(database.prepare('PRAGMA user_version').get()?.['user_version'], 1)
+    await using store = SqliteStore.open(path)
+    assert.deepEqual(await store.index.pins(), [])
+  })
+})
