@@ -1,6 +1,15 @@
 import type { Descriptor } from './descriptor.ts'
 import { parseDigest } from './digest.ts'
-import { dockerManifest, essence, isImageManifest, isIndex, ociIndex, ociManifest } from './media-type.ts'
+import {
+  dockerManifest,
+  essence,
+  isImageManifest,
+  isIndex,
+  isMediaType,
+  ociIndex,
+  ociManifest,
+  octetStream,
+} from './media-type.ts'
 
 /** What a manifest says its repository holds besides the manifest itself. */
 export interface Claims {
@@ -18,12 +27,13 @@ const none: Claims = { manifests: [], blobs: [] }
  */
 export function manifestMediaType(contentType: string | undefined, body: Buffer): string {
   const declared = essence(contentType ?? '')
-  if (declared.startsWith('application/vnd.')) return declared
+  if (declared.startsWith('application/vnd.') && isMediaType(declared)) return declared
   const parsed = parseObject(body)
-  if (typeof parsed?.['mediaType'] === 'string') return essence(parsed['mediaType'])
+  const own = typeof parsed?.['mediaType'] === 'string' ? essence(parsed['mediaType']) : ''
+  if (isMediaType(own)) return own
   if (Array.isArray(parsed?.['manifests'])) return ociIndex
   if (isObject(parsed?.['config'])) return isDockerType(parsed['config']['mediaType']) ? dockerManifest : ociManifest
-  return declared === '' ? 'application/octet-stream' : declared
+  return isMediaType(declared) ? declared : octetStream
 }
 
 /**
@@ -43,12 +53,13 @@ function descriptors(value: unknown): Descriptor[] {
     if (!isObject(item) || 'urls' in item) return []
     const digest = typeof item['digest'] === 'string' ? parseDigest(item['digest']) : undefined
     const { size, mediaType } = item
-    if (!digest || !Number.isSafeInteger(size) || (size as number) < 0 || typeof mediaType !== 'string') return []
+    if (!digest || !Number.isSafeInteger(size) || (size as number) < 0) return []
+    if (typeof mediaType !== 'string' || !isMediaType(mediaType)) return []
     return [{ digest, size: size as number, mediaType }]
   })
 }
 
-function parseObject(body: Buffer): Record<string, unknown> | undefined {
+export function parseObject(body: Buffer): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(body.toString('utf8'))
     return isObject(value) ? value : undefined
@@ -57,7 +68,7 @@ function parseObject(body: Buffer): Record<string, unknown> | undefined {
   }
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
+export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 

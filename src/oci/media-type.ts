@@ -18,6 +18,11 @@ export function essence(contentType: string): string {
   return (contentType.split(';', 1)[0] ?? '').trim().toLowerCase()
 }
 
+/** Whether it is a media type without parameters (RFC 6838 §4.2), and so fit for a header. */
+export function isMediaType(text: string): boolean {
+  return /^[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}$/i.test(text)
+}
+
 export function isIndex(mediaType: string): boolean {
   return indexes.has(mediaType)
 }

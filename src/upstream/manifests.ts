@@ -31,6 +31,9 @@ export type Finding =
   | { readonly kind: 'descriptor'; readonly head: Omit<Fetched, 'body'> }
   | { readonly kind: 'manifest'; readonly fetched: Fetched }
 
+/** `refused` is who asked; `absent` is what was asked for. */
+export type Missing = 'absent' | 'refused'
+
 export interface ManifestsOptions {
   readonly upstream: string
   readonly limits: Limits
@@ -38,7 +41,7 @@ export interface ManifestsOptions {
   readonly heads: Heads
 }
 
-type Got = Exclude<Finding, { kind: 'descriptor' }> | 'absent' | 'refused'
+type Got = Exclude<Finding, { kind: 'descriptor' }> | Missing
 
 /** Manifests of one registry, by HEAD and by GET. */
 export class Manifests {
@@ -48,9 +51,9 @@ export class Manifests {
     this.#options = options
   }
 
-  async get(repository: string, reference: Reference, asking: Asking): Promise<Fetched | undefined> {
+  async get(repository: string, reference: Reference, asking: Asking): Promise<Fetched | Missing> {
     const got = await this.#get(repository, reference, undefined, asking)
-    if (got === 'absent' || got === 'refused') return undefined
+    if (typeof got === 'string') return got
     if (got.kind === 'unchanged') throw this.#unexpected('GET', 304)
     return got.fetched
   }
@@ -61,16 +64,16 @@ export class Manifests {
     reference: Reference,
     known: Known | undefined,
     asking: Asking,
-  ): Promise<Finding | undefined> {
+  ): Promise<Finding | Missing> {
     const { heads } = this.#options
     const useless = heads.areUseless('manifest', repository)
     const head = useless ? 'unclear' : await this.#head(repository, reference, known, asking)
     if (head !== 'unclear' && head !== 'refused') return head
-    if (head === 'refused' && heads.isConfirmed(pathOf(repository, reference))) return undefined
+    if (head === 'refused' && heads.isConfirmed(pathOf(repository, reference))) return 'refused'
     const got = await this.#get(repository, reference, known, asking)
     if (head === 'refused' && got === 'refused') heads.confirm(pathOf(repository, reference))
     else if (got !== 'absent') heads.foundUseless('manifest', repository)
-    if (got === 'absent' || got === 'refused') return undefined
+    if (typeof got === 'string') return got
     const same = got.kind === 'manifest' && got.fetched.digest === known?.digest
     return same ? { kind: 'unchanged', withLogin: got.fetched.withLogin } : got
   }
@@ -80,11 +83,11 @@ export class Manifests {
     reference: Reference,
     known: Known | undefined,
     asking: Asking,
-  ): Promise<Finding | undefined | 'unclear' | 'refused'> {
+  ): Promise<Finding | Missing | 'unclear'> {
     const answer = await headOrUnclear(() => this.#ask('HEAD', repository, reference, known, asking))
     if (answer === 'unclear' || answer === 'refused') return answer
     const { status, headers, withLogin } = answer
-    if (status === 404) return undefined
+    if (status === 404) return 'absent'
     if (status === 304 && known) return { kind: 'unchanged', withLogin }
     const digest = parseDigest(headerOf(headers, 'docker-content-digest') ?? '')
     if (status !== 200 || !digest || ('digest' in reference && digest !== reference.digest)) return 'unclear'

@@ -1,5 +1,5 @@
 import type { Digest } from '../oci/digest.ts'
-import { UpstreamError } from '../oci/error.ts'
+import { RegistryError, UpstreamError } from '../oci/error.ts'
 import type { Reference } from '../oci/reference.ts'
 import { Authorizer } from './authorizer.ts'
 import { Blobs } from './blobs.ts'
@@ -7,7 +7,7 @@ import { type Credential, Credentials, type Refusal } from './credentials.ts'
 import { Exchange } from './exchange.ts'
 import { Heads } from './heads.ts'
 import type { Limits } from './limits.ts'
-import { type Asking, type Fetched, type Finding, Manifests } from './manifests.ts'
+import { type Asking, type Fetched, type Finding, Manifests, type Missing } from './manifests.ts'
 import { Privacy } from './privacy.ts'
 import { parseRateLimit } from './rate-limit.ts'
 import type { Headers } from './response.ts'
@@ -93,29 +93,36 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     this.#rest.overdue()
   }
 
-  resolve(name: string, tag: string, known: Known | undefined, signal: AbortSignal): Promise<Resolution | undefined> {
-    return this.#rest.run(signal, async (lease) => {
+  async resolve(
+    name: string,
+    tag: string,
+    known: Known | undefined,
+    signal: AbortSignal,
+  ): Promise<Resolution | undefined> {
+    const answer = await this.#rest.run(signal, async (lease): Promise<Resolution | Missing> => {
       const found = await this.#find(name, { tag }, known, { signal, lease })
-      if (found?.kind === 'manifest') return { kind: 'manifest', manifest: this.#manifestOf(found.fetched) }
-      if (found?.kind === 'unchanged') return { kind: 'unchanged', visibility: this.#visibilityOf(found) }
-      if (!found) return undefined
+      if (typeof found === 'string') return found
+      if (found.kind === 'manifest') return { kind: 'manifest', manifest: this.#manifestOf(found.fetched) }
+      if (found.kind === 'unchanged') return { kind: 'unchanged', visibility: this.#visibilityOf(found) }
       const { digest, mediaType, size, etag } = found.head
       const visibility = this.#visibilityOf(found.head)
       return { kind: 'descriptor', descriptor: { digest, mediaType, size }, etag, visibility }
     })
+    return unlessMissing(answer)
   }
 
-  manifest(name: string, reference: Reference, signal: AbortSignal): Promise<Manifest | undefined> {
-    return this.#rest.run(signal, async (lease) => {
+  async manifest(name: string, reference: Reference, signal: AbortSignal): Promise<Manifest | undefined> {
+    const answer = await this.#rest.run(signal, async (lease): Promise<Manifest | Missing> => {
       if (this.#privacy.needsProof(name)) {
         const found = await this.#find(name, reference, undefined, { signal, lease })
-        if (!found) return undefined
+        if (typeof found === 'string') return found
         if (found.kind === 'manifest') return this.#manifestOf(found.fetched)
       }
       const identity = this.#privacy.identityFor(name)
       const fetched = await this.#manifests.get(name, reference, { identity, signal, lease })
-      return fetched && this.#manifestOf(fetched)
+      return typeof fetched === 'string' ? fetched : this.#manifestOf(fetched)
     })
+    return unlessMissing(answer)
   }
 
   statBlob(
@@ -168,10 +175,10 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     reference: Reference,
     known: Known | undefined,
     asking: Omit<Asking, 'identity'>,
-  ): Promise<Finding | undefined> {
+  ): Promise<Finding | Missing> {
     const identity = this.#privacy.identityFor(name)
     const found = await this.#manifests.find(name, reference, known, { ...asking, identity })
-    if (found && identity === 'anonymous') this.#privacy.prove(name)
+    if (typeof found !== 'string' && identity === 'anonymous') this.#privacy.prove(name)
     return found
   }
 
@@ -225,4 +232,10 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     const limit = parseRateLimit(headers)
     if (limit) this.#rateLimit = { ...this.#rateLimit, [withLogin ? 'login' : 'strangers']: limit }
   }
+}
+
+/** Absence as the port tells it. */
+function unlessMissing<T extends object>(answer: T | Missing): T | undefined {
+  if (answer === 'refused') throw new RegistryError('NAME_UNKNOWN')
+  return answer === 'absent' ? undefined : answer
 }

@@ -75,8 +75,10 @@ export interface UpstreamStatus {
  * One remote registry, seen from here.
  *
  * `name` arguments are repository names as the registry knows them (`library/alpine`), already validated.
- * Absence is `undefined`: the registry said 404, or it said 401/403 to a fresh anonymous token (Docker Hub's way of
- * saying so), or the repository may not be served (`servesPrivate` false and anonymous access refused).
+ * Absence is `undefined`: the registry said 404. A refusal is absence too: the registry said 401/403 to a fresh
+ * anonymous token (Docker Hub's way of saying that there is no such repository), or the repository may not be served
+ * (`servesPrivate` false and anonymous access refused). Of blobs it is `undefined` as well; of manifests, where clients
+ * are told, it is RegistryError NAME_UNKNOWN.
  * Every failure is an UpstreamError; an aborted signal throws the signal's reason.
  */
 export interface Upstream {

@@ -24,6 +24,7 @@ describe('claimsOf', () => {
       manifests: [
         { ...child, platform: { os: 'linux' } },
         { mediaType: ociManifest, digest: 'bad', size: 1 },
+        { ...child, mediaType: 'no/header\r\ncan: carry this' },
       ],
     }
     assert.deepEqual(claimsOf(ociIndex, json(index)), { manifests: [child], blobs: [] })
@@ -50,6 +51,16 @@ describe('manifestMediaType', () => {
     const docker = { config: { mediaType: 'application/vnd.docker.container.image.v1+json' } }
     assert.equal(manifestMediaType(undefined, json(docker)), dockerManifest)
     assert.equal(manifestMediaType('application/json', Buffer.from('not json')), 'application/json')
+  })
+
+  it('is always one that a header can carry', () => {
+    const odd = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('a/b\r\nx: y', 'a/b\u2028', '/', 'a/'))
+    fc.assert(
+      fc.property(odd, odd, (header, own) => {
+        assert.match(manifestMediaType(header, json({ mediaType: own })), /^[a-z0-9][!-~]*\/[a-z0-9][!-~]*$/)
+        assert.match(manifestMediaType(`application/vnd.${header}`, json({})), /^[a-z0-9][!-~]*\/[a-z0-9][!-~]*$/)
+      }),
+    )
   })
 })
 

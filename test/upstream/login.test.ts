@@ -7,7 +7,7 @@ import { Gate } from '../support/gate.ts'
 import { image } from '../support/image.ts'
 import { tempDir } from '../support/temp.ts'
 import { TestUpstream } from '../support/upstream.ts'
-import { patience, pull, Subject } from './subject.ts'
+import { patience, pull, refused, Subject } from './subject.ts'
 
 const users = { us: 'secret' }
 const right = { username: 'us', password: 'secret' }
@@ -40,7 +40,7 @@ test('the login opens private repositories where it may, and what it brings is u
 test('what the login may not read either is absent', async () => {
   await using test = await start({ mayRead: () => false })
   await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
-  assert.equal(await subject.manifest('hidden/one', latest, patience()), undefined)
+  await assert.rejects(subject.manifest('hidden/one', latest, patience()), refused)
   assert.deepEqual(subject.refusals, [])
 })
 

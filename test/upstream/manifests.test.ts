@@ -8,7 +8,7 @@ import type { Behaviour } from '../support/fault.ts'
 import { Gate } from '../support/gate.ts'
 import { image } from '../support/image.ts'
 import { TestUpstream, type UpstreamOptions } from '../support/upstream.ts'
-import { patience, Subject } from './subject.ts'
+import { patience, refused, Subject } from './subject.ts'
 
 const added = image()
 const { digest, body, size } = added.manifest
@@ -254,7 +254,7 @@ test('a refusal to HEAD is confirmed by a GET, once', async () => {
   await using test = await TestUpstream.start({ auth: { kind: 'bearer', issueTokensForAnything: true } })
   await using subject = new Subject(test)
   for (let round = 0; round < 3; round += 1) {
-    assert.equal(await subject.resolve('absent', 'latest', undefined, patience()), undefined)
+    await assert.rejects(subject.resolve('absent', 'latest', undefined, patience()), refused)
   }
   assert.equal(test.count({ ...get, authorization: 'anonymous' }), 1)
   assert.equal(test.count({ ...head, authorization: 'anonymous' }), 3)

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { Digest } from '../../src/oci/digest.ts'
 import { image } from '../support/image.ts'
 import { TestUpstream, type UpstreamOptions } from '../support/upstream.ts'
-import { patience, pull, Subject } from './subject.ts'
+import { patience, pull, refused, Subject } from './subject.ts'
 
 // Docker Hub's token service has another name than the registry, in the test upstream too.
 const login = { credential: { username: 'us', password: 'secret' }, tokenRealm: 'localhost' }
@@ -34,9 +34,9 @@ for (const [name, preset] of Object.entries({
     await using test = await start(preset)
     await using subject = new Subject(test, login)
     assert.equal(subject.servesPrivate, false)
-    assert.equal(await subject.resolve('hidden', 'latest', undefined, patience()), undefined)
-    assert.equal(await subject.manifest('hidden', latest, patience()), undefined)
-    assert.equal(await subject.manifest('hidden', { digest: added.manifest.digest }, patience()), undefined)
+    await assert.rejects(subject.resolve('hidden', 'latest', undefined, patience()), refused)
+    await assert.rejects(subject.manifest('hidden', latest, patience()), refused)
+    await assert.rejects(subject.manifest('hidden', { digest: added.manifest.digest }, patience()), refused)
     assert.equal(await subject.statBlob('hidden', layer, patience()), undefined)
     assert.equal(await pull(subject, 'hidden', layer), 'absent')
     assert.equal(test.count({ authorization: ['login', 'basic'] }), 0, 'the login was not even shown')
@@ -80,7 +80,7 @@ test('a repository that has become private is absent within a quarter of an hour
   hidden.add('open')
   test.expireTokens()
   subject.clock.now += 15 * 60_000 + 1
-  assert.equal(await subject.manifest('open', latest, patience()), undefined)
+  await assert.rejects(subject.manifest('open', latest, patience()), refused)
 })
 
 test('a check that fails is a failure, and not absence', async () => {
@@ -114,7 +114,7 @@ test('a refused login is no matter to public repositories, and private ones stay
   await using subject = new Subject(test, { ...login, credential: { username: 'us', password: 'outdated' } })
   assert.ok(await subject.manifest('open', latest, patience()))
   assert.equal(await pull(subject, 'open', layer), layer)
-  assert.equal(await subject.manifest('hidden', latest, patience()), undefined)
+  await assert.rejects(subject.manifest('hidden', latest, patience()), refused)
   assert.equal(test.count({ authorization: 'basic' }), 1)
   assert.equal(subject.refusals.length, 1)
 })

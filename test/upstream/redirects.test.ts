@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { acceptManifests } from '../../src/oci/media-type.ts'
 import { image, randomBlob } from '../support/image.ts'
 import { TestUpstream } from '../support/upstream.ts'
-import { patience, pull, Subject } from './subject.ts'
+import { patience, pull, refused, Subject } from './subject.ts'
 
 const login = { credential: { username: 'us', password: 'secret' }, privateRepositories: 'serve' } as const
 const auth = { kind: 'bearer', users: { us: 'secret' } } as const
@@ -64,7 +64,7 @@ test('a registry that we are sent to and that wants a login gets none', async ()
   await using test = await TestUpstream.start({ manifestRedirect: target })
   await using subject = new Subject(test, login)
   test.addImage('a', 'latest', image())
-  assert.equal(await subject.manifest('a', latest, patience()), undefined)
+  await assert.rejects(subject.manifest('a', latest, patience()), refused)
   assert.ok(target.requests.every(({ headers }) => headers.authorization === undefined))
 })
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { image, index } from '../support/image.ts'
 import { TestUpstream } from '../support/upstream.ts'
-import { digestOfSource, patience, pull, Subject } from './subject.ts'
+import { digestOfSource, patience, pull, refused, Subject } from './subject.ts'
 
 const presets = {
   'Docker Hub': TestUpstream.dockerHub,
@@ -46,8 +46,12 @@ for (const [name, start] of Object.entries(presets)) {
     test.addBlob('library/alpine', Buffer.from('something'))
     const digest = layers[0]?.digest ?? assert.fail()
     for (const repository of ['library/alpine', 'library/nothing']) {
-      assert.equal(await subject.resolve(repository, 'latest', undefined, patience()), undefined)
-      assert.equal(await subject.manifest(repository, { digest: manifest.digest }, patience()), undefined)
+      const hides = repository === 'library/nothing' && ['Docker Hub', 'ghcr.io'].includes(name)
+      const absence = hides ? refused.code : undefined
+      const tag = subject.resolve(repository, 'latest', undefined, patience())
+      assert.equal(await tag.catch(({ code }) => code), absence)
+      const byDigest = subject.manifest(repository, { digest: manifest.digest }, patience())
+      assert.equal(await byDigest.catch(({ code }) => code), absence)
       assert.equal(await subject.statBlob(repository, digest, patience()), undefined)
       assert.equal(await pull(subject, repository, digest), 'absent')
     }

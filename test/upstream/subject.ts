@@ -37,6 +37,9 @@ export class Subject extends RegistryUpstream {
   }
 }
 
+/** How a manifest is absent that a stranger may not have. */
+export const refused = { name: 'RegistryError', code: 'NAME_UNKNOWN' }
+
 /** A signal for who will wait as long as it takes. */
 export function patience(): AbortSignal {
   return new AbortController().signal

@@ -5,7 +5,7 @@ import type { BearerOptions } from '../support/access.ts'
 import { Gate } from '../support/gate.ts'
 import { image } from '../support/image.ts'
 import { TestUpstream } from '../support/upstream.ts'
-import { patience, pull, Subject } from './subject.ts'
+import { patience, pull, refused, Subject } from './subject.ts'
 
 const token = { kind: 'token' } as const
 const latest = { tag: 'latest' }
@@ -113,7 +113,7 @@ test('a kept token that is refused is dropped and fetched again, once', async ()
   )
   test.reset()
   test.fault({ kind: 'manifest', status: [200, 401] }, { status: 401 })
-  assert.equal(await subject.manifest('a/b', latest, patience()), undefined)
+  await assert.rejects(subject.manifest('a/b', latest, patience()), refused)
   assert.deepEqual(
     test.requests.map(({ kind, status }) => `${kind} ${status}`),
     ['manifest 401', 'token 200', 'manifest 401'],
@@ -124,7 +124,7 @@ test('a token service that refuses strangers hides what is there', async () => {
   const { upstream } = await start({ anonymous: false })
   await using test = upstream
   await using subject = new Subject(test)
-  assert.equal(await subject.manifest('a/b', latest, patience()), undefined)
+  await assert.rejects(subject.manifest('a/b', latest, patience()), refused)
   assert.equal(test.count(token), 1)
 })
 
