@@ -31,6 +31,14 @@ export interface Observer {
   received(upstream: string, bytes: number): void
   fillStarted(upstream: string, digest: Digest): void
   fillEnded(report: FillReport): void
+  /** What had to make room, or had not been wanted for too long. */
+  evicted(report: { readonly blobs: number; readonly bytes: number }): void
+  /** A blob or manifest has come to be stored: the content store works. */
+  adopted(): void
+  /** A stored blob turned out missing, short or wrong, and was taken out. */
+  damaged(digest: Digest): void
+  /** A client pulled the probe image: it uses the mirror. */
+  probed(upstream: string, client: { readonly address: string; readonly userAgent: string | undefined }): void
   /** The content store or the metadata store failed, and the cache went on without it. */
   storeFailed(store: 'content' | 'metadata', error: unknown): void
   /** An upstream could not be asked for something that was then answered stale, or not at all. */

@@ -20,6 +20,12 @@ export class SpoolUnwritable extends Error {
   override readonly name = 'SpoolUnwritable'
 }
 
+/**
+ * Asked when the disk takes no more, with the bytes that are waiting: whether it may now. The spool tries again as long as
+ * it is told so.
+ */
+export type Relieve = (bytes: number) => Promise<boolean>
+
 interface Piece {
   readonly offset: number
   readonly bytes: Buffer
@@ -39,6 +45,7 @@ interface Piece {
 export class Spool implements Followed {
   readonly path: string
   readonly #file: SharedFile
+  readonly #relieve: Relieve
   #size: number | undefined
   readonly #pieces: Piece[] = []
   readonly #waiting = new Set<() => void>()
@@ -52,17 +59,21 @@ export class Spool implements Followed {
   #moved = false
 
   /** Rejects with SpoolUnwritable. */
-  static async create(path: string): Promise<Spool> {
-    try {
-      return new Spool(path, await SharedFile.open(path, 'wx+'))
-    } catch (cause) {
-      throw new SpoolUnwritable(`spool cannot be made: ${(cause as Error).message}`, { cause })
+  static async create(path: string, relieve: Relieve = async () => false): Promise<Spool> {
+    for (;;) {
+      try {
+        return new Spool(path, await SharedFile.open(path, 'wx+'), relieve)
+      } catch (cause) {
+        if (isFull(cause) && (await relieve(0).catch(() => false))) continue
+        throw new SpoolUnwritable(`spool cannot be made: ${(cause as Error).message}`, { cause })
+      }
     }
   }
 
-  private constructor(path: string, file: SharedFile) {
+  private constructor(path: string, file: SharedFile, relieve: Relieve) {
     this.path = path
     this.#file = file
+    this.#relieve = relieve
   }
 
   /** Tells the size of the content in bytes, before any of it is appended. */
@@ -173,7 +184,7 @@ export class Spool implements Followed {
     try {
       while (this.#onDisk < this.#written) {
         const batch = this.#pending()
-        this.#onDisk += await this.#file.write(batch, this.#onDisk)
+        this.#onDisk += await this.#write(batch)
         this.#trim()
         this.#wake()
       }
@@ -182,6 +193,17 @@ export class Spool implements Followed {
       this.#wake()
     } finally {
       this.#writing = undefined
+    }
+  }
+
+  async #write(batch: readonly Buffer[]): Promise<number> {
+    for (;;) {
+      try {
+        return await this.#file.write(batch, this.#onDisk)
+      } catch (error) {
+        const bytes = batch.reduce((sum, { length }) => sum + length, 0)
+        if (!isFull(error) || !(await this.#relieve(bytes).catch(() => false))) throw error
+      }
     }
   }
 
@@ -228,4 +250,9 @@ export class Spool implements Followed {
     this.#waiting.clear()
     for (const resume of waiting) resume()
   }
+}
+
+function isFull(error: unknown): boolean {
+  const { code = '' } = error as NodeJS.ErrnoException
+  return code === 'ENOSPC' || code === 'EDQUOT'
 }

@@ -6,6 +6,11 @@ import type { RequestKind } from './request-fields.ts'
 export type OutcomeCounts = Record<Outcome, number>
 export type StatusClass = '1xx' | '2xx' | '3xx' | '4xx' | '5xx'
 
+/** What the mirror can go on without, for a while: `store` (misses pass through, and are not kept), `redis`. */
+export type Part = 'store' | 'redis'
+
+export const parts = ['store', 'redis'] as const satisfies readonly Part[]
+
 /** `other`: no UpstreamError, such as a body that did not match its digest. */
 export type FailureKind = UpstreamErrorKind | 'other'
 
@@ -45,8 +50,14 @@ export class Counters {
   readonly fills: Record<FillEnd, number> = { stored: 0, mismatch: 0, failed: 0, unwritable: 0, abandoned: 0 }
   readonly fillSeconds = new Distribution(fillBounds)
   readonly storeFailures = { content: 0, metadata: 0 }
+  /** Parts that do not work at this moment, as far as is known. */
+  readonly failing = new Set<Part>()
   fillsRunning = 0
   servedBytes = 0
+  evictedBlobs = 0
+  evictedBytes = 0
+  damagedBlobs = 0
+  probes = 0
 
   /** The names of all upstreams there will ever be. */
   constructor(upstreams: readonly string[]) {

@@ -22,14 +22,18 @@ export interface LogOptions {
 export class Log {
   readonly #pino: Logger
   readonly #buffer: LineBuffer
+  readonly #now: () => number
+  #timeOf = Number.NaN
+  #timeText = ''
 
   constructor({ level, output, now, bound }: LogOptions) {
+    this.#now = now
     this.#buffer = new LineBuffer(bound === undefined ? { output } : { output, bound })
     this.#pino = pino(
       {
         level,
         base: null,
-        timestamp: () => `,"time":"${new Date(now()).toISOString()}"`,
+        timestamp: () => `,"time":"${this.#time()}"`,
         formatters: { level: (label) => ({ level: label }) },
       },
       { write: (line: string) => this.#buffer.write(line) },
@@ -67,7 +71,19 @@ export class Log {
     if (fields.range !== undefined) line['range'] = redactText(fields.range)
     if (fields.userAgent !== undefined) line['userAgent'] = redactText(fields.userAgent)
     if (fields.error !== undefined) line['error'] = redactError(fields.error)
-    this.#pino[level](line, 'request')
+    // And written by hand: a fifth of the time that a general logger takes over it.
+    const fieldsText = JSON.stringify(line).slice(1)
+    this.#buffer.write(`{"level":"${level}","time":"${this.#time()}","msg":"request",${fieldsText}\n`)
+  }
+
+  /** The time now, written once for all lines of a millisecond. */
+  #time(): string {
+    const now = this.#now()
+    if (now !== this.#timeOf) {
+      this.#timeOf = now
+      this.#timeText = new Date(now).toISOString()
+    }
+    return this.#timeText
   }
 
   /** To be awaited before the process ends. Resolves when every line is out, or after `limit` milliseconds. */

@@ -1,4 +1,5 @@
 import type { ContentKind, FillEnd, FillReport, Observer, Outcome } from '../cache/observer.ts'
+import type { Digest } from '../oci/digest.ts'
 import { UpstreamError } from '../oci/error.ts'
 import type { Counters, FailureKind } from './counters.ts'
 import type { Log } from './log.ts'
@@ -52,8 +53,29 @@ export class TelemetryObserver implements Observer {
     this.#log[fillLevels[end]]('fill ended', { upstream, repository, digest, end, bytes, seconds, error })
   }
 
+  evicted({ blobs, bytes }: { blobs: number; bytes: number }): void {
+    this.#counters.evictedBlobs += blobs
+    this.#counters.evictedBytes += bytes
+    this.#log.info('evicted', { blobs, bytes })
+  }
+
+  adopted(): void {
+    if (this.#counters.failing.delete('store')) this.#log.warn('the store works again: what comes is kept')
+  }
+
+  damaged(digest: Digest): void {
+    this.#counters.damagedBlobs += 1
+    this.#log.error('a stored blob was damaged, and was taken out', { digest })
+  }
+
+  probed(upstream: string, { address, userAgent }: { address: string; userAgent: string | undefined }): void {
+    this.#counters.probes += 1
+    this.#log.info('probe pulled: this client uses the mirror', { upstream, client: address, userAgent })
+  }
+
   storeFailed(store: 'content' | 'metadata', error: unknown): void {
     this.#counters.storeFailures[store] += 1
+    if (store === 'content') this.#counters.failing.add('store')
     const suppressed = this.#throttle.pass(store)
     if (suppressed !== undefined) this.#log.error('store failed', { store, error, suppressed })
   }

@@ -1,0 +1,284 @@
+import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
+import { type Digest, hasherFor } from '../oci/digest.ts'
+import { RegistryError, UpstreamError } from '../oci/error.ts'
+import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts'
+import type { BodyReader, OpenBlob } from '../storage/blob-store.ts'
+import type { BlobSpan } from '../upstream/upstream.ts'
+import { ask } from './deadline.ts'
+import type { Fill, FillDependencies } from './fill.ts'
+import type { Fills, Located } from './fills.ts'
+import { Flight } from './flight.ts'
+import type { Outcome } from './observer.ts'
+import { mayServe, type Origin } from './origin.ts'
+import { PassedBody } from './passed-body.ts'
+import { MemoryBody, SmallBlobs } from './small-blobs.ts'
+
+/** A range on a fill waits this long, in milliseconds, for the fill to reach it; then it is fetched by itself. */
+const rangeWait = 1_000
+
+export interface ServedBlob {
+  readonly outcome: Outcome
+  /** The bytes come straight from upstream and are not kept. */
+  readonly passed: boolean
+  /** Bytes of the whole blob; undefined where nobody tells, and then the body is sent without a length. */
+  readonly size: number | undefined
+  /** Present where a range was asked for and is honoured. */
+  readonly range: ByteRange | undefined
+  /** Whoever got the answer closes it. */
+  readonly reader: BodyReader
+}
+
+export interface BlobHead {
+  readonly outcome: Outcome
+  readonly passed: boolean
+  readonly size: number
+}
+
+type SingleRange = Exclude<RangeRequest, { kind: 'multiple' }>
+
+interface Wanted {
+  readonly origin: Origin
+  readonly digest: Digest
+  readonly range: SingleRange | undefined
+  readonly link: Link | undefined
+}
+
+export interface BlobsOptions {
+  readonly fills: Fills
+  readonly metadata: MetadataTier
+  readonly dependencies: Pick<FillDependencies, 'observer' | 'now' | 'openWithin' | 'store' | 'proven'>
+}
+
+/** Blobs by digest, through a repository that holds them. */
+export class Blobs {
+  readonly #options: BlobsOptions
+  readonly #small = new SmallBlobs()
+  readonly #proofs = new Flight<{ size: number | undefined }>()
+
+  constructor(options: BlobsOptions) {
+    this.#options = options
+  }
+
+  /** What is at hand: small, in memory, and proven for this repository. Undefined means no more than that it needs a look. */
+  recent(origin: Origin, digest: Digest): Buffer | undefined {
+    const { metadata, dependencies } = this.#options
+    const link = metadata.recentLink(origin.repository, 'blob', digest)
+    if (!link || !mayServe(origin, link.visibility)) return undefined
+    const body = this.#small.get(digest)
+    if (body) metadata.recordUse(digest, body.length, dependencies.now())
+    return body
+  }
+
+  /** What memory holds of a digest goes. */
+  forget(digest: Digest): void {
+    this.#small.forget(digest)
+  }
+
+  /** Rejects with RegistryError, UpstreamError or ContentMismatch. */
+  async get(origin: Origin, digest: Digest, range: SingleRange | undefined): Promise<ServedBlob> {
+    const { fills, dependencies } = this.#options
+    const link = await this.#link(origin, digest)
+    // Not worth a fill.
+    if (range && link?.size !== undefined) resolve(range, link.size)
+    const wanted = { origin, digest, range, link }
+    const source = { origin, size: link?.size, proven: link !== undefined }
+    for (;;) {
+      const located = await fills.locate(digest, source)
+      const served = await this.#serve(wanted, located)
+      if (served) {
+        dependencies.observer.answered('blob', origin.upstream.name, served.outcome)
+        return served
+      }
+    }
+  }
+
+  /** Never moves the bytes of a blob. Rejects with RegistryError or UpstreamError. */
+  async head(origin: Origin, digest: Digest): Promise<BlobHead> {
+    const { dependencies } = this.#options
+    const known = await this.#link(origin, digest)
+    const stored = known?.size === undefined ? await this.#storedSize(digest) : undefined
+    const told = known && (known.size ?? stored) !== undefined ? undefined : await this.#prove(origin, digest)
+    const size = known?.size ?? stored ?? told?.size
+    if (size === undefined) {
+      throw new UpstreamError(origin.upstream.name, 'protocol', `tells no size of ${digest}`)
+    }
+    const passed = known === undefined
+    const outcome = passed ? 'miss' : 'hit'
+    dependencies.observer.answered('blob', origin.upstream.name, outcome)
+    return { outcome, passed, size }
+  }
+
+  /** Downloads what the store has lost, for nobody in particular. False where it cannot be had now. */
+  async refill(origin: Origin, digest: Digest): Promise<boolean> {
+    const located = await this.#options.fills.locate(digest, { origin, size: undefined, proven: true })
+    if (located.kind === 'fill') {
+      const end = await located.fill.ended
+      located.leave()
+      return end === 'stored'
+    }
+    await located.blob.close()
+    return true
+  }
+
+  async #storedSize(digest: Digest): Promise<number | undefined> {
+    try {
+      return (await this.#options.dependencies.store.stat(digest))?.size
+    } catch (error) {
+      this.#options.dependencies.observer.storeFailed('content', error)
+      return undefined
+    }
+  }
+
+  /** Undefined when it has to be proven. Rejects where the repository holds the digest as a manifest and nothing else. */
+  async #link(origin: Origin, digest: Digest): Promise<Link | undefined> {
+    const blob = await this.#known(origin, 'blob', digest)
+    if (blob) return blob
+    if (await this.#known(origin, 'manifest', digest)) throw new RegistryError('BLOB_UNKNOWN')
+    return undefined
+  }
+
+  async #known(origin: Origin, kind: Link['kind'], digest: Digest): Promise<Link | undefined> {
+    const { metadata, dependencies } = this.#options
+    try {
+      const link =
+        metadata.recentLink(origin.repository, kind, digest) ?? (await metadata.link(origin.repository, kind, digest))
+      return link && mayServe(origin, link.visibility) ? link : undefined
+    } catch (error) {
+      dependencies.observer.storeFailed('metadata', error)
+      return undefined
+    }
+  }
+
+  /** Undefined when the fill ended meanwhile: look again. */
+  async #serve(wanted: Wanted, located: Located): Promise<ServedBlob | undefined> {
+    if (located.kind === 'stored') return await this.#stored(wanted, located.blob)
+    try {
+      return await this.#filling(wanted, located.fill, located.joined ? 'collapsed' : 'miss')
+    } finally {
+      located.leave()
+    }
+  }
+
+  /** Undefined where the blob turned out damaged, and is gone: look again. */
+  async #stored(wanted: Wanted, blob: OpenBlob): Promise<ServedBlob | undefined> {
+    const { digest } = wanted
+    const range = await this.#admit(wanted, blob)
+    const served = { outcome: 'hit', passed: false, size: blob.size, range } as const
+    if (range || !this.#small.isSmall(blob)) {
+      return { ...served, reader: blob.reader(range ?? { start: 0, end: blob.size - 1 }) }
+    }
+    const body = await this.#small.load(digest, blob)
+    if (body) return { ...served, reader: new MemoryBody(body) }
+    await this.#options.fills.discard(digest)
+    return undefined
+  }
+
+  /** The right to a stored blob, and the part of it that is wanted; the blob is closed where there is neither. */
+  async #admit({ origin, digest, range, link }: Wanted, blob: OpenBlob): Promise<ByteRange | undefined> {
+    const { metadata, dependencies } = this.#options
+    try {
+      if (!link) await this.#prove(origin, digest)
+      const resolved = range && resolve(range, blob.size)
+      metadata.recordUse(digest, blob.size, dependencies.now())
+      return resolved
+    } catch (error) {
+      await blob.close()
+      throw error
+    }
+  }
+
+  async #filling(wanted: Wanted, fill: Fill, outcome: Outcome): Promise<ServedBlob | undefined> {
+    const { origin, digest, range, link } = wanted
+    if (range) this.#refuseSuspect(digest)
+    const proven = link !== undefined || (fill.sources.needsProof(origin) && (await this.#prove(origin, digest)))
+    if (proven) fill.sources.offer({ origin, size: link?.size, proven: true })
+    const far = range !== undefined && (await this.#isFar(wanted, fill, range))
+    if (!far) await fill.opened.catch(() => undefined)
+    const failure = fill.sources.failureOf(origin)
+    switch (fill.end) {
+      case 'stored':
+      case 'abandoned':
+        return undefined
+      case 'unwritable':
+        return await this.#pass(wanted, fill, outcome)
+      case 'mismatch':
+      case 'failed':
+        if (failure === undefined) return undefined
+        throw failure
+    }
+    if (!fill.sources.isProven(origin)) throw failure ?? new RegistryError('BLOB_UNKNOWN')
+    if (range) this.#refuseSuspect(digest)
+    return far ? await this.#pass(wanted, fill, outcome) : this.#follow(wanted, fill, outcome)
+  }
+
+  /** The client that asks for the rest of a body that was cut at its end must not get just that. */
+  #refuseSuspect(digest: Digest): void {
+    if (!this.#options.fills.suspects.has(digest)) return
+    throw new RegistryError('UNAVAILABLE', {
+      detail: 'the last download of this blob was damaged; ask for the whole blob',
+      retryAfter: 1,
+    })
+  }
+
+  /** Whether a range lies so far ahead of the fill that it is better fetched by itself. */
+  async #isFar({ link }: Wanted, fill: Fill, range: SingleRange): Promise<boolean> {
+    // A range can be placed only when the size is known.
+    if (link?.size === undefined) await fill.opened.catch(() => undefined)
+    const size = fill.size ?? link?.size
+    if (size === undefined || fill.end !== undefined) return false
+    const { start } = resolve(range, size)
+    return start > fill.written && !(await fill.reaches(start, rangeWait))
+  }
+
+  #follow({ origin, digest, range, link }: Wanted, fill: Fill, outcome: Outcome): ServedBlob | undefined {
+    const { size } = fill
+    if (link?.size !== undefined && size !== undefined && link.size !== size) {
+      const told = `blob ${digest} has ${size} bytes, and the manifest says ${link.size}`
+      throw new UpstreamError(origin.upstream.name, 'protocol', told)
+    }
+    const resolved = range && size !== undefined ? resolve(range, size) : undefined
+    const reader = fill.follow(origin, spanOf(resolved, size))
+    return reader && { outcome, passed: false, size, range: resolved, reader }
+  }
+
+  async #pass({ origin, digest, range, link }: Wanted, fill: Fill, outcome: Outcome): Promise<ServedBlob> {
+    const { fills, dependencies } = this.#options
+    const known = link?.size ?? fill.size
+    const size = known ?? (range && (await this.#prove(origin, digest)).size)
+    const resolved = range && size !== undefined ? resolve(range, size) : undefined
+    const span = spanOf(resolved, size)
+    const reader = await PassedBody.open(origin, digest, {
+      span,
+      size,
+      hash: span.start === 0 && span.end === undefined ? hasherFor(digest) : undefined,
+      openWithin: dependencies.openWithin,
+      received: (bytes) => dependencies.observer.received(origin.upstream.name, bytes),
+      judged: (verdict) => fills.suspects.judge(digest, verdict),
+    })
+    return { outcome, passed: true, size: reader.size, range: resolved, reader }
+  }
+
+  /** Asks the upstream whether the repository holds the blob, and makes the link; `size` is what it says, no more. */
+  #prove(origin: Origin, digest: Digest): Promise<{ size: number | undefined }> {
+    return this.#proofs.run(`${origin.repository}@${digest}`, async () => {
+      const found = await ask(origin, { within: this.#options.dependencies.openWithin }, (signal) =>
+        origin.upstream.statBlob(origin.name, digest, signal),
+      )
+      if (!found) throw new RegistryError('BLOB_UNKNOWN')
+      this.#options.dependencies.proven(origin, digest, undefined, found.visibility)
+      return { size: found.size }
+    }).result
+  }
+}
+
+/** To the end of the blob where a range reaches it, and so may be verified there. */
+function spanOf(range: ByteRange | undefined, size: number | undefined): BlobSpan {
+  if (!range) return { start: 0, end: undefined }
+  return { start: range.start, end: range.end + 1 === size ? undefined : range.end }
+}
+
+function resolve(range: SingleRange, size: number): ByteRange {
+  const resolved = resolveRange(range, size)
+  if (!resolved) throw new RegistryError('RANGE_INVALID', { detail: { size } })
+  return resolved
+}

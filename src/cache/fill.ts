@@ -1,0 +1,299 @@
+import type { Hash } from 'node:crypto'
+import { type Digest, hasherFor, hexOf } from '../oci/digest.ts'
+import { ContentMismatch, RegistryError, UpstreamError } from '../oci/error.ts'
+import type { BlobStore, BodyReader } from '../storage/blob-store.ts'
+import { type Spool, SpoolUnwritable } from '../storage/spool.ts'
+import type { BlobSource, BlobSpan, Visibility } from '../upstream/upstream.ts'
+import { ask } from './deadline.ts'
+import { FollowedBody } from './followed-body.ts'
+import type { FillEnd, Observer } from './observer.ts'
+import type { Origin } from './origin.ts'
+import { PassedBody } from './passed-body.ts'
+import { Progress } from './progress.ts'
+import { type Source, Sources } from './sources.ts'
+import type { Verdict } from './suspects.ts'
+
+export interface FillDependencies {
+  readonly store: BlobStore
+  readonly createSpool: () => Promise<Spool>
+  readonly observer: Observer
+  readonly now: () => number
+  /** Milliseconds an upstream may take to answer with headers, all its redirects and tokens included. */
+  readonly openWithin: number
+  /** Records that a repository was seen to hold a blob; `size` only where it is beyond doubt. */
+  readonly proven: (origin: Origin, digest: Digest, size: number | undefined, visibility: Visibility) => void
+  /** What a stored blob is recorded to measure, in bytes; undefined where nothing is recorded. */
+  readonly sizeOf: (digest: Digest) => Promise<number | undefined>
+  /** Takes a verified spool over, into the store and its records. Rejects where the store fails, or has no room. */
+  readonly adopt: (digest: Digest, spool: Spool) => Promise<void>
+}
+
+/** What the keeper of fills wants to hear of each. */
+export interface FillHooks {
+  /** Somebody came or left. */
+  readonly attendanceChanged: () => void
+  /** A whole download of the blob, the fill's or one that went on from it, has shown what it was. */
+  readonly judged: (verdict: Verdict) => void
+  /** Nobody may follow any more: the blob is in the store, or the fill has failed. */
+  readonly closed: () => void
+}
+
+/**
+ * One running download of one blob from upstream into the store.
+ *
+ *     opening    a source is asked; `opened` is pending; anybody may join
+ *     filling    `opened` resolved: size known, headers may leave; followers read the spool, the hash runs
+ *     verified   size and digest right: followers get the last byte; the spool is being adopted
+ *     ended      `ended` resolved, `end` is set: `stored`, or why not. Nobody may follow any more
+ *
+ * An empty body is opened when it is verified: there is no byte of it to hold back.
+ *
+ * Its lifetime is its own: clients come and go. A source that fails for good is replaced by another that a follower
+ * came through; a source that refuses fails only the requests of its repository.
+ */
+export class Fill {
+  readonly digest: Digest
+  readonly sources: Sources
+  readonly opened: Promise<void>
+  readonly ended: Promise<FillEnd>
+  readonly startedAt: number
+  readonly #dependencies: FillDependencies
+  readonly #hooks: FillHooks
+  readonly #hash: Hash
+  readonly #progress: Progress
+  readonly #opening = Promise.withResolvers<void>()
+  readonly #abort = new AbortController()
+  #current: Source
+  #visibility: Visibility = 'unproven'
+  #spool: Spool | undefined
+  #size: number | undefined
+  #attendance = 0
+  #end: FillEnd | undefined
+  #verified = false
+
+  constructor(digest: Digest, source: Source, dependencies: FillDependencies, hooks: FillHooks) {
+    this.digest = digest
+    this.sources = new Sources(source)
+    this.#current = source
+    this.#dependencies = dependencies
+    this.#hooks = hooks
+    this.#hash = hasherFor(digest)
+    this.#progress = new Progress(dependencies.now)
+    this.startedAt = dependencies.now()
+    this.opened = this.#opening.promise
+    this.opened.catch(() => undefined)
+    this.ended = this.#run()
+  }
+
+  /** Bytes of the blob; undefined before `opened`, and where nobody told. */
+  get size(): number | undefined {
+    return this.#size
+  }
+
+  /** Why nobody may follow any more; undefined while they may. */
+  get end(): FillEnd | undefined {
+    return this.#end
+  }
+
+  get written(): number {
+    return this.#progress.written
+  }
+
+  /** Clients that follow, or are about to. */
+  get followers(): number {
+    return this.#attendance
+  }
+
+  /** Whether it goes on for nobody, and could be given up. */
+  get isUnfollowed(): boolean {
+    return this.#attendance === 0 && !this.#verified && this.#end === undefined
+  }
+
+  /** For those who watch. `size` in bytes, null where nobody told; `seconds` since the start. */
+  get progress() {
+    return {
+      digest: this.digest,
+      repository: this.#current.origin.repository,
+      size: this.#size ?? null,
+      written: this.written,
+      followers: this.#attendance,
+      seconds: (this.#dependencies.now() - this.startedAt) / 1000,
+    }
+  }
+
+  /** Keeps the fill from counting as unfollowed, by one client, until what it returns is called. */
+  attend(): () => void {
+    let leave: (() => void) | undefined = () => this.#attend(-1)
+    this.#attend(1)
+    return () => {
+      leave?.()
+      leave = undefined
+    }
+  }
+
+  /** After `opened`. To the blob's end where `end` is undefined. Undefined when the fill has ended. */
+  follow(origin: Origin, span: BlobSpan): BodyReader | undefined {
+    if (!this.#spool || this.#end !== undefined) return undefined
+    return new FollowedBody({
+      body: this.#spool.follow(span),
+      start: span.start,
+      detour: (offset, signal) => this.#detour(origin, { start: offset, end: span.end }, signal),
+      left: this.attend(),
+    })
+  }
+
+  /** Whether the fill has reached `offset`, or is expected to within `wait` milliseconds, or has ended. */
+  reaches(offset: number, wait: number): Promise<boolean> {
+    return this.#progress.reaches(offset, wait)
+  }
+
+  /** Stops the download; whoever follows gets `reason`. */
+  abandon(reason: Error): void {
+    this.#abort.abort(reason)
+  }
+
+  #attend(change: 1 | -1): void {
+    this.#attendance += change
+    this.#hooks.attendanceChanged()
+  }
+
+  async #run(): Promise<FillEnd> {
+    const { observer, now } = this.#dependencies
+    // Not in the constructor's own turn: whoever made the fill registers it first.
+    await undefined
+    observer.fillStarted(this.#current.origin.upstream.name, this.digest)
+    const { end, error } = await this.#download()
+    await this.#spool?.close()
+    const { upstream, repository } = this.#current.origin
+    const seconds = (now() - this.startedAt) / 1000
+    const { digest, written: bytes } = this
+    observer.fillEnded({ upstream: upstream.name, repository, digest, end, bytes, seconds, error })
+    return end
+  }
+
+  async #download(): Promise<{ end: FillEnd; error?: unknown }> {
+    try {
+      const spool = await this.#dependencies.createSpool()
+      this.#spool = spool
+      await this.#receive(spool)
+      this.#verified = true
+      this.#hooks.judged('verified')
+      spool.release()
+      this.#opening.resolve()
+      await this.#dependencies.adopt(this.digest, spool)
+      this.#dependencies.proven(this.#current.origin, this.digest, this.written, this.#visibility)
+      this.#close('stored')
+      return { end: 'stored' }
+    } catch (error) {
+      const end = this.#endAfter(error)
+      if (end === 'unwritable') this.#dependencies.observer.storeFailed('content', error)
+      this.#close(end)
+      this.#opening.reject(error)
+      if (end === 'mismatch') this.#spool?.reject(error)
+      else this.#spool?.fail(error)
+      return { end, error }
+    }
+  }
+
+  #endAfter(error: unknown): FillEnd {
+    if (this.#verified || error instanceof SpoolUnwritable) return 'unwritable'
+    if (error instanceof ContentMismatch) return 'mismatch'
+    return this.#abort.signal.aborted ? 'abandoned' : 'failed'
+  }
+
+  #close(end: FillEnd): void {
+    this.#end = end
+    if (end === 'mismatch') this.#hooks.judged('mismatch')
+    this.#hooks.closed()
+    this.#progress.end()
+  }
+
+  /** Draws the whole body into the spool, from one source after the other if need be, and checks it. */
+  async #receive(spool: Spool): Promise<void> {
+    let failure: unknown
+    for (let source = this.sources.take(); source; source = this.sources.take()) {
+      this.#current = source
+      try {
+        if (await this.#drawFrom(source, spool)) return this.#check()
+        failure ??= new RegistryError('BLOB_UNKNOWN')
+        this.sources.failed(source, new RegistryError('BLOB_UNKNOWN'))
+      } catch (error) {
+        // All bytes are here and readable from memory; that they cannot be kept shows when they are adopted.
+        if (error instanceof SpoolUnwritable && this.written === this.#size) return this.#check()
+        if (this.#abort.signal.aborted || error instanceof SpoolUnwritable) throw error
+        this.sources.failed(source, error)
+        if (error instanceof ContentMismatch) throw error
+        failure = error
+      }
+    }
+    throw failure
+  }
+
+  /** False where the source does not hold the blob. */
+  async #drawFrom(source: Source, spool: Spool): Promise<boolean> {
+    const blob = await this.#open(source)
+    if (!blob) return false
+    this.#announce(source, blob, spool)
+    await this.#draw(blob, spool)
+    return true
+  }
+
+  async #open({ origin, size }: Source): Promise<BlobSource | undefined> {
+    const deadline = { within: this.#dependencies.openWithin, signal: this.#abort.signal }
+    const span = { start: this.written, end: undefined }
+    const blob = await ask(origin, deadline, (signal) => origin.upstream.blob(origin.name, this.digest, span, signal))
+    const expected = this.#size ?? size
+    if (blob?.size === undefined || expected === undefined || blob.size === expected) return blob
+    await blob.body[Symbol.asyncIterator]().return?.()
+    const told = `says the blob has ${blob.size} bytes where ${expected} are known`
+    throw new UpstreamError(origin.upstream.name, 'protocol', told)
+  }
+
+  #announce(source: Source, blob: BlobSource, spool: Spool): void {
+    this.sources.answered(source)
+    this.#visibility = blob.visibility
+    // What the upstream says of the size is not proven before the digest is, and links are believed later.
+    this.#dependencies.proven(source.origin, this.digest, source.size, blob.visibility)
+    this.#size ??= blob.size ?? source.size
+    if (this.#size !== undefined) spool.expect(this.#size)
+    if (this.#size !== 0) this.#opening.resolve()
+  }
+
+  async #draw(blob: BlobSource, spool: Spool): Promise<void> {
+    const { observer } = this.#dependencies
+    const upstream = this.#current.origin.upstream.name
+    for await (const chunk of blob.body) {
+      observer.received(upstream, chunk.length)
+      if (this.#size !== undefined && this.written + chunk.length > this.#size) {
+        throw new ContentMismatch(`${this.#size} bytes`, 'more')
+      }
+      this.#hash.update(chunk)
+      const room = spool.append(chunk)
+      this.#progress.advance(chunk.length)
+      if (room) await room
+    }
+  }
+
+  #check(): void {
+    if (this.#size !== undefined && this.written !== this.#size) {
+      throw new ContentMismatch(`${this.#size} bytes`, `${this.written}`)
+    }
+    const actual = this.#hash.copy().digest('hex')
+    if (actual !== hexOf(this.digest)) throw new ContentMismatch(this.digest, actual)
+  }
+
+  /** The spool is full: one follower goes on from its own upstream, its hash taking over where the fill's stopped. */
+  #detour(origin: Origin, span: BlobSpan, signal: AbortSignal): Promise<BodyReader> {
+    const { observer, openWithin } = this.#dependencies
+    const verifies = span.start === this.written && span.end === undefined
+    return PassedBody.open(origin, this.digest, {
+      span,
+      size: this.#size,
+      hash: verifies ? this.#hash.copy() : undefined,
+      openWithin,
+      signal,
+      received: (bytes) => observer.received(origin.upstream.name, bytes),
+      judged: this.#hooks.judged,
+    })
+  }
+}

@@ -1,0 +1,269 @@
+import { LRUCache } from 'lru-cache'
+import type { ContentIndex } from '../metadata/content-index.ts'
+import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
+import type { Digest } from '../oci/digest.ts'
+import { RegistryError } from '../oci/error.ts'
+import { octetStream } from '../oci/media-type.ts'
+import type { RangeRequest } from '../oci/range.ts'
+import type { Reference } from '../oci/reference.ts'
+import type { BlobStore } from '../storage/blob-store.ts'
+import type { Relieve, Spool } from '../storage/spool.ts'
+import type { Upstream, Visibility } from '../upstream/upstream.ts'
+import { type BlobHead, Blobs, type ServedBlob } from './blobs.ts'
+import { Eviction } from './eviction.ts'
+import type { Fill } from './fill.ts'
+import { Fills } from './fills.ts'
+import type { TagPolicy } from './freshness.ts'
+import { Images } from './images.ts'
+import { Intake } from './intake.ts'
+import { type KeptManifest, Manifests } from './manifests.ts'
+import type { Observer, Outcome } from './observer.ts'
+import { type Origin, originOf } from './origin.ts'
+import { Pins } from './pins.ts'
+import { Probe, probeName } from './probe.ts'
+import { Purge } from './purge.ts'
+import { relink } from './rebuild.ts'
+import { Scrub } from './scrub.ts'
+import { MemoryBody } from './small-blobs.ts'
+import type { Bounds, Disk } from './space.ts'
+import { Tags } from './tags.ts'
+
+/** A repository as a client named it, already routed: an allowed upstream and a name of it. */
+export interface Target {
+  readonly upstream: string
+  readonly name: string
+}
+
+export interface ServedManifest {
+  readonly outcome: Outcome
+  readonly manifest: KeptManifest
+  /** For tags: epoch milliseconds of the upstream's last confirmation, and how long it counts in milliseconds. */
+  readonly tag: { readonly checkedAt: number; readonly ttl: number } | undefined
+}
+
+export interface MirrorOptions {
+  readonly upstreams: ReadonlyMap<string, Upstream>
+  readonly store: BlobStore
+  readonly metadata: MetadataTier
+  readonly createSpool: (relieve: Relieve) => Promise<Spool>
+  readonly observer: Observer
+  readonly now: () => number
+  readonly policy: (upstream: string) => TagPolicy
+  /** Milliseconds. */
+  readonly timeouts: { readonly tagDeadline: number; readonly upstreamHeaders: number }
+  readonly limits: { readonly unfollowedFills: number }
+  /** The tag of the probe image: unguessable, and new at each start. */
+  readonly nonce: string
+  readonly index: ContentIndex
+  readonly disk: () => Promise<Disk>
+  readonly bounds: Bounds
+}
+
+/** The cache as its clients see it. Every method rejects with RegistryError or UpstreamError, and nothing else on purpose. */
+export class Mirror implements AsyncDisposable {
+  readonly #options: MirrorOptions
+  readonly #fills: Fills
+  readonly #intake: Intake
+  readonly #blobs: Blobs
+  readonly #manifests: Manifests
+  readonly #tags: Tags
+  readonly probe: Probe
+  readonly eviction: Eviction
+  readonly scrub: Scrub
+  readonly images: Images
+  readonly pins: Pins
+  readonly purge: Purge
+  readonly #origins = new LRUCache<string, Origin>({ max: 10_000 })
+
+  constructor(options: MirrorOptions) {
+    const { store, metadata, index, observer, now, timeouts, disk, bounds } = options
+    const openWithin = timeouts.upstreamHeaders
+    const proven = (origin: Origin, digest: Digest, size: number | undefined, visibility: Visibility): void =>
+      this.#proven(origin, digest, size, visibility)
+    const sizeOf = this.#recordedSize.bind(this)
+    const createSpool = () => options.createSpool((bytes) => this.eviction.relieve(bytes))
+    const adopt = (digest: Digest, spool: Spool) => this.#intake.blob(digest, spool)
+    const dependencies = { sizeOf, store, createSpool, observer, now, openWithin, proven, adopt }
+    this.#options = options
+    this.probe = new Probe(options.nonce)
+    this.#fills = new Fills({ dependencies, unfollowed: options.limits.unfollowedFills })
+    const fills = this.#fills
+    const forget = this.#forget.bind(this)
+    this.eviction = new Eviction({ store, metadata, index, fills, observer, now, disk, bounds, forget })
+    this.#intake = new Intake({ store, metadata, eviction: this.eviction, fills, observer, now })
+    this.#blobs = new Blobs({ fills, metadata, dependencies })
+    this.#manifests = new Manifests({
+      store,
+      metadata,
+      index,
+      createSpool,
+      observer,
+      now,
+      openWithin,
+      fills,
+      adopt: this.#intake.manifest.bind(this.#intake),
+    })
+    this.#tags = new Tags({
+      manifests: this.#manifests,
+      metadata,
+      observer,
+      now,
+      policy: (origin) => options.policy(origin.upstream.name),
+      deadline: timeouts.tagDeadline,
+      openWithin,
+    })
+    this.scrub = new Scrub({
+      store,
+      metadata,
+      index,
+      fills,
+      observer,
+      now,
+      forget,
+      relink: (blob) => relink(blob, options),
+      replace: this.#replace.bind(this),
+    })
+    this.pins = new Pins(index)
+    this.images = new Images({ store, metadata, index, pins: this.pins, observer })
+    const remove = this.eviction.remove.bind(this.eviction)
+    this.purge = new Purge({ store, metadata, index, remove, forget })
+  }
+
+  /** The running fills, for those who want to look. */
+  get fills(): ReadonlySet<Fill> {
+    return this.#fills.running
+  }
+
+  /** What can be answered from memory, without waiting. Undefined means no more than that it cannot. */
+  recentManifest(target: Target, reference: Reference): ServedManifest | undefined {
+    const origin = this.#origin(target)
+    if (target.name === probeName) return undefined
+    if ('tag' in reference) {
+      const served = this.#tags.recent(origin, reference.tag)
+      return served && this.#answerTag(origin, served)
+    }
+    const manifest = this.#manifests.recent(origin, reference.digest)
+    return manifest && this.#answered(origin, { outcome: 'hit', manifest, tag: undefined })
+  }
+
+  /** A small blob that can be answered from memory, without waiting. Undefined means no more than that it cannot. */
+  recentBlob(target: Target, digest: Digest): Buffer | undefined {
+    const origin = this.#origin(target)
+    const body = target.name === probeName ? this.probe.blob(digest) : this.#blobs.recent(origin, digest)
+    if (body) this.#options.observer.answered('blob', origin.upstream.name, 'hit')
+    return body
+  }
+
+  async manifest(target: Target, reference: Reference): Promise<ServedManifest> {
+    const origin = this.#origin(target)
+    if (target.name === probeName) return this.#probed(origin, reference)
+    if ('tag' in reference) return this.#answerTag(origin, await this.#tags.get(origin, reference.tag))
+    const found = await this.#manifests.byDigest(origin, reference.digest)
+    return this.#answered(origin, { ...found, tag: undefined })
+  }
+
+  /** The reader of the answer is the caller's to close. */
+  blob(
+    target: Target,
+    digest: Digest,
+    range: Exclude<RangeRequest, { kind: 'multiple' }> | undefined,
+  ): Promise<ServedBlob> {
+    const origin = this.#origin(target)
+    return target.name === probeName ? this.#probedBlob(origin, digest) : this.#blobs.get(origin, digest, range)
+  }
+
+  /** Size and presence of a blob, without its bytes. */
+  async blobHead(target: Target, digest: Digest): Promise<BlobHead> {
+    const origin = this.#origin(target)
+    if (target.name !== probeName) return await this.#blobs.head(origin, digest)
+    return { outcome: 'hit', passed: false, size: this.#probeBlob(digest).length }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // A scrub may be waiting for a fill.
+    await Promise.all([this.scrub.stop(), this.#fills[Symbol.asyncDispose]()])
+    await this.eviction.stop()
+  }
+
+  /** Fetches what the store has lost, from whichever repository is known to hold it. */
+  async #replace(digest: Digest): Promise<boolean> {
+    const { index, observer } = this.#options
+    for (const repository of await index.repositoriesOf(digest)) {
+      const slash = repository.indexOf('/')
+      const origin = this.#origin({ upstream: repository.slice(0, slash), name: repository.slice(slash + 1) })
+      try {
+        const link = await this.#options.metadata.link(repository, 'manifest', digest)
+        if (link ? await this.#manifests.fetch(origin, { digest }) : await this.#blobs.refill(origin, digest))
+          return true
+      } catch (error) {
+        observer.upstreamFailed(origin.upstream.name, error)
+      }
+    }
+    return false
+  }
+
+  async #recordedSize(digest: Digest): Promise<number | undefined> {
+    const { index, observer } = this.#options
+    try {
+      return (await index.use(digest))?.size
+    } catch (error) {
+      observer.storeFailed('metadata', error)
+      return undefined
+    }
+  }
+
+  /** Memory in front of the store, and of the metadata. */
+  #forget(digest: Digest): void {
+    this.#manifests.forget(digest)
+    this.#blobs.forget(digest)
+    this.#options.metadata.forgetLinks(digest)
+  }
+
+  #origin({ upstream: host, name }: Target): Origin {
+    const key = `${host}/${name}`
+    const known = this.#origins.get(key)
+    if (known) return known
+    const upstream = this.#options.upstreams.get(host)
+    if (!upstream) throw new RegistryError('DENIED', { detail: `${host} is not an upstream of this mirror` })
+    const origin = originOf(upstream, name)
+    this.#origins.set(key, origin)
+    return origin
+  }
+
+  #answerTag(origin: Origin, served: { outcome: Outcome; manifest: KeptManifest; checkedAt: number }): ServedManifest {
+    const { outcome, manifest, checkedAt } = served
+    const { ttl } = this.#options.policy(origin.upstream.name)
+    return this.#answered(origin, { outcome, manifest, tag: { checkedAt, ttl } })
+  }
+
+  #probed(origin: Origin, reference: Reference): ServedManifest {
+    const manifest = this.probe.manifest(reference)
+    if (!manifest) throw new RegistryError('MANIFEST_UNKNOWN', { detail: 'the probe has one tag, told at the start' })
+    return this.#answered(origin, { outcome: 'hit', manifest, tag: undefined })
+  }
+
+  async #probedBlob(origin: Origin, digest: Digest): Promise<ServedBlob> {
+    const body = this.#probeBlob(digest)
+    this.#options.observer.answered('blob', origin.upstream.name, 'hit')
+    return { outcome: 'hit', passed: false, size: body.length, range: undefined, reader: new MemoryBody(body) }
+  }
+
+  #probeBlob(digest: Digest): Buffer {
+    const body = this.probe.blob(digest)
+    if (!body) throw new RegistryError('BLOB_UNKNOWN')
+    return body
+  }
+
+  #answered(origin: Origin, served: ServedManifest): ServedManifest {
+    this.#options.observer.answered('manifest', origin.upstream.name, served.outcome)
+    return served
+  }
+
+  #proven(origin: Origin, digest: Digest, size: number | undefined, visibility: Visibility): void {
+    const { metadata, observer } = this.#options
+    const known = metadata.recentLink(origin.repository, 'blob', digest)
+    if (known?.visibility === 'public' && (known.size !== undefined || size === undefined)) return
+    const link: Link = { kind: 'blob', digest, size, mediaType: octetStream, visibility }
+    metadata.addLinks(origin.repository, [link]).catch((error: unknown) => observer.storeFailed('metadata', error))
+  }
+}

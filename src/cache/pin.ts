@@ -1,0 +1,43 @@
+/** What a pin keeps: `docker.io/library/alpine`, `docker.io/library/alpine:3.20`, `docker.io/*`, `ghcr.io/org/app:v1.*`. */
+export interface Pin {
+  readonly pattern: string
+  /** The part of the repository before the first `*`: where to look for what it may match. */
+  readonly prefix: string
+  /** The pattern names one image, or one repository: it has no `*`. */
+  readonly isExact: boolean
+  matches(repository: string, tag: string): boolean
+  /** Whether some tag of the repository could match. */
+  covers(repository: string): boolean
+}
+
+const longest = 400
+const form =
+  /^(?<repository>[a-z0-9][a-z0-9.-]*(?::\d{1,5})?(?:\/[a-z0-9._*-]+)+|[a-z0-9.-]*\*[a-z0-9._*/-]*)(?::(?<tag>[A-Za-z0-9_*][A-Za-z0-9._*-]{0,127}))?$/
+
+/** Undefined for what cannot name an image: `*` stands for any run of characters, a tag may follow the last `:`. */
+export function parsePin(pattern: string): Pin | undefined {
+  const { repository, tag = '*' } = (pattern.length <= longest && form.exec(pattern)?.groups) || {}
+  if (repository === undefined) return undefined
+  return {
+    pattern,
+    prefix: repository.split('*', 1)[0] ?? '',
+    isExact: !pattern.includes('*'),
+    matches: (name, label) => matches(repository, name) && matches(tag, label),
+    covers: (name) => matches(repository, name),
+  }
+}
+
+/** Part by part, each as early as it fits: no pattern makes it slow, which cannot be said of a regular expression. */
+function matches(glob: string, text: string): boolean {
+  const [first = '', ...rest] = glob.split('*')
+  const last = rest.pop()
+  if (last === undefined) return glob === text
+  if (!text.startsWith(first)) return false
+  let at = first.length
+  for (const part of rest) {
+    const found = text.indexOf(part, at)
+    if (found < 0) return false
+    at = found + part.length
+  }
+  return text.length - last.length >= at && text.endsWith(last)
+}

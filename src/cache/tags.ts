@@ -1,0 +1,203 @@
+import type { MetadataTier, TagRecord } from '../metadata/metadata-store.ts'
+import { RegistryError, UpstreamError } from '../oci/error.ts'
+import { Absence } from './absence.ts'
+import { Flight } from './flight.ts'
+import { type Freshness, freshness, type TagPolicy } from './freshness.ts'
+import type { KeptManifest, Manifests } from './manifests.ts'
+import type { Observer, Outcome } from './observer.ts'
+import type { Origin } from './origin.ts'
+import { consult } from './question.ts'
+
+export interface ServedTag {
+  readonly outcome: Outcome
+  readonly manifest: KeptManifest
+  /** Epoch milliseconds of the upstream's last confirmation. */
+  readonly checkedAt: number
+}
+
+export interface TagsOptions {
+  readonly manifests: Manifests
+  readonly metadata: MetadataTier
+  readonly observer: Observer
+  readonly now: () => number
+  readonly policy: (origin: Origin) => TagPolicy
+  /** Milliseconds that clients wait for a check when something stale could be served. */
+  readonly deadline: number
+  /** Milliseconds an upstream may take over a question. */
+  readonly openWithin: number
+}
+
+interface Check {
+  readonly result: Promise<ServedTag>
+  /** Resolves when clients have waited long enough, counted from the start of the check, whoever came when. */
+  readonly overdue: Promise<'overdue'>
+}
+
+/** Tags: where they pointed when last checked, and the checking. */
+export class Tags {
+  readonly #options: TagsOptions
+  readonly #absence: Absence
+  readonly #checks = new Map<string, Check>()
+  readonly #first = new Flight<ServedTag>()
+
+  constructor(options: TagsOptions) {
+    this.#options = options
+    this.#absence = new Absence(options.now)
+  }
+
+  /** A fresh tag whose manifest is in memory: no waiting at all. Undefined means no more than that it needs a look. */
+  recent(origin: Origin, tag: string): ServedTag | undefined {
+    const record = this.#options.metadata.recentTag(origin.repository, tag)
+    if (!record || this.#freshness(origin, record) !== 'fresh') return undefined
+    const manifest = this.#options.manifests.recent(origin, record.digest)
+    return manifest && { outcome: 'hit', manifest, checkedAt: record.checkedAt }
+  }
+
+  /** Rejects with RegistryError where there is no such tag, and with UpstreamError. */
+  async get(origin: Origin, tag: string): Promise<ServedTag> {
+    const { manifests } = this.#options
+    const record = await this.#record(origin, tag)
+    if (!record) return await this.#fetch(origin, tag)
+    const { digest, checkedAt } = record
+    const age = this.#freshness(origin, record)
+    if (age === 'fresh') {
+      const found = await unlessAbsent(manifests.byDigest(origin, digest))
+      // Else it was evicted here and is no longer there, or not for everybody: then the tag needs a look too.
+      if (found) return { ...found, checkedAt }
+    }
+    const kept = age === 'stale' ? await manifests.stored(origin, digest) : undefined
+    if (!kept) return await this.#check(origin, tag, record).result
+    const stale: ServedTag = { outcome: 'stale', manifest: kept, checkedAt }
+    if (origin.upstream.restsUntil !== undefined) return stale
+    const { result, overdue } = this.#check(origin, tag, record)
+    try {
+      const first = await Promise.race([result, overdue])
+      return first === 'overdue' ? stale : first
+    } catch (error) {
+      if (error instanceof RegistryError) throw error
+      return stale
+    }
+  }
+
+  #freshness(origin: Origin, record: TagRecord): Freshness {
+    return freshness(record, this.#options.now(), this.#options.policy(origin))
+  }
+
+  /** This process's own knowledge while it is fresh; beyond that what all replicas share, which may be newer. */
+  async #record(origin: Origin, tag: string): Promise<TagRecord | undefined> {
+    const { metadata, observer } = this.#options
+    const recent = metadata.recentTag(origin.repository, tag)
+    if (recent && this.#freshness(origin, recent) === 'fresh') return recent
+    try {
+      return await metadata.tag(origin.repository, tag)
+    } catch (error) {
+      observer.storeFailed('metadata', error)
+      return recent
+    }
+  }
+
+  /** The first time a tag is asked for. */
+  async #fetch(origin: Origin, tag: string): Promise<ServedTag> {
+    const absent = this.#absence.of(origin.repository, tag)
+    if (absent) throw new RegistryError(absent)
+    // It may have been fetched while the metadata was being asked.
+    const recent = this.recent(origin, tag)
+    if (recent) return recent
+    const { result, joined } = this.#first.run(keyOf(origin, tag), async () => {
+      const manifest = await this.#orForget(origin, tag, this.#options.manifests.fetch(origin, { tag }))
+      return this.#remember(origin, tag, { manifest, outcome: 'miss' }, manifest.etag)
+    })
+    return joined ? asJoined(await result) : await result
+  }
+
+  /** One check at a time for each tag; it goes on behind when nobody waits for it any more. */
+  #check(origin: Origin, tag: string, record: TagRecord): Check {
+    const key = keyOf(origin, tag)
+    const running = this.#checks.get(key)
+    if (running) return { ...running, result: running.result.then(asJoined) }
+    const overdue = Promise.withResolvers<'overdue'>()
+    const timer = setTimeout(() => {
+      origin.upstream.overdue()
+      overdue.resolve('overdue')
+    }, this.#options.deadline)
+    const result = this.#ask(origin, tag, record).finally(() => {
+      clearTimeout(timer)
+      this.#checks.delete(key)
+    })
+    // Those who wait hear of it; it may be that nobody does any more.
+    result.catch(() => undefined)
+    const check = { result, overdue: overdue.promise }
+    this.#checks.set(key, check)
+    return check
+  }
+
+  async #ask(origin: Origin, tag: string, record: TagRecord): Promise<ServedTag> {
+    const { manifests } = this.#options
+    const asked = consult(origin, this.#options, (signal) => origin.upstream.resolve(origin.name, tag, record, signal))
+    const answer = await this.#orForget(origin, tag, asked)
+    if (answer.kind === 'manifest') {
+      const { manifest } = answer
+      await manifests.keep(origin, manifest)
+      return this.#remember(origin, tag, { manifest, outcome: 'miss' }, manifest.etag)
+    }
+    const { digest, etag } = answer.kind === 'unchanged' ? record : { ...answer.descriptor, etag: answer.etag }
+    // The record moves only after its new target is stored: if that cannot be had, the old one still can.
+    const found = await unlessAbsent(manifests.byDigest(origin, digest))
+    if (!found)
+      throw new UpstreamError(origin.upstream.name, 'protocol', `${tag} points to a manifest it does not have`)
+    const outcome = found.outcome === 'hit' ? 'revalidated' : found.outcome
+    return this.#remember(origin, tag, { manifest: found.manifest, outcome }, etag)
+  }
+
+  /** Forgets the tag where the upstream does not have it. */
+  async #orForget<T>(origin: Origin, tag: string, asked: Promise<T>): Promise<T> {
+    const { metadata, observer } = this.#options
+    try {
+      return await asked
+    } catch (error) {
+      if (error instanceof RegistryError) {
+        this.#absence.add(origin.repository, tag, error.code)
+        await metadata
+          .deleteTag(origin.repository, tag)
+          .catch((failure: unknown) => observer.storeFailed('metadata', failure))
+      }
+      throw error
+    }
+  }
+
+  async #remember(
+    origin: Origin,
+    tag: string,
+    found: { manifest: KeptManifest; outcome: Outcome },
+    etag: string | undefined,
+  ): Promise<ServedTag> {
+    const { metadata, observer, now } = this.#options
+    const { digest, mediaType, size } = found.manifest
+    const checkedAt = now()
+    const record: TagRecord = { digest, mediaType, size, etag, checkedAt }
+    await metadata
+      .setTag(origin.repository, tag, record)
+      .catch((error: unknown) => observer.storeFailed('metadata', error))
+    this.#absence.delete(origin.repository, tag)
+    return { ...found, checkedAt }
+  }
+}
+
+function keyOf(origin: Origin, tag: string): string {
+  return `${origin.repository}:${tag}`
+}
+
+/** Undefined for what the repository does not hold, or not for everybody. */
+async function unlessAbsent<T>(found: Promise<T>): Promise<T | undefined> {
+  try {
+    return await found
+  } catch (error) {
+    if (error instanceof RegistryError) return undefined
+    throw error
+  }
+}
+
+/** As it is for those who did not start it. */
+function asJoined(served: ServedTag): ServedTag {
+  return served.outcome === 'miss' ? { ...served, outcome: 'collapsed' } : served
+}

@@ -1,0 +1,279 @@
+import { randomBytes } from 'node:crypto'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createAdminApp } from './admin/app.ts'
+import { EventObserver } from './admin/event-observer.ts'
+import { Events } from './admin/events.ts'
+import type { AdminSources, Readiness } from './admin/sources.ts'
+import { banner } from './banner.ts'
+import type { TagPolicy } from './cache/freshness.ts'
+import { Mirror } from './cache/mirror.ts'
+import type { Observer } from './cache/observer.ts'
+import { rebuild } from './cache/rebuild.ts'
+import { Rounds } from './cache/rounds.ts'
+import { type Address, formatAddress } from './config/address.ts'
+import type { Config, UpstreamConfig } from './config/config.ts'
+import { createApp } from './http/app.ts'
+import { createHttpServer, listen } from './http/server.ts'
+import type { ContentIndex } from './metadata/content-index.ts'
+import { LayeredStore } from './metadata/layered-store.ts'
+import { MemoryTier } from './metadata/memory-tier.ts'
+import { RedisStore } from './metadata/redis-store.ts'
+import { SqliteStore } from './metadata/sqlite-store.ts'
+import { DataFolder } from './storage/data-folder.ts'
+import { diskOf } from './storage/disk.ts'
+import { FileStore } from './storage/file-store.ts'
+import { pathOf } from './storage/layout.ts'
+import { Spool } from './storage/spool.ts'
+import { Counters } from './telemetry/counters.ts'
+import { History } from './telemetry/history.ts'
+import { Log } from './telemetry/log.ts'
+import { createMetrics } from './telemetry/metrics.ts'
+import { TelemetryObserver } from './telemetry/observer.ts'
+import { type Output, standardOutput, streamOutput } from './telemetry/output.ts'
+import { createRequestReport } from './telemetry/request-report.ts'
+import { defaultLimits, type Limits } from './upstream/limits.ts'
+import { RegistryUpstream } from './upstream/registry.ts'
+
+export interface ServeEnvironment {
+  readonly out: NodeJS.WritableStream
+  /** Whether a person reads `out`. */
+  readonly tty: boolean
+  readonly version: string
+  /** Epoch milliseconds; the wall clock, unless given. */
+  readonly now?: () => number
+}
+
+export interface RunningServer {
+  /** As bound: `127.0.0.1:5000`. */
+  readonly listen: string
+  readonly adminListen: string
+  /** No longer ready, no new clients; those there are finish, up to the deadline; then the rest is cut. */
+  stop(reason: string): Promise<void>
+}
+
+/** Builds the whole house and opens its doors. Rejects, with everything closed again, with an error of one line. */
+export async function serve(
+  config: Config,
+  // The wall clock's one home.
+  { out, tty, version, now = () => Date.now() }: ServeEnvironment,
+): Promise<RunningServer> {
+  await using stack = new AsyncDisposableStack()
+
+  const output: Output = out === process.stdout ? standardOutput() : streamOutput(out as NodeJS.WriteStream)
+  const log = new Log({ level: config.log.level, output, now })
+  stack.defer(() => log.flush())
+  const counters = new Counters(config.upstreams.map(({ name }) => name))
+
+  const limits = limitsOf(config)
+  const upstreams = new Map(
+    config.upstreams.map((upstream) => [upstream.name, stack.use(createUpstream(upstream, { limits, now, log }))]),
+  )
+  const reports = () => [...upstreams.values()].map((upstream) => upstream.status())
+  const events = new Events({ upstreams: reports, now })
+  const observer = new EventObserver(new TelemetryObserver({ counters, log, now }), events)
+
+  const root = config.storage.path
+  stack.use(await DataFolder.open(root))
+  const store = new FileStore(root)
+  const { metadata, index } = await openMetadata(config, { log, observer })
+  stack.use(metadata)
+  const onFailure = (error: unknown): void => observer.storeFailed('metadata', error)
+  const history = stack.use(await History.open({ counters, store: index, now, onFailure }))
+
+  const policies = new Map<string, TagPolicy>(
+    config.upstreams.map(({ name, tagTtl, staleFor }) => [name, { ttl: tagTtl, staleFor }]),
+  )
+  const mirror = stack.use(
+    new Mirror({
+      upstreams,
+      store,
+      metadata,
+      createSpool: (relieve) => Spool.create(pathOf(root, { kind: 'spool' }), relieve),
+      observer,
+      now,
+      policy: (name) => policies.get(name) ?? { ttl: 0, staleFor: 0 },
+      timeouts: config.timeouts,
+      limits: config.limits,
+      index,
+      nonce: randomBytes(8).toString('hex'),
+      disk: () => diskOf(root),
+      bounds: config.storage,
+    }),
+  )
+
+  const forgetTagsAfter = Math.max(...config.upstreams.map(({ tagTtl, staleFor }) => tagTtl + staleFor))
+  const { eviction, scrub } = mirror
+  const { scrubRate } = config.storage
+  stack.use(new Rounds({ eviction, scrub, index, observer, now, scrubRate, forgetTagsAfter }))
+
+  let readiness: Readiness = 'starting'
+  const sources: AdminSources = {
+    readiness: () => readiness,
+    upstreams: reports,
+    usage: async () => ({ ...(await metadata.usage()), maxBytes: await mirror.eviction.bound() }),
+    degraded: () => [...counters.failing, ...degradedOf(upstreams.values())],
+    fills: () => [...mirror.fills].map((fill) => fill.progress),
+    evictions: () => counters.evictedBlobs,
+    series: () => history.series(),
+    probe: () => mirror.probe.reference,
+  }
+  const registry = createHttpServer(
+    createApp({
+      mirror,
+      routing: {
+        basePath: config.basePath,
+        upstreams: new Set(upstreams.keys()),
+        defaultUpstream: config.defaultUpstream,
+      },
+      report: createRequestReport({ counters, log }),
+      now,
+      clientTimeout: config.timeouts.client,
+    }),
+  )
+  const admin = createHttpServer(
+    createAdminApp({
+      token: config.admin.token?.reveal(),
+      boundHost: config.admin.listen.host,
+      hosts: config.admin.hosts,
+      sources,
+      keeper: mirror,
+      events,
+      counters,
+      metrics: createMetrics({ counters, sources, log, version }),
+      log,
+      now,
+    }).callback(),
+  )
+  // The admin listener closes last, so that the stopping can be watched.
+  stack.defer(() => closeWithin(admin, 0))
+  stack.use(events)
+  await open(admin, config.admin.listen)
+  stack.defer(() => closeWithin(registry, 0))
+  await open(registry, config.listen)
+  readiness = 'ready'
+
+  const stopping = new AbortController()
+  if ((await metadata.usage()).blobs === 0) {
+    const rebuilding = rebuild({ store, metadata, index, observer, now, signal: stopping.signal })
+    stack.defer(() => rebuilding)
+  }
+  const [bound, adminBound] = [boundAddress(registry), boundAddress(admin)]
+  if (tty) out.write(banner({ config, version, listen: bound, adminListen: adminBound, probe: mirror.probe.reference }))
+  log.info('listening', {
+    listen: bound,
+    admin: adminBound,
+    probe: mirror.probe.reference,
+    storage: root,
+    upstreams: [...upstreams.keys()],
+    version,
+  })
+
+  const resources = stack.move()
+  return {
+    listen: bound,
+    adminListen: adminBound,
+    async stop(reason) {
+      log.info('stopping', { reason })
+      readiness = 'stopping'
+      stopping.abort()
+      await closeWithin(registry, config.timeouts.shutdown)
+      await resources.disposeAsync()
+    },
+  }
+}
+
+async function openMetadata(
+  { storage, metadata }: Config,
+  { log, observer }: { log: Log; observer: Observer },
+): Promise<{ metadata: MemoryTier; index: ContentIndex }> {
+  const onFailure = (error: unknown): void => observer.storeFailed('metadata', error)
+  const sqlite = SqliteStore.open(pathOf(storage.path, { kind: 'metadata' }), {
+    onDamage: (setAside, error) => log.error('the metadata was damaged, and is made anew', { setAside, error }),
+  })
+  const { index } = sqlite
+  if (metadata.kind === 'sqlite') return { metadata: new MemoryTier(sqlite, { onFailure }), index }
+  const redis = await RedisStore.open(metadata.url.reveal(), {
+    store: storage.path,
+    commandTimeout: metadata.commandTimeout,
+    onUnavailable: (trouble) => log.error('redis cannot be used; going on without it', { reason: trouble.message }),
+    onAvailable: () => log.info('redis is back'),
+  })
+  return { metadata: new MemoryTier(new LayeredStore(redis, sqlite, { onFailure }), { onFailure }), index }
+}
+
+function limitsOf({ timeouts, limits }: Config): Limits {
+  return {
+    ...defaultLimits,
+    connect: timeouts.connect,
+    headers: timeouts.upstreamHeaders,
+    stall: timeouts.upstreamStall,
+    token: timeouts.token,
+    manifestBytes: limits.manifestSize,
+    redirects: limits.redirects,
+  }
+}
+
+function createUpstream(
+  { name, url, login, tokenRealm, privateRepositories }: UpstreamConfig,
+  { limits, now, log }: { limits: Limits; now: () => number; log: Log },
+): RegistryUpstream {
+  const credential = login && {
+    username: login.username,
+    ...(login.passwordFile === undefined
+      ? { password: login.password.reveal() }
+      : { passwordFile: login.passwordFile }),
+  }
+  return new RegistryUpstream({
+    name,
+    url: new URL(url),
+    credential,
+    tokenRealm,
+    privateRepositories,
+    limits,
+    now,
+    report: {
+      onRefused: ({ username, reason, restsUntil }) => {
+        const until = new Date(restsUntil).toISOString()
+        log.error('the login was refused; public images go on without it', { upstream: name, username, reason, until })
+      },
+    },
+  })
+}
+
+function degradedOf(upstreams: Iterable<RegistryUpstream>): string[] {
+  return [...upstreams].filter(({ restsUntil }) => restsUntil !== undefined).map(({ name }) => `upstream:${name}`)
+}
+
+async function open(server: Server, address: Address): Promise<void> {
+  try {
+    await listen(server, { ...address, host: address.host === '' ? '::' : address.host })
+  } catch (cause) {
+    throw new Error(`cannot listen on ${formatAddress(address)}: ${reasonOf(cause as NodeJS.ErrnoException)}`, {
+      cause,
+    })
+  }
+}
+
+function reasonOf(error: NodeJS.ErrnoException): string {
+  if (error.code === 'EADDRINUSE') return 'another process listens there'
+  if (error.code === 'EACCES') return 'permission denied'
+  return error.message
+}
+
+function boundAddress(server: Server): string {
+  const { address, port } = server.address() as AddressInfo
+  return formatAddress({ host: address, port })
+}
+
+/** Takes no new connections; waits so many milliseconds for requests that are under way, and then cuts them. */
+async function closeWithin(server: Server, limit: number): Promise<void> {
+  if (!server.listening) return
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  // A connection that finishes its request while the server closes stays open until its client is idle too.
+  const sweep = setInterval(() => server.closeIdleConnections(), 50)
+  const deadline = setTimeout(() => server.closeAllConnections(), limit)
+  await closed
+  clearInterval(sweep)
+  clearTimeout(deadline)
+}

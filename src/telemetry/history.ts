@@ -1,0 +1,147 @@
+import { Counters, type OutcomeCounts } from './counters.ts'
+import { addTally, difference, sumOf, type Tally, tallyOf } from './tally.ts'
+
+/** Where sums outlive the process. A method rejects when that fails. */
+export interface TallyStore {
+  /** Adds to the totals, and to the bucket that begins at `bucket` (epoch milliseconds): all of them or none. */
+  addCounts(bucket: number, deltas: Tally): Promise<void>
+  totals(): Promise<Tally>
+  /** Buckets that begin at or after `from`, oldest first. */
+  buckets(from: number): Promise<readonly { readonly at: number; readonly counts: Tally }[]>
+  deleteBuckets(before: number): Promise<void>
+}
+
+/** What was counted in one stretch of time. */
+export interface Point {
+  /** Epoch milliseconds of its beginning. */
+  readonly at: number
+  /** Answers of any kind and upstream. */
+  readonly requests: OutcomeCounts
+  /** Body bytes. */
+  readonly served: number
+  readonly fromUpstream: number
+  /** Blobs evicted. */
+  readonly evictions: number
+}
+
+/** Oldest first, without gaps; the last point is of the time that runs. */
+export interface Series {
+  /** 12 points of 5 minutes. */
+  readonly hour: readonly Point[]
+  /** 24 points of an hour. */
+  readonly day: readonly Point[]
+}
+
+export interface HistoryOptions {
+  readonly counters: Counters
+  readonly store: TallyStore
+  readonly now: () => number
+  /** The store failed; what could not be written is kept, and written later. */
+  readonly onFailure: (error: unknown) => void
+}
+
+const minute = 60_000
+const bucketLength = 5 * minute
+const hour = 60 * minute
+/** Milliseconds: what a killed process loses. */
+const interval = 10_000
+
+/** The past of the counters: goes on where an earlier process stopped, and remembers the last day by stretches. */
+export class History implements AsyncDisposable {
+  readonly #options: HistoryOptions
+  readonly #timer: NodeJS.Timeout
+  #written: Tally
+  #writing: Promise<void> = Promise.resolve()
+  #prunedAt = Number.NEGATIVE_INFINITY
+
+  /** Adds what was counted before to the counters. */
+  static async open(options: HistoryOptions): Promise<History> {
+    const { counters, store, onFailure } = options
+    try {
+      const totals = await store.totals()
+      const before = tallyOf(counters)
+      addTally(counters, totals)
+      return new History(options, difference(tallyOf(counters), before))
+    } catch (error) {
+      onFailure(error)
+      return new History(options, {})
+    }
+  }
+
+  private constructor(options: HistoryOptions, written: Tally) {
+    this.#options = options
+    this.#written = written
+    this.#timer = setInterval(() => void this.flush(), interval).unref()
+  }
+
+  /** Writes what has been counted since it was last written. Never rejects. */
+  flush(): Promise<void> {
+    this.#writing = this.#writing.then(() => this.#write())
+    return this.#writing
+  }
+
+  /** The last hour and the last day, up to now; all zeros where they cannot be read. */
+  async series(): Promise<Series> {
+    const { store, now, onFailure } = this.#options
+    await this.flush()
+    const end = now()
+    const buckets = await store.buckets(beginning(end, hour) - 23 * hour).catch((error: unknown) => {
+      onFailure(error)
+      return []
+    })
+    const points = (length: number, count: number): Point[] => {
+      const last = beginning(end, length)
+      return Array.from({ length: count }, (_, place) => last - (count - 1 - place) * length).map((at) =>
+        pointOf(
+          at,
+          buckets.filter((bucket) => bucket.at >= at && bucket.at < at + length).map(({ counts }) => counts),
+        ),
+      )
+    }
+    return { hour: points(bucketLength, 12), day: points(hour, 24) }
+  }
+
+  /** Writes for the last time. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#timer)
+    await this.flush()
+  }
+
+  async #write(): Promise<void> {
+    const { counters, store, now, onFailure } = this.#options
+    const tally = tallyOf(counters)
+    const deltas = difference(tally, this.#written)
+    const bucket = beginning(now(), bucketLength)
+    try {
+      if (Object.keys(deltas).length > 0) await store.addCounts(bucket, deltas)
+      this.#written = tally
+      if (bucket - this.#prunedAt < hour) return
+      this.#prunedAt = bucket
+      await store.deleteBuckets(bucket - 25 * hour)
+    } catch (error) {
+      onFailure(error)
+    }
+  }
+}
+
+function beginning(at: number, length: number): number {
+  return Math.floor(at / length) * length
+}
+
+function pointOf(at: number, tallies: readonly Tally[]): Point {
+  const counters = new Counters([])
+  addTally(counters, sumOf(tallies))
+  const requests: OutcomeCounts = { hit: 0, miss: 0, collapsed: 0, revalidated: 0, stale: 0 }
+  let fromUpstream = 0
+  for (const { answers, receivedBytes } of counters.upstreams.values()) {
+    fromUpstream += receivedBytes
+    for (const outcomes of Object.values(answers)) {
+      requests.hit += outcomes.hit
+      requests.miss += outcomes.miss
+      requests.collapsed += outcomes.collapsed
+      requests.revalidated += outcomes.revalidated
+      requests.stale += outcomes.stale
+    }
+  }
+  return { at, requests, served: counters.servedBytes, fromUpstream, evictions: counters.evictedBlobs }
+}

@@ -1,0 +1,68 @@
+import { type Origin, originOf } from '../../../src/cache/origin.ts'
+import type { Digest } from '../../../src/oci/digest.ts'
+import type { BlobSource, BlobSpan, Upstream } from '../../../src/upstream/upstream.ts'
+import type { Gate } from '../../support/gate.ts'
+
+/** What a body is made of: bytes, a gate to wait at, or the error that ends it. */
+export type Step = Buffer | Gate | Error
+
+/** A registry without HTTP: every blob it is asked for is the same list of steps. */
+export class FakeRegistry implements Upstream {
+  readonly name = 'fake.test'
+  readonly servesPrivate = false
+  readonly restsUntil = undefined
+  readonly asked: BlobSpan[] = []
+  /** Bodies that were closed or have ended. */
+  released = 0
+  readonly #steps: readonly Step[]
+  readonly #size: number | undefined
+
+  constructor(steps: readonly Step[], size: number | undefined) {
+    this.#steps = steps
+    this.#size = size
+  }
+
+  get origin(): Origin {
+    return originOf(this, 'some/app')
+  }
+
+  overdue(): void {}
+
+  async blob(_name: string, _digest: Digest, span: BlobSpan, signal: AbortSignal): Promise<BlobSource> {
+    signal.throwIfAborted()
+    this.asked.push(span)
+    return { size: this.#size, visibility: 'public', body: this.#body(signal) }
+  }
+
+  async *#body(signal: AbortSignal): AsyncGenerator<Buffer> {
+    const aborted = Promise.withResolvers<never>()
+    aborted.promise.catch(() => undefined)
+    signal.addEventListener('abort', () => aborted.reject(signal.reason))
+    try {
+      for (const step of this.#steps) {
+        signal.throwIfAborted()
+        if (Buffer.isBuffer(step)) yield step
+        else if (step instanceof Error) throw step
+        else await Promise.race([step.pass(), aborted.promise])
+      }
+    } finally {
+      this.released += 1
+    }
+  }
+
+  async statBlob() {
+    return { size: this.#size, visibility: 'public' as const }
+  }
+
+  async resolve() {
+    return undefined
+  }
+
+  async manifest() {
+    return undefined
+  }
+
+  status() {
+    return { name: this.name, state: 'ok' as const, requests: 0, errors: 0, rateLimit: null }
+  }
+}

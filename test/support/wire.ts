@@ -1,0 +1,134 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+
+export interface WireAnswer {
+  readonly status: number
+  readonly version: string
+  /** Lower-case names. */
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Buffer
+}
+
+/** One connection, written and read byte by byte, so that an answer out of step is seen as what it is. */
+export class Wire implements Disposable {
+  readonly #socket: Socket
+  #received: Buffer = Buffer.alloc(0)
+  #ended = false
+  #wake = Promise.withResolvers<void>()
+
+  static async open(url: string): Promise<Wire> {
+    const { hostname, port } = new URL(url)
+    const socket = connect({ host: hostname, port: Number(port), noDelay: true })
+    await once(socket, 'connect')
+    return new Wire(socket)
+  }
+
+  private constructor(socket: Socket) {
+    this.#socket = socket
+    socket.on('error', () => this.#end())
+    socket.on('end', () => this.#end())
+    socket.on('close', () => this.#end())
+    socket.on('data', (chunk) => {
+      this.#received = Buffer.concat([this.#received, chunk])
+      this.#awaken()
+    })
+  }
+
+  /** Whether the other side has closed it. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  /** What has come and was not read as an answer. */
+  get rest(): string {
+    return this.#received.toString('latin1')
+  }
+
+  send(text: string): void {
+    this.#socket.write(text, 'latin1')
+  }
+
+  /** A whole request without a body; `Host` comes by itself. */
+  request(line: string, headers: Readonly<Record<string, string>> = {}): void {
+    const fields = Object.entries({ host: 'mirror.test', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
+    this.send(`${line} HTTP/1.1\r\n${fields.join('')}\r\n`)
+  }
+
+  /** The next answer; `method` is that of its request. Undefined where the connection ends before it begins. */
+  async answer(method = 'GET'): Promise<WireAnswer | undefined> {
+    const head = await this.#until('\r\n\r\n')
+    if (head === undefined) return undefined
+    const [line = '', ...fields] = head.split('\r\n')
+    const [, version = '', status] = /^(HTTP\/\d\.\d) (\d{3})/.exec(line) ?? []
+    if (status === undefined) throw new Error(`no answer begins like this: ${JSON.stringify(line.slice(0, 100))}`)
+    const headers = Object.fromEntries(
+      fields.map((field) => {
+        const colon = field.indexOf(':')
+        return [field.slice(0, colon).toLowerCase(), field.slice(colon + 1).trim()]
+      }),
+    )
+    const bodiless = method === 'HEAD' || ['204', '304'].includes(status)
+    const body = bodiless ? Buffer.alloc(0) : await this.#body(headers)
+    return { status: Number(status), version, headers, body }
+  }
+
+  /** Resolves when the other side has closed it. */
+  async closed(): Promise<void> {
+    while (!this.#ended) await this.#wake.promise
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket.destroy()
+  }
+
+  async #body(headers: Readonly<Record<string, string>>): Promise<Buffer> {
+    const { 'content-length': length, 'transfer-encoding': encoding } = headers
+    if (encoding === 'chunked') return this.#chunks()
+    if (length !== undefined) return this.#take(Number(length))
+    await this.closed()
+    return this.#take(this.#received.length)
+  }
+
+  async #chunks(): Promise<Buffer> {
+    const chunks: Buffer[] = []
+    for (;;) {
+      const size = Number.parseInt((await this.#until('\r\n')) ?? '', 16)
+      if (Number.isNaN(size)) throw new Error('a chunk without a size')
+      chunks.push(await this.#take(size))
+      await this.#take(2)
+      if (size === 0) return Buffer.concat(chunks)
+    }
+  }
+
+  async #until(mark: string): Promise<string | undefined> {
+    let at = this.#received.indexOf(mark)
+    while (at < 0) {
+      if (this.#ended) return undefined
+      await this.#wake.promise
+      at = this.#received.indexOf(mark)
+    }
+    const text = this.#received.toString('latin1', 0, at)
+    this.#received = this.#received.subarray(at + mark.length)
+    return text
+  }
+
+  async #take(count: number): Promise<Buffer> {
+    while (this.#received.length < count) {
+      if (this.#ended) throw new Error(`the connection ended ${count - this.#received.length} bytes early`)
+      await this.#wake.promise
+    }
+    const taken = this.#received.subarray(0, count)
+    this.#received = this.#received.subarray(count)
+    return taken
+  }
+
+  #end(): void {
+    this.#ended = true
+    this.#awaken()
+  }
+
+  #awaken(): void {
+    this.#wake.resolve()
+    this.#wake = Promise.withResolvers()
+  }
+}
