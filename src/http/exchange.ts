@@ -1,0 +1,93 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Outcome } from '../cache/observer.ts'
+import type { RequestFields } from '../telemetry/request-fields.ts'
+import { ClientGone } from './body.ts'
+import type { Route } from './route.ts'
+
+/** No status that anybody saw: how a client is logged that left before there was one (nginx's word for it). */
+const clientClosedRequest = 499
+
+/** A stranger chooses it; tags and digests are shorter. */
+const longestReference = 256
+
+export interface ExchangeOptions {
+  readonly id: string
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  readonly now: () => number
+}
+
+/** One request and what became of it: filled in on the way, told once at the end. */
+export class Exchange {
+  readonly id: string
+  /** Resolves when the answer has left, or the client has. */
+  readonly closed: Promise<void>
+  route: Route | undefined
+  outcome: Outcome | undefined
+  error: unknown
+  /** Body bytes handed to the client's connection. */
+  bytes = 0
+  readonly #options: ExchangeOptions
+  readonly #startedAt: number
+  #headersAt: number | undefined
+  #endedAt: number | undefined
+  #answered = false
+
+  constructor(options: ExchangeOptions) {
+    const { id, response, now } = options
+    this.id = id
+    this.#options = options
+    this.#startedAt = now()
+    this.closed = new Promise((resolve) => {
+      response.once('close', () => {
+        this.#endedAt = now()
+        this.#answered = response.headersSent
+        resolve()
+      })
+    })
+  }
+
+  /** The value of a request header; a repeated one as the list it stands for. */
+  header(name: 'if-none-match' | 'if-range' | 'range' | 'user-agent'): string | undefined {
+    const value = this.#options.request.headers[name]
+    return Array.isArray(value) ? value.join(', ') : value
+  }
+
+  /** The answer's headers leave now. */
+  headersSent(): void {
+    this.#headersAt ??= this.#options.now()
+  }
+
+  /** For the log, once it is closed. */
+  fields(): RequestFields {
+    const { request, response } = this.#options
+    const { route, error } = this
+    const named = route && 'target' in route ? route : undefined
+    const cut = !response.writableFinished
+    const aborted = error instanceof ClientGone || !this.#answered || (cut && error === undefined)
+    return {
+      requestId: this.id,
+      method: request.method ?? '',
+      kind: named?.kind === 'manifests' ? 'manifest' : named?.kind === 'blobs' ? 'blob' : 'other',
+      upstream: named?.target.upstream,
+      repository: named?.target.name,
+      reference: named?.reference.slice(0, longestReference),
+      path: named ? undefined : request.url,
+      outcome: this.outcome,
+      status: this.#answered ? response.statusCode : clientClosedRequest,
+      bytes: this.#answered ? this.bytes : 0,
+      ...this.#spans(),
+      range: this.header('range'),
+      userAgent: this.header('user-agent'),
+      client: request.socket.remoteAddress ?? '',
+      aborted: aborted || undefined,
+      error: aborted ? undefined : error,
+    }
+  }
+
+  /** Milliseconds since the request came, until its headers left and until its end. */
+  #spans(): { ms: number; headersMs: number } {
+    const ms = (this.#endedAt ?? this.#options.now()) - this.#startedAt
+    return { ms, headersMs: this.#headersAt === undefined ? ms : this.#headersAt - this.#startedAt }
+  }
+}
