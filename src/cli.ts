@@ -1,34 +1,38 @@
 import { readFile } from 'node:fs/promises'
-import { type ParseArgsOptionsConfig, parseArgs } from 'node:util'
+import { parseArgs } from 'node:util'
+import {
+  type Command,
+  configOption,
+  type ExitStatus,
+  type Invocation,
+  type Options,
+  text,
+  UsageError,
+} from './commands/command.ts'
+import { evictCommand } from './commands/evict.ts'
+import { commandHelp, generalHelp } from './commands/help.ts'
+import { imagesCommand } from './commands/images.ts'
+import { pinCommand, unpinCommand } from './commands/pin.ts'
+import { purgeCommand } from './commands/purge.ts'
+import { scrubCommand } from './commands/scrub.ts'
+import { statsCommand } from './commands/stats.ts'
 import type { Config } from './config/config.ts'
 import { redactedConfig } from './config/effective.ts'
 import { loadConfig } from './config/load.ts'
 import { ConfigError } from './config/problem.ts'
 
-type ExitStatus = 0 | 1 | 2
-
-interface Flags {
-  readonly config?: string | undefined
-}
-
-interface Command {
-  readonly summary: string
-  readonly options: ParseArgsOptionsConfig
-  run(flags: Flags): Promise<ExitStatus>
-}
-
-const configOption = { config: { type: 'string' } } as const satisfies ParseArgsOptionsConfig
-
-const commands: ReadonlyMap<string, Command> = new Map([
+const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
   ['serve', { summary: 'Run the mirror', options: configOption, run: runServer }],
   ['check-config', { summary: 'Print the effective configuration', options: configOption, run: checkConfig }],
   ['version', { summary: 'Print the version', options: {}, run: printVersion }],
+  ['stats', statsCommand],
+  ['images', imagesCommand],
+  ['purge', purgeCommand],
+  ['pin', pinCommand],
+  ['unpin', unpinCommand],
+  ['evict', evictCommand],
+  ['scrub', scrubCommand],
 ])
-
-/** A command line that means nothing. */
-class UsageError extends Error {
-  override readonly name = 'UsageError'
-}
 
 /** Runs one command and ends the process with its status: 0, 1 where it failed, 2 where it was not understood. */
 export async function main(argv: readonly string[]): Promise<never> {
@@ -39,22 +43,28 @@ export async function main(argv: readonly string[]): Promise<never> {
 
 async function run([name, ...rest]: readonly string[]): Promise<ExitStatus> {
   if (name === undefined) {
-    process.stderr.write(generalHelp())
+    process.stderr.write(generalHelp(commands))
     return 2
   }
-  if (['--help', '-h', 'help'].includes(name)) return print(generalHelp())
+  if (['--help', '-h', 'help'].includes(name)) return print(generalHelp(commands))
   if (name === '--version') return printVersion()
   const command = commands.get(name)
   if (!command) {
     throw new UsageError(`unknown ${name.startsWith('-') ? 'option' : 'command'} "${name}"; see entrepot --help`)
   }
-  const { help, ...flags } = parseFlags(name, command.options, rest)
-  return help ? print(commandHelp(name, command)) : command.run(flags)
+  const { flags, args } = parse(name, command, rest)
+  if (flags['help']) return print(commandHelp(name, command))
+  if (command.args && args.length < command.args.least) {
+    throw new UsageError(`${name} wants ${command.args.shown}; see entrepot ${name} --help`)
+  }
+  return command.run({ flags, args, environment: process.env, terminal })
 }
 
-function parseFlags(name: string, options: ParseArgsOptionsConfig, args: string[]): Flags & { help?: boolean } {
+function parse(name: string, command: Command, args: string[]): Pick<Invocation, 'flags' | 'args'> {
   try {
-    return parseArgs({ args, options: { ...options, help: { type: 'boolean', short: 'h' } } }).values
+    const options = parserOptions(command.options)
+    const { values, positionals } = parseArgs({ args, options, allowPositionals: command.args !== undefined })
+    return { flags: values, args: positionals }
   } catch (error) {
     // The first sentence says what is wrong; the others give advice for commands that take file names.
     const [sentence = ''] = messageOf(error).split(/\. |\n/)
@@ -62,8 +72,19 @@ function parseFlags(name: string, options: ParseArgsOptionsConfig, args: string[
   }
 }
 
-async function runServer(flags: Flags): Promise<ExitStatus> {
-  const config = await configOf(flags)
+function parserOptions(options: Options) {
+  const own = Object.entries(options).map(([key, { type }]) => [key, { type }] as const)
+  return { ...Object.fromEntries(own), help: { type: 'boolean', short: 'h' } } as const
+}
+
+const terminal: Invocation['terminal'] = {
+  out: (text) => process.stdout.write(text),
+  err: (text) => process.stderr.write(text),
+  live: process.stdout.isTTY === true,
+}
+
+async function runServer(invocation: Invocation): Promise<ExitStatus> {
+  const config = await configOf(invocation)
   const { serve } = await import('./serve.ts')
   const signal = firstSignal()
   const server = await serve(config, {
@@ -75,8 +96,8 @@ async function runServer(flags: Flags): Promise<ExitStatus> {
   return 0
 }
 
-async function checkConfig(flags: Flags): Promise<ExitStatus> {
-  return print(redactedConfig(await configOf(flags)))
+async function checkConfig(invocation: Invocation): Promise<ExitStatus> {
+  return print(redactedConfig(await configOf(invocation)))
 }
 
 async function printVersion(): Promise<ExitStatus> {
@@ -101,8 +122,8 @@ function firstSignal(): Promise<NodeJS.Signals> {
   return promise
 }
 
-function configOf({ config }: Flags): Promise<Config> {
-  return loadConfig(config ?? (process.env['ENTREPOT_CONFIG'] || undefined), process.env)
+function configOf({ flags, environment }: Invocation): Promise<Config> {
+  return loadConfig(text(flags, 'config') ?? (environment['ENTREPOT_CONFIG'] || undefined), environment)
 }
 
 async function version(): Promise<string> {
@@ -124,29 +145,4 @@ function report(error: unknown): ExitStatus {
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message || error.name : String(error)
-}
-
-function generalHelp(): string {
-  const lines = [...commands].map(([name, { summary }]) => `  ${name.padEnd(14)}${summary}`)
-  return `entrepot: a pull-through caching mirror for container registries
-
-Usage: entrepot <command> [options]
-
-Commands:
-${lines.join('\n')}
-
-entrepot <command> --help tells more. Exit status: 0, 1 failed, 2 not understood.
-`
-}
-
-function commandHelp(name: string, { summary, options }: Command): string {
-  const config = 'config' in options
-  const flag = '  --config FILE   the configuration, YAML; $ENTREPOT_CONFIG, or else the defaults, without it\n'
-  return `${summary}.
-
-Usage: entrepot ${name}${config ? ' [--config FILE]' : ''}
-
-Options:
-${config ? flag : ''}  -h, --help      this text
-`
 }

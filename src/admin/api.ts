@@ -1,19 +1,30 @@
 import { Router } from '@koa/router'
 import type { Counters } from '../telemetry/counters.ts'
+import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { requireJsonWrites } from './access.ts'
+import { AdminError } from './error.ts'
+import type { Events } from './events.ts'
+import { addImageRoutes } from './images.ts'
+import type { Keeper } from './keeper.ts'
+import { addPinRoutes } from './pins.ts'
+import { acceptQuery } from './query.ts'
 import type { AdminSources } from './sources.ts'
 import { reportsOf, statsOf } from './stats.ts'
+import { addUpkeepRoutes } from './upkeep.ts'
 
 export interface ApiOptions {
   readonly counters: Counters
   readonly metrics: Metrics
   readonly sources: AdminSources
+  readonly keeper: Keeper
+  readonly events: Events
+  readonly log: Log
   /** Seconds since the start. */
   readonly uptime: () => number
 }
 
-export function apiRouter({ counters, metrics, sources, uptime }: ApiOptions): Router {
+export function apiRouter({ counters, metrics, sources, keeper, events, log, uptime }: ApiOptions): Router {
   const router = new Router({ strict: true, sensitive: true })
   // Runs for requests that match a path and its method: a method that a path does not have is 405, not 415.
   router.use(requireJsonWrites())
@@ -21,14 +32,25 @@ export function apiRouter({ counters, metrics, sources, uptime }: ApiOptions): R
     ctx.body = await metrics.text()
     ctx.set('Content-Type', metrics.contentType)
   })
-  router.get('/api/stats', async (ctx) => {
+  router.get('/api/stats', acceptQuery(), async (ctx) => {
     ctx.body = await statsOf({ counters, sources, uptime: uptime() })
   })
-  router.get('/api/upstreams', (ctx) => {
+  router.get('/api/upstreams', acceptQuery(), (ctx) => {
     ctx.body = reportsOf(sources)
   })
-  router.get('/api/fills', (ctx) => {
+  router.get('/api/fills', acceptQuery(), (ctx) => {
     ctx.body = sources.fills()
   })
+  router.get('/api/events', acceptQuery(), (ctx) => {
+    const stream = events.open()
+    if (!stream) throw new AdminError('BUSY')
+    ctx.type = 'text/event-stream'
+    // nginx would collect them.
+    ctx.set('X-Accel-Buffering', 'no')
+    ctx.body = stream
+  })
+  addImageRoutes(router, keeper)
+  addPinRoutes(router, keeper)
+  addUpkeepRoutes(router, { ...keeper, log })
   return router
 }

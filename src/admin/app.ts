@@ -5,8 +5,10 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import { requireToken, securityHeaders } from './access.ts'
 import { apiRouter } from './api.ts'
 import { answerErrors } from './errors.ts'
+import type { Events } from './events.ts'
 import { healthRouter } from './health.ts'
 import { checkHost } from './host.ts'
+import type { Keeper } from './keeper.ts'
 import type { AdminSources } from './sources.ts'
 
 export interface AdminOptions {
@@ -17,6 +19,8 @@ export interface AdminOptions {
   /** `admin.hosts`: further names by which it may be reached. */
   readonly hosts: readonly string[]
   readonly sources: AdminSources
+  readonly keeper: Keeper
+  readonly events: Events
   readonly counters: Counters
   readonly metrics: Metrics
   readonly log: Log
@@ -24,12 +28,13 @@ export interface AdminOptions {
   readonly now: () => number
 }
 
-/** The second listener: health, metrics and figures. Whoever calls serves it and closes the server. */
-export function createAdminApp({ token, boundHost, hosts, sources, counters, metrics, log, now }: AdminOptions): Koa {
+/** The second listener: health, metrics, figures and actions. Whoever calls serves it and closes the server. */
+export function createAdminApp(options: AdminOptions): Koa {
+  const { token, boundHost, hosts, sources, log, now } = options
   const startedAt = now()
   const uptime = () => Math.max(0, (now() - startedAt) / 1000)
   const health = healthRouter(sources)
-  const api = apiRouter({ counters, metrics, sources, uptime })
+  const api = apiRouter({ ...options, uptime })
   const app = new Koa()
   app.use(securityHeaders())
   app.use(answerErrors(log))

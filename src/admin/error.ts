@@ -1,7 +1,12 @@
 /** Every error code of the admin listener, with the status and message that go with it. */
 export const adminErrorCodes = {
+  BUSY: { status: 503, message: 'too many listen to events already' },
+  CONFLICT: { status: 409, message: 'that is under way already' },
+  INVALID: { status: 400, message: 'the request is not valid' },
   MISDIRECTED: { status: 421, message: 'this host name is not one of the admin listener (see admin.hosts)' },
+  NOT_CACHED: { status: 404, message: 'nothing of that name is cached' },
   NOT_FOUND: { status: 404, message: 'no such path' },
+  TOO_LARGE: { status: 413, message: 'the body is too large' },
   UNAUTHORIZED: { status: 401, message: 'a bearer token is required' },
   UNKNOWN: { status: 500, message: 'internal error' },
   UNSUPPORTED: { status: 405, message: 'the path does not support this method' },
@@ -15,8 +20,14 @@ export class AdminError extends Error {
   override readonly name = 'AdminError'
   readonly code: AdminErrorCode
 
-  constructor(code: AdminErrorCode, options: ErrorOptions = {}) {
-    super(adminErrorCodes[code].message, options)
+  /** `message` where there is more to say than the code's own. */
+  constructor(code: AdminErrorCode, message: string = adminErrorCodes[code].message, options: ErrorOptions = {}) {
+    super(message, options)
     this.code = code
   }
+}
+
+/** What a client sent, fit to be quoted to it. */
+export function quoted(text: string): string {
+  return JSON.stringify(text.length > 300 ? `${text.slice(0, 300)}…` : text)
 }

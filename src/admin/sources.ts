@@ -1,3 +1,4 @@
+import type { Series } from '../telemetry/history.ts'
 import type { Sources } from '../telemetry/sources.ts'
 
 /** One running fill. */
@@ -18,6 +19,9 @@ export type Readiness = 'starting' | 'ready' | 'stopping'
 export interface AdminSources extends Sources {
   readiness(): Readiness
   fills(): readonly FillProgress[]
-  /** Blobs evicted since the start. */
+  /** Blobs evicted, ever. */
   evictions(): number
+  series(): Promise<Series>
+  /** What a client pulls to see that it uses this mirror: `entrepot/probe:<nonce>`. */
+  probe(): string
 }

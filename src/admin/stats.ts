@@ -1,9 +1,10 @@
 import type { ContentKind } from '../cache/observer.ts'
 import type { Counters, OutcomeCounts } from '../telemetry/counters.ts'
+import type { Series } from '../telemetry/history.ts'
 import type { UpstreamReport } from '../telemetry/sources.ts'
 import type { AdminSources } from './sources.ts'
 
-/** The answer of `/api/stats`: counts since the start, bytes and seconds. */
+/** The answer of `/api/stats`: counts since the data folder was made, bytes and seconds. */
 export interface Stats {
   readonly requests: Readonly<Record<ContentKind, OutcomeCounts>>
   /** Of all answers, those that moved no content from upstream for themselves; 0 before the first. */
@@ -14,12 +15,15 @@ export interface Stats {
   readonly upstreams: readonly UpstreamReport[]
   readonly fills: number
   readonly evictions: number
+  readonly series: Series
+  /** The image that only this mirror has: whoever can pull it uses the mirror. */
+  readonly probe: string
   readonly uptime: number
 }
 
 export interface StatsOptions {
   readonly counters: Counters
-  readonly sources: Pick<AdminSources, 'upstreams' | 'usage' | 'evictions'>
+  readonly sources: Pick<AdminSources, 'upstreams' | 'usage' | 'evictions' | 'series' | 'probe'>
   /** Seconds. */
   readonly uptime: number
 }
@@ -41,6 +45,8 @@ export async function statsOf({ counters, sources, uptime }: StatsOptions): Prom
     upstreams: reportsOf(sources),
     fills: counters.fillsRunning,
     evictions: sources.evictions(),
+    series: await sources.series(),
+    probe: sources.probe(),
     uptime,
   }
 }

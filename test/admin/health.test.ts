@@ -15,6 +15,7 @@ describe('/livez', () => {
       usage: touched,
       fills: touched,
       evictions: touched,
+      probe: touched,
     }
     await using admin = await startAdmin({ sources })
     assert.equal((await admin.ask('/livez')).status, 200)

@@ -38,6 +38,7 @@ describe('/api/stats', () => {
       upstreams: [],
       fills: 0,
       evictions: 0,
+      probe: 'entrepot/probe:nonce',
       uptime: 0,
     })
   })
@@ -71,6 +72,7 @@ describe('/api/stats', () => {
       upstreams: [hub, github],
       fills: 1,
       evictions: 4,
+      probe: 'entrepot/probe:nonce',
       uptime: 90.5,
     })
   })

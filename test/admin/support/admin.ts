@@ -3,6 +3,8 @@ import { createServer, type IncomingHttpHeaders, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { type AdminOptions, createAdminApp } from '../../../src/admin/app.ts'
+import { Events } from '../../../src/admin/events.ts'
+import type { Keeper } from '../../../src/admin/keeper.ts'
 import type { AdminSources } from '../../../src/admin/sources.ts'
 import { Counters } from '../../../src/telemetry/counters.ts'
 import { createMetrics } from '../../../src/telemetry/metrics.ts'
@@ -19,6 +21,7 @@ export interface Answer {
 export interface Question {
   readonly method?: string
   readonly headers?: Record<string, string>
+  readonly body?: string | Buffer
 }
 
 export interface Admin extends AsyncDisposable {
@@ -35,6 +38,24 @@ export const calmSources: AdminSources = {
   usage: async () => ({ bytes: 0, blobs: 0, maxBytes: 0 }),
   fills: () => [],
   evictions: () => 0,
+  probe: () => 'entrepot/probe:nonce',
+}
+
+/** A cache with nothing in it and nothing to do. */
+export const emptyKeeper: Keeper = {
+  images: { list: async () => ({ images: [], next: undefined }) },
+  pins: { list: async () => [], isMatched: async () => false, add: async () => true, delete: async () => false },
+  purge: {
+    image: async () => undefined,
+    repository: async () => undefined,
+    upstream: async () => undefined,
+    digest: async () => undefined,
+  },
+  eviction: { isRunning: false, run: async () => ({ blobs: 0, bytes: 0 }) },
+  scrub: {
+    status: { state: 'idle', checked: 0, damaged: 0, repaired: 0, finishedAt: null },
+    run: async () => true,
+  },
 }
 
 /** The admin app on a port of its own. */
@@ -47,6 +68,8 @@ export async function startAdmin(options: Partial<AdminOptions> & { listen?: str
     boundHost: '127.0.0.1',
     hosts: [],
     now: () => 0,
+    keeper: emptyKeeper,
+    events: new Events({ upstreams: () => sources.upstreams(), now: () => 0 }),
     metrics: createMetrics({ counters, sources, log, version: '0.0.0' }),
     ...options,
     counters,
@@ -66,8 +89,12 @@ export async function startAdmin(options: Partial<AdminOptions> & { listen?: str
 }
 
 /** Unlike `fetch`, free in its choice of `Host` and method. */
-async function ask(port: number, path: string, { method = 'GET', headers = {} }: Question = {}): Promise<Answer> {
-  const outgoing = request({ host: '127.0.0.1', port, path, method, headers, agent: false }).end()
+async function ask(
+  port: number,
+  path: string,
+  { method = 'GET', headers = {}, body: sent }: Question = {},
+): Promise<Answer> {
+  const outgoing = request({ host: '127.0.0.1', port, path, method, headers, agent: false }).end(sent)
   const [response] = await once(outgoing, 'response')
   const body = await text(response)
   const isJson = body !== '' && String(response.headers['content-type']).startsWith('application/json')

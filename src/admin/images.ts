@@ -1,0 +1,67 @@
+import type { Router } from '@koa/router'
+import type { CachedImage } from '../cache/images.ts'
+import type { PurgeReport } from '../cache/purge.ts'
+import { AdminError, quoted } from './error.ts'
+import type { Keeper } from './keeper.ts'
+import { parseImage, parsePlace, parseStoredDigest } from './names.ts'
+import { acceptQuery, count, parameter } from './query.ts'
+
+const perPage = { least: 1, most: 1000, otherwise: 100 } as const
+
+/** What is cached, and how it goes. */
+export function addImageRoutes(router: Router, { images, purge }: Pick<Keeper, 'images' | 'purge'>): void {
+  router.get('/api/images', acceptQuery('repository', 'limit', 'after'), async (ctx) => {
+    const after = parameter(ctx, 'after')
+    const found = await images.list({
+      prefix: prefixOf(parameter(ctx, 'repository') ?? ''),
+      after: after === undefined ? undefined : parseImage(after),
+      limit: count(ctx, 'limit', perPage),
+    })
+    const next = found.next && `${found.next.repository}:${found.next.tag}`
+    ctx.body = { images: found.images.map(listed), next: next ?? null }
+  })
+  router.delete('/api/images/*image', acceptQuery(), async (ctx) => {
+    const { image = '' } = ctx.params
+    const { repository, tag } = parseImage(image)
+    ctx.body = reported(image, await purge.image(repository, tag))
+  })
+  router.delete('/api/repositories/*name', acceptQuery(), async (ctx) => {
+    const { name = '' } = ctx.params
+    const place = parsePlace(name)
+    const purged = 'upstream' in place ? purge.upstream(place.upstream) : purge.repository(place.repository)
+    ctx.body = reported(name, await purged)
+  })
+  router.delete('/api/blobs/:digest', acceptQuery(), async (ctx) => {
+    const { digest = '' } = ctx.params
+    ctx.body = reported(digest, await purge.digest(parseStoredDigest(digest)))
+  })
+}
+
+function reported(name: string, report: PurgeReport | undefined): PurgeReport {
+  if (!report) throw new AdminError('NOT_CACHED', `nothing is cached of ${quoted(name)}`)
+  const { tags, blobs, bytes } = report
+  return { tags, blobs, bytes }
+}
+
+function prefixOf(text: string): string {
+  if (/^[a-z0-9._:/-]{0,255}$/.test(text)) return text
+  throw new AdminError('INVALID', `${quoted(text)} is not how a repository begins, such as docker.io/library/`)
+}
+
+/** Field by field: what the answer is made of is decided here. */
+function listed({ platforms, ...image }: CachedImage) {
+  const { repository, tag, digest, mediaType, size, unique, shared, lastUsed, pinned, checkedAt } = image
+  return {
+    repository,
+    tag,
+    digest,
+    mediaType,
+    platforms: platforms.map(({ platform, cached }) => ({ platform, cached })),
+    size,
+    unique,
+    shared,
+    lastUsed,
+    pinned,
+    checkedAt,
+  }
+}

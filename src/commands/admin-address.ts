@@ -1,0 +1,41 @@
+import { formatAddress } from '../config/address.ts'
+import { loadConfig } from '../config/load.ts'
+import { type Invocation, text, UsageError } from './command.ts'
+
+/** Where a running mirror's admin listener is, and what it wants to hear. */
+export interface AdminAddress {
+  /** Ends with a slash. */
+  readonly url: URL
+  readonly token: string | undefined
+}
+
+/** Every address of a machine, as seen from the machine itself. */
+const everywhere = new Map([
+  ['', '127.0.0.1'],
+  ['0.0.0.0', '127.0.0.1'],
+  ['::', '::1'],
+])
+
+/** From the flags; without them from the configuration, as the mirror itself reads it. */
+export async function adminAddress({
+  flags,
+  environment,
+}: Pick<Invocation, 'flags' | 'environment'>): Promise<AdminAddress> {
+  const [given, config] = [text(flags, 'admin'), text(flags, 'config')]
+  const token = text(flags, 'token') ?? (environment['ENTREPOT_ADMIN_TOKEN'] || undefined)
+  if (given !== undefined && config === undefined) return { url: parseUrl(given), token }
+  const file = config ?? (environment['ENTREPOT_CONFIG'] || undefined)
+  const { admin } = await loadConfig(file, { ...environment, ENTREPOT_ADMIN_TOKEN: token })
+  const { host, port } = admin.listen
+  const url = given ?? `http://${formatAddress({ host: everywhere.get(host) ?? host, port })}`
+  return { url: parseUrl(url), token: admin.token?.reveal() }
+}
+
+function parseUrl(text: string): URL {
+  const url = URL.parse(/^https?:\/\//i.test(text) ? text : `http://${text}`)
+  if (url?.search !== '' || url.hash !== '' || url.username !== '' || url.port === '0') {
+    throw new UsageError(`--admin wants a URL such as http://127.0.0.1:5001, not ${JSON.stringify(text)}`)
+  }
+  if (!url.pathname.endsWith('/')) url.pathname += '/'
+  return url
+}

@@ -1,0 +1,78 @@
+import { AdminClient } from './admin-client.ts'
+import { adminOptions, type Command, UsageError } from './command.ts'
+import { bytes, minute } from './figures.ts'
+import { table } from './table.ts'
+
+/** The part of an image of `/api/images` that is shown. */
+interface Image {
+  readonly repository: string
+  readonly tag: string
+  readonly digest: string
+  readonly platforms: readonly { readonly platform: string; readonly cached: boolean }[]
+  readonly size: number
+  readonly unique: number
+  readonly lastUsed: number
+  readonly pinned: boolean
+}
+
+interface Page {
+  readonly images: readonly Image[]
+  readonly next: string | null
+}
+
+export const imagesCommand: Command = {
+  summary: 'List what a running mirror has cached',
+  options: adminOptions,
+  args: { shown: '[PREFIX]', least: 0, about: 'how the repositories begin, such as docker.io/library/' },
+  async run(invocation) {
+    const { args, flags, terminal } = invocation
+    if (args.length > 1) throw new UsageError('images takes one PREFIX at most; see entrepot images --help')
+    const client = await AdminClient.from(invocation)
+    const images: Image[] = []
+    for (let after: string | null = ''; after !== null; ) {
+      const page: Page = await client.get(`api/images?${query(args[0], after)}`)
+      images.push(...page.images)
+      after = page.next
+    }
+    if (flags['json']) terminal.out(`${JSON.stringify(images)}\n`)
+    else terminal.out(images.length === 0 ? 'nothing is cached\n' : shown(images))
+    return 0
+  },
+}
+
+function query(prefix: string | undefined, after: string): URLSearchParams {
+  return new URLSearchParams({
+    limit: '1000',
+    ...(prefix !== undefined && { repository: prefix }),
+    ...(after !== '' && { after }),
+  })
+}
+
+function shown(images: readonly Image[]): string {
+  const columns = [
+    { title: 'IMAGE' },
+    { title: 'DIGEST' },
+    { title: 'PLATFORMS' },
+    { title: 'SIZE', align: 'right' },
+    { title: 'UNIQUE', align: 'right' },
+    { title: 'LAST USED' },
+    { title: 'PINNED' },
+  ] as const
+  const rows = images.map(({ repository, tag, digest, platforms, size, unique, lastUsed, pinned }) => [
+    `${repository}:${tag}`,
+    digest.slice(digest.indexOf(':') + 1).slice(0, 12),
+    platformsOf(platforms),
+    bytes(size),
+    bytes(unique),
+    minute(lastUsed),
+    pinned ? 'yes' : '',
+  ])
+  return table(columns, rows)
+}
+
+/** `linux/amd64 (of 8)`: those that are here. */
+function platformsOf(platforms: Image['platforms']): string {
+  const cached = platforms.filter((each) => each.cached).map(({ platform }) => platform)
+  const names = cached.length > 2 ? `${cached.slice(0, 2).join(' ')} +${cached.length - 2}` : cached.join(' ') || '-'
+  return platforms.length > cached.length ? `${names} (of ${platforms.length})` : names
+}

@@ -1,0 +1,17 @@
+export interface Column {
+  readonly title: string
+  /** Numbers stand below each other by their ends. */
+  readonly align?: 'right'
+}
+
+/** Lines of text, with columns as wide as they have to be. */
+export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
+  const lines = [columns.map(({ title }) => title), ...rows]
+  const widths = columns.map((_, n) => Math.max(...lines.map((line) => line[n]?.length ?? 0)))
+  const text = lines.map((line) => columns.map((column, n) => padded(line[n] ?? '', widths[n] ?? 0, column)).join('  '))
+  return text.map((line) => `${line.trimEnd()}\n`).join('')
+}
+
+function padded(text: string, width: number, { align }: Column): string {
+  return align === 'right' ? text.padStart(width) : text.padEnd(width)
+}
