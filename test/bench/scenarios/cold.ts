@@ -1,0 +1,79 @@
+import type { Descriptor } from '../../../src/oci/descriptor.ts'
+import { curl } from '../clients/curl.ts'
+import { atMost } from '../goal.ts'
+import { measure } from '../meter.ts'
+import { stored } from '../prime.ts'
+import { type Contender, interleave } from '../rounds.ts'
+import type { Scenario } from '../scenario.ts'
+import type { Nginx } from '../servers/nginx.ts'
+import type { Cache } from '../servers/server.ts'
+import { medianOf, ratioOf } from '../stats.ts'
+import { megabyte } from '../world.ts'
+
+/** One client, and an upstream that is as fast as the machine. */
+export const cold: Scenario = {
+  name: 'cold',
+  needs: ['nginx', 'docker-registry', 'curl'],
+  quick: true,
+  async run(world) {
+    const [upstream, mirror, registry] = await Promise.all([world.upstream(), world.mirror(), world.registry()])
+    const rounds = world.rounds(9, 3)
+    const blobs: Descriptor[] = []
+    for (let round = 0; round <= rounds; round += 1) {
+      world.progress(`making blob ${round}`)
+      blobs.push(await world.content.addNoise(200 * megabyte))
+    }
+    const blobOf = (round: number) => blobs[round] as Descriptor
+    const contenders = [pull(mirror, upstream, blobOf), pull(registry, upstream, blobOf), direct(upstream, blobOf)]
+    const samples = await interleave(contenders, { rounds, warmUp: 'once', onProgress: world.progress })
+    const of = (column: string) => ratioOf(samples, column, mirror.name, registry.name)
+    const goals = [
+      atMost(1.5, '×', "the client's time, of docker-registry's (aim: 1.0)", of('wall')),
+      atMost(1.2, '×', "CPU until it is stored, of docker-registry's", of('cpu')),
+      atMost(1, '×', 'upstream bytes', medianOf(samples, mirror.name, 'upstream')),
+    ]
+    return [{ title: 'Cold blob of 200 MB, 1 client', samples, goals }]
+  },
+}
+
+function pull(cache: Cache, upstream: Nginx, blobOf: (round: number) => Descriptor): Contender {
+  return {
+    name: cache.name,
+    async measure(round) {
+      const blob = blobOf(round)
+      const before = await upstream.asked(blob.digest)
+      let storedAfter = 0
+      const party = { server: cache.process, beside: [upstream.process] }
+      const { load, cpu, peak, others } = await measure(party, async () => {
+        const startedAt = performance.now()
+        const load = await curl({ url: cache.blobUrl(blob.digest), size: blob.size }, { clients: 1 })
+        await stored(cache, blob)
+        storedAfter = (performance.now() - startedAt) / 1000
+        return load
+      })
+      const asked = await upstream.asked(blob.digest)
+      return {
+        wall: load.slowest,
+        stored: storedAfter,
+        cpu,
+        upstream: (asked.bytes - before.bytes) / blob.size,
+        peak: peak / megabyte,
+        others,
+      }
+    },
+  }
+}
+
+function direct(upstream: Nginx, blobOf: (round: number) => Descriptor): Contender {
+  return {
+    name: 'straight from the upstream',
+    async measure(round) {
+      const { digest, size } = blobOf(round)
+      const url = upstream.blobUrl(digest)
+      const { load, cpu, others } = await measure({ server: upstream.process }, () =>
+        curl({ url, size }, { clients: 1 }),
+      )
+      return { wall: load.slowest, cpu, others }
+    },
+  }
+}

@@ -1,0 +1,36 @@
+import { atLeast } from '../goal.ts'
+import { hits } from '../hits.ts'
+import { prime, primeBlob } from '../prime.ts'
+import { interleave } from '../rounds.ts'
+import type { Scenario } from '../scenario.ts'
+import { acceptManifests } from '../servers/server.ts'
+import { ratioOf } from '../stats.ts'
+
+export const config: Scenario = {
+  name: 'config',
+  needs: ['nginx', 'docker-registry', 'wrk'],
+  quick: true,
+  async run(world) {
+    const { image, tag } = await world.image()
+    const { config: blob } = image
+    const [mirror, registry, files] = await Promise.all([world.mirror(), world.registry(), world.files()])
+    // As a client does it: the manifest names its blobs.
+    for (const cache of [mirror, registry]) {
+      await prime(cache.manifestUrl(tag), image.manifest, acceptManifests)
+      await primeBlob(cache, blob)
+    }
+    await prime(files.blobUrl(blob.digest), blob)
+    const seconds = world.isQuick ? 1 : 3
+    const contenders = [mirror, registry, files].map((server) =>
+      hits({ name: server.name, server, url: server.blobUrl(blob.digest), seconds }),
+    )
+    const rounds = world.rounds(7, 3)
+    const samples = await interleave(contenders, { rounds, warmUp: 'once', onProgress: world.progress })
+    const of = (other: string) => ratioOf(samples, 'rate', mirror.name, other)
+    const goals = [
+      atLeast(20, '×', "of docker-registry's rate", of(registry.name)),
+      atLeast(0.6, '×', "of nginx's rate", of(files.name)),
+    ]
+    return [{ title: `Cached small blob, ${blob.size} bytes`, samples, goals }]
+  },
+}

@@ -1,0 +1,58 @@
+import type { Descriptor } from '../../../src/oci/descriptor.ts'
+import { firstByte } from '../clients/first-byte.ts'
+import { atMost } from '../goal.ts'
+import { stored } from '../prime.ts'
+import { type Contender, interleave } from '../rounds.ts'
+import type { Scenario } from '../scenario.ts'
+import type { Cache } from '../servers/server.ts'
+import { columnOf, medianOf, percentile } from '../stats.ts'
+import { megabyte } from '../world.ts'
+
+/** How much later a miss begins than the upstream itself would. */
+export const firstByteOnMiss: Scenario = {
+  name: 'first-byte',
+  needs: ['nginx', 'docker-registry'],
+  quick: true,
+  async run(world) {
+    const [upstream, mirror, registry] = await Promise.all([world.upstream(), world.mirror(), world.registry()])
+    const rounds = world.rounds(40, 20)
+    const blobs: Descriptor[] = []
+    for (let round = 0; round <= rounds; round += 1) blobs.push(await world.content.addNoise(megabyte))
+    const blobOf = (round: number) => blobs[round] as Descriptor
+    const direct: Contender = {
+      name: 'straight from the upstream',
+      measure: async (round) => sampleOf(await firstByte(upstream.blobUrl(blobOf(round).digest))),
+    }
+    const contenders = [direct, ...[mirror, registry].map((cache) => miss(cache, blobOf))]
+    const samples = await interleave(contenders, { rounds, warmUp: 'once', onProgress: world.progress })
+    const later = medianOf(samples, mirror.name, 'firstByte') - medianOf(samples, direct.name, 'firstByte')
+    const notes = [...samples.keys()].map((name) => {
+      const late = percentile(columnOf(samples, name, 'firstByte'), 95)
+      return `${name}: 95 of 100 within ${late.toFixed(2)} ms`
+    })
+    return [
+      {
+        title: 'First byte of the body on a miss, blobs of 1 MB',
+        samples,
+        goals: [atMost(3, 'ms', "over the upstream's own", later)],
+        notes,
+      },
+    ]
+  },
+}
+
+function miss(cache: Cache, blobOf: (round: number) => Descriptor): Contender {
+  return {
+    name: cache.name,
+    async measure(round) {
+      const blob = blobOf(round)
+      const sample = sampleOf(await firstByte(cache.blobUrl(blob.digest)))
+      await stored(cache, blob)
+      return sample
+    },
+  }
+}
+
+function sampleOf({ headers, body }: { headers: number; body: number }): { headers: number; firstByte: number } {
+  return { headers, firstByte: body }
+}

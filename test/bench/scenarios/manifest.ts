@@ -1,0 +1,39 @@
+import { atLeast } from '../goal.ts'
+import { hits } from '../hits.ts'
+import { prime } from '../prime.ts'
+import { interleave } from '../rounds.ts'
+import type { Scenario } from '../scenario.ts'
+import { acceptManifests as accept } from '../servers/server.ts'
+import { ratioOf } from '../stats.ts'
+
+export const manifest: Scenario = {
+  name: 'manifest',
+  needs: ['nginx', 'docker-registry', 'wrk'],
+  quick: true,
+  async run(world) {
+    const { image, tag } = await world.image()
+    const { digest } = image.manifest
+    const [mirror, registry, files] = await Promise.all([world.mirror(), world.registry(), world.files()])
+    const seconds = world.isQuick ? 1 : 3
+    const tasks = [
+      { name: 'Entrepôt, by digest', server: mirror, url: mirror.manifestUrl(digest), seconds, accept },
+      { name: 'Entrepôt, by fresh tag', server: mirror, url: mirror.manifestUrl(tag), seconds, accept },
+      { name: 'docker-registry, by digest', server: registry, url: registry.manifestUrl(digest), seconds, accept },
+      { name: 'docker-registry, by tag', server: registry, url: registry.manifestUrl(tag), seconds, accept },
+      { name: 'nginx, static file', server: files, url: files.manifestUrl(digest), seconds, accept },
+    ]
+    for (const { url } of tasks) await prime(url, image.manifest, accept)
+    const rounds = world.rounds(7, 3)
+    const samples = await interleave(tasks.map(hits), { rounds, warmUp: 'once', onProgress: world.progress })
+    const goals = ['by digest', 'by fresh tag'].flatMap((way) => [
+      atLeast(
+        20,
+        '×',
+        `${way}, of docker-registry's rate by digest`,
+        ratioOf(samples, 'rate', `Entrepôt, ${way}`, 'docker-registry, by digest'),
+      ),
+      atLeast(0.7, '×', `${way}, of nginx's rate`, ratioOf(samples, 'rate', `Entrepôt, ${way}`, 'nginx, static file')),
+    ])
+    return [{ title: `Cached manifest, ${image.manifest.size} bytes`, samples, goals }]
+  },
+}

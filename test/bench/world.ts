@@ -1,0 +1,126 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Descriptor } from '../../src/oci/descriptor.ts'
+import { Content, type Published } from './content.ts'
+import type { BenchOptions } from './options.ts'
+import { DockerRegistry } from './servers/docker-registry.ts'
+import { MirrorServer } from './servers/mirror.ts'
+import { Nginx } from './servers/nginx.ts'
+import { Throttled } from './servers/throttled.ts'
+
+/** 10⁶ and 10⁹ bytes, as networks and disks are sold. */
+export const megabyte = 1e6
+export const gigabyte = 1e9
+
+/** What all scenarios share: one upstream, one of each contender, some content. Made when first asked for. */
+export class World implements AsyncDisposable {
+  readonly content: Content
+  readonly #options: BenchOptions
+  readonly #dir: string
+  readonly #stack = new AsyncDisposableStack()
+  #upstream: Promise<Nginx> | undefined
+  #mirror: Promise<MirrorServer> | undefined
+  #registry: Promise<DockerRegistry> | undefined
+  #files: Promise<Nginx> | undefined
+  #large: Promise<Descriptor> | undefined
+  #image: Promise<Published> | undefined
+  #folders = 0
+
+  private constructor(options: BenchOptions, dir: string, content: Content) {
+    this.#options = options
+    this.#dir = dir
+    this.content = content
+  }
+
+  static async create(options: BenchOptions): Promise<World> {
+    const dir = await mkdtemp(join(options.dir ?? tmpdir(), 'entrepot-bench-'))
+    return new World(options, dir, await Content.create(join(dir, 'content')))
+  }
+
+  get dir(): string {
+    return this.#dir
+  }
+
+  get isQuick(): boolean {
+    return this.#options.quick
+  }
+
+  /** How many rounds are measured. */
+  rounds(usual: number, quick: number): number {
+    return this.#options.rounds ?? (this.#options.quick ? quick : usual)
+  }
+
+  /** The registry that the caches pull from. */
+  upstream(): Promise<Nginx> {
+    this.#upstream ??= this.#own(Nginx.registry({ dir: this.folder('upstream'), content: this.content }))
+    return this.#upstream
+  }
+
+  mirror(): Promise<MirrorServer> {
+    this.#mirror ??= this.upstream().then(({ url }) => this.startMirror({ upstream: url }))
+    return this.#mirror
+  }
+
+  registry(): Promise<DockerRegistry> {
+    this.#registry ??= this.upstream().then(({ url }) =>
+      this.#own(DockerRegistry.start({ dir: this.folder('docker-registry'), upstream: url })),
+    )
+    return this.#registry
+  }
+
+  /** nginx over plain files. */
+  files(): Promise<Nginx> {
+    this.#files ??= this.#own(Nginx.files({ dir: this.folder('nginx'), content: this.content }))
+    return this.#files
+  }
+
+  /** 200 MB. */
+  large(): Promise<Descriptor> {
+    this.#large ??= this.content.addNoise(200 * megabyte)
+    return this.#large
+  }
+
+  /** Eight layers, named and not there: the manifest has the size of a usual one. */
+  image(): Promise<Published> {
+    this.#image ??= this.#makeImage()
+    return this.#image
+  }
+
+  /** A mirror with an empty store, or with what `dir` holds. */
+  startMirror(settings: { upstream: string; name?: string; dir?: string }): Promise<MirrorServer> {
+    const { profile } = this.#options
+    return this.#own(MirrorServer.start({ dir: this.folder('entrepot'), profile, ...settings }))
+  }
+
+  startThrottled(bytesPerSecond: number): Promise<Throttled> {
+    return this.#own(Throttled.start({ dir: this.folder('throttled'), content: this.content, bytesPerSecond }))
+  }
+
+  /** A path of its own, not made yet. */
+  folder(name: string): string {
+    this.#folders += 1
+    return join(this.#dir, `${this.#folders}-${name}`)
+  }
+
+  /** For whoever watches; not part of the results. */
+  readonly progress = (text: string): void => {
+    if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.progress('')
+    await this.#stack.disposeAsync()
+    if (this.#options.keep) process.stderr.write(`kept: ${this.#dir}\n`)
+    else await rm(this.#dir, { recursive: true, force: true })
+  }
+
+  async #makeImage(): Promise<Published> {
+    const layers = await Promise.all(Array.from({ length: 8 }, () => this.content.addNoise(1000)))
+    return this.content.addImage(layers)
+  }
+
+  async #own<Resource extends AsyncDisposable>(starting: Promise<Resource>): Promise<Resource> {
+    return this.#stack.use(await starting)
+  }
+}
