@@ -126,7 +126,7 @@ export class Mirror implements AsyncDisposable {
     this.pins = new Pins(index)
     this.images = new Images({ store, metadata, index, pins: this.pins, observer })
     const remove = this.eviction.remove.bind(this.eviction)
-    this.purge = new Purge({ store, metadata, index, remove, forget })
+    this.purge = new Purge({ store, metadata, index, remove })
   }
 
   /** The running fills, for those who want to look. */
@@ -160,6 +160,11 @@ export class Mirror implements AsyncDisposable {
     if ('tag' in reference) return this.#answerTag(origin, await this.#tags.get(origin, reference.tag))
     const found = await this.#manifests.byDigest(origin, reference.digest)
     return this.#answered(origin, { ...found, tag: undefined })
+  }
+
+  /** A client got the probe, and so uses the mirror. */
+  probed({ upstream }: Target, client: { address: string; userAgent: string | undefined }): void {
+    this.#options.observer.probed(upstream, client)
   }
 
   /** The reader of the answer is the caller's to close. */

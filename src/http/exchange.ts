@@ -53,6 +53,11 @@ export class Exchange {
     return Array.isArray(value) ? value.join(', ') : value
   }
 
+  /** Who asks. */
+  get client(): { address: string; userAgent: string | undefined } {
+    return { address: this.#options.request.socket.remoteAddress ?? '', userAgent: this.header('user-agent') }
+  }
+
   /** The answer's headers leave now. */
   headersSent(): void {
     this.#headersAt ??= this.#options.now()

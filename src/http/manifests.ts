@@ -1,5 +1,6 @@
 import type { Context } from 'koa'
 import type { Mirror, ServedManifest, Target } from '../cache/mirror.ts'
+import { probeName } from '../cache/probe.ts'
 import { RegistryError } from '../oci/error.ts'
 import { parseReference } from '../oci/reference.ts'
 import { cacheStatus, noneMatch } from './cache-status.ts'
@@ -23,6 +24,7 @@ export async function serveManifest(
   if (!reference) throw new RegistryError('MANIFEST_UNKNOWN', { detail: 'neither a tag nor a digest' })
   const served = mirror.recentManifest(target, reference) ?? (await mirror.manifest(target, reference))
   exchange.outcome = served.outcome
+  if (target.name === probeName && 'tag' in reference) mirror.probed(target, exchange.client)
   const { manifest } = served
   const etag = `"${manifest.digest}"`
   context.set(manifestHeaders(served, now()))
