@@ -1,86 +1,28 @@
 import { readFile } from 'node:fs/promises'
-import { parseArgs } from 'node:util'
-import {
-  type Command,
-  configOption,
-  type ExitStatus,
-  type Invocation,
-  type Options,
-  text,
-  UsageError,
-} from './commands/command.ts'
-import { evictCommand } from './commands/evict.ts'
-import { commandHelp, generalHelp } from './commands/help.ts'
-import { imagesCommand } from './commands/images.ts'
-import { pinCommand, unpinCommand } from './commands/pin.ts'
-import { purgeCommand } from './commands/purge.ts'
-import { scrubCommand } from './commands/scrub.ts'
-import { statsCommand } from './commands/stats.ts'
+import { configOption, type ExitStatus, type Invocation, text } from './commands/command.ts'
+import { type Commands, runLine } from './commands/line.ts'
+import { runningCommands } from './commands/running.ts'
 import type { Config } from './config/config.ts'
 import { redactedConfig } from './config/effective.ts'
 import { loadConfig } from './config/load.ts'
-import { ConfigError } from './config/problem.ts'
 
-const commands: ReadonlyMap<string, Command> = new Map<string, Command>([
+const commands: Commands = new Map([
   ['serve', { summary: 'Run the mirror', options: configOption, run: runServer }],
   ['check-config', { summary: 'Print the effective configuration', options: configOption, run: checkConfig }],
   ['version', { summary: 'Print the version', options: {}, run: printVersion }],
-  ['stats', statsCommand],
-  ['images', imagesCommand],
-  ['purge', purgeCommand],
-  ['pin', pinCommand],
-  ['unpin', unpinCommand],
-  ['evict', evictCommand],
-  ['scrub', scrubCommand],
+  ...runningCommands,
 ])
 
 /** Runs one command and ends the process with its status: 0, 1 where it failed, 2 where it was not understood. */
 export async function main(argv: readonly string[]): Promise<never> {
   // Whoever read the output may leave (`| head`, a log collector that restarts): no reason to fall over.
   process.stdout.on('error', () => {})
-  process.exit(await run(argv).catch(report))
-}
-
-async function run([name, ...rest]: readonly string[]): Promise<ExitStatus> {
-  if (name === undefined) {
-    process.stderr.write(generalHelp(commands))
-    return 2
+  const terminal: Invocation['terminal'] = {
+    out: (text) => process.stdout.write(text),
+    err: (text) => process.stderr.write(text),
+    live: process.stdout.isTTY === true,
   }
-  if (['--help', '-h', 'help'].includes(name)) return print(generalHelp(commands))
-  if (name === '--version') return printVersion()
-  const command = commands.get(name)
-  if (!command) {
-    throw new UsageError(`unknown ${name.startsWith('-') ? 'option' : 'command'} "${name}"; see entrepot --help`)
-  }
-  const { flags, args } = parse(name, command, rest)
-  if (flags['help']) return print(commandHelp(name, command))
-  if (command.args && args.length < command.args.least) {
-    throw new UsageError(`${name} wants ${command.args.shown}; see entrepot ${name} --help`)
-  }
-  return command.run({ flags, args, environment: process.env, terminal })
-}
-
-function parse(name: string, command: Command, args: string[]): Pick<Invocation, 'flags' | 'args'> {
-  try {
-    const options = parserOptions(command.options)
-    const { values, positionals } = parseArgs({ args, options, allowPositionals: command.args !== undefined })
-    return { flags: values, args: positionals }
-  } catch (error) {
-    // The first sentence says what is wrong; the others give advice for commands that take file names.
-    const [sentence = ''] = messageOf(error).split(/\. |\n/)
-    throw new UsageError(`${sentence.replace(/\.$/, '')}; see entrepot ${name} --help`, { cause: error })
-  }
-}
-
-function parserOptions(options: Options) {
-  const own = Object.entries(options).map(([key, { type }]) => [key, { type }] as const)
-  return { ...Object.fromEntries(own), help: { type: 'boolean', short: 'h' } } as const
-}
-
-const terminal: Invocation['terminal'] = {
-  out: (text) => process.stdout.write(text),
-  err: (text) => process.stderr.write(text),
-  live: process.stdout.isTTY === true,
+  process.exit(await runLine(commands, argv, { environment: process.env, terminal }))
 }
 
 async function runServer(invocation: Invocation): Promise<ExitStatus> {
@@ -97,11 +39,13 @@ async function runServer(invocation: Invocation): Promise<ExitStatus> {
 }
 
 async function checkConfig(invocation: Invocation): Promise<ExitStatus> {
-  return print(redactedConfig(await configOf(invocation)))
+  invocation.terminal.out(redactedConfig(await configOf(invocation)))
+  return 0
 }
 
-async function printVersion(): Promise<ExitStatus> {
-  return print(`entrepot ${await version()}\n`)
+async function printVersion({ terminal }: Invocation): Promise<ExitStatus> {
+  terminal.out(`entrepot ${await version()}\n`)
+  return 0
 }
 
 /** Within this time a second signal is an echo of the first: a terminal and npm both pass Ctrl-C on. */
@@ -129,20 +73,4 @@ function configOf({ flags, environment }: Invocation): Promise<Config> {
 async function version(): Promise<string> {
   const text = await readFile(new URL('../package.json', import.meta.url), 'utf8')
   return (JSON.parse(text) as { version: string }).version
-}
-
-function print(text: string): ExitStatus {
-  process.stdout.write(text)
-  return 0
-}
-
-/** One line, or a line for every problem of a configuration. */
-function report(error: unknown): ExitStatus {
-  const lines = error instanceof ConfigError ? error.problems : [`entrepot: ${messageOf(error)}`]
-  process.stderr.write(`${lines.map((line) => line.replaceAll(/\s*\n\s*/g, ' ')).join('\n')}\n`)
-  return error instanceof UsageError ? 2 : 1
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message || error.name : String(error)
 }

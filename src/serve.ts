@@ -21,7 +21,7 @@ import { MemoryTier } from './metadata/memory-tier.ts'
 import { RedisStore } from './metadata/redis-store.ts'
 import { SqliteStore } from './metadata/sqlite-store.ts'
 import { DataFolder } from './storage/data-folder.ts'
-import { diskOf } from './storage/disk.ts'
+import { diskOf, tryDisk } from './storage/disk.ts'
 import { FileStore } from './storage/file-store.ts'
 import { pathOf } from './storage/layout.ts'
 import { Spool } from './storage/spool.ts'
@@ -76,7 +76,7 @@ export async function serve(
   const root = config.storage.path
   stack.use(await DataFolder.open(root))
   const store = new FileStore(root)
-  const { metadata, index } = await openMetadata(config, { log, observer })
+  const { metadata, index } = await openMetadata(config, { log, observer, counters })
   stack.use(metadata)
   const onFailure = (error: unknown): void => observer.storeFailed('metadata', error)
   const history = stack.use(await History.open({ counters, store: index, now, onFailure }))
@@ -105,13 +105,24 @@ export async function serve(
   const forgetTagsAfter = Math.max(...config.upstreams.map(({ tagTtl, staleFor }) => tagTtl + staleFor))
   const { eviction, scrub } = mirror
   const { scrubRate } = config.storage
-  stack.use(new Rounds({ eviction, scrub, index, observer, now, scrubRate, forgetTagsAfter }))
+  const tryStorage = async (): Promise<void> => {
+    if (!counters.failing.has('storage')) return
+    await tryDisk(pathOf(root, { kind: 'spool' }))
+    observer.storeWorks()
+  }
+  stack.use(new Rounds({ eviction, scrub, index, observer, now, scrubRate, forgetTagsAfter, tryStorage }))
 
   let readiness: Readiness = 'starting'
   const sources: AdminSources = {
     readiness: () => readiness,
     upstreams: reports,
-    usage: async () => ({ ...(await metadata.usage()), maxBytes: await mirror.eviction.bound() }),
+    usage: async () => {
+      // A disk that does not answer is told of elsewhere.
+      const maxBytes = await mirror.eviction.bound().catch(() => config.storage.maxSize ?? 0)
+      return { ...(await metadata.usage()), maxBytes }
+    },
+    disk: () => diskOf(root).catch(() => undefined),
+    scrub: () => mirror.scrub.status,
     degraded: () => [...counters.failing, ...degradedOf(upstreams.values())],
     fills: () => [...mirror.fills].map((fill) => fill.progress),
     evictions: () => counters.evictedBlobs,
@@ -185,7 +196,7 @@ export async function serve(
 
 async function openMetadata(
   { storage, metadata }: Config,
-  { log, observer }: { log: Log; observer: Observer },
+  { log, observer, counters }: { log: Log; observer: Observer; counters: Counters },
 ): Promise<{ metadata: MemoryTier; index: ContentIndex }> {
   const onFailure = (error: unknown): void => observer.storeFailed('metadata', error)
   const sqlite = SqliteStore.open(pathOf(storage.path, { kind: 'metadata' }), {
@@ -196,8 +207,14 @@ async function openMetadata(
   const redis = await RedisStore.open(metadata.url.reveal(), {
     store: storage.path,
     commandTimeout: metadata.commandTimeout,
-    onUnavailable: (trouble) => log.error('redis cannot be used; going on without it', { reason: trouble.message }),
-    onAvailable: () => log.info('redis is back'),
+    onUnavailable: (trouble) => {
+      counters.failing.add('redis')
+      log.error('redis cannot be used; going on without it', { reason: trouble.message })
+    },
+    onAvailable: () => {
+      counters.failing.delete('redis')
+      log.info('redis is back')
+    },
   })
   return { metadata: new MemoryTier(new LayeredStore(redis, sqlite, { onFailure }), { onFailure }), index }
 }

@@ -36,8 +36,8 @@ export class EventObserver implements Observer {
     this.#events.publish({ type: 'evicted', blobs: report.blobs, bytes: report.bytes })
   }
 
-  adopted(): void {
-    this.#inner.adopted()
+  storeWorks(): void {
+    this.#inner.storeWorks()
   }
 
   damaged(digest: Digest): void {

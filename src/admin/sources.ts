@@ -21,7 +21,7 @@ export interface AdminSources extends Sources {
   fills(): readonly FillProgress[]
   /** Blobs evicted, ever. */
   evictions(): number
-  series(): Promise<Series>
+  series(): Series
   /** What a client pulls to see that it uses this mirror: `entrepot/probe:<nonce>`. */
   probe(): string
 }

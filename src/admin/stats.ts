@@ -45,7 +45,7 @@ export async function statsOf({ counters, sources, uptime }: StatsOptions): Prom
     upstreams: reportsOf(sources),
     fills: counters.fillsRunning,
     evictions: sources.evictions(),
-    series: await sources.series(),
+    series: sources.series(),
     probe: sources.probe(),
     uptime,
   }

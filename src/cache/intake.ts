@@ -29,7 +29,7 @@ export class Intake {
     using room = await eviction.room(spool.written)
     await this.#adopt(digest, spool)
     room[Symbol.dispose]()
-    observer.adopted()
+    observer.storeWorks()
   }
 
   /** As `blob`, where nobody else is kept away: not while an older copy is on its way out. */
@@ -43,7 +43,7 @@ export class Intake {
     }
     // What is being filled is not on its way out.
     if (!(await fills.exclude(digest, adopt))) await adopt()
-    observer.adopted()
+    observer.storeWorks()
   }
 
   async #adopt(digest: Digest, spool: Spool, note?: ManifestNote): Promise<void> {

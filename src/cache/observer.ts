@@ -33,8 +33,8 @@ export interface Observer {
   fillEnded(report: FillReport): void
   /** What had to make room, or had not been wanted for too long. */
   evicted(report: { readonly blobs: number; readonly bytes: number }): void
-  /** A blob or manifest has come to be stored: the content store works. */
-  adopted(): void
+  /** The content store has taken something: it works. */
+  storeWorks(): void
   /** A stored blob turned out missing, short or wrong, and was taken out. */
   damaged(digest: Digest): void
   /** A client pulled the probe image: it uses the mirror. */

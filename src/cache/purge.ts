@@ -9,10 +9,8 @@ export interface PurgeOptions {
   readonly store: BlobStore
   readonly metadata: MetadataTier
   readonly index: ContentIndex
-  /** Takes a blob out; false where it is being filled or looked up, or was used since. */
+  /** Takes a blob out, of memory too; false where it is being filled or looked up, or was used since. */
   readonly remove: (use: Use) => Promise<boolean>
-  /** Memory of a digest goes: what is cached in front of the store. */
-  readonly forget: (digest: Digest) => void
 }
 
 /** What went. */
@@ -120,7 +118,7 @@ export class Purge {
   async #removeAll(
     wanted: (left: readonly Digest[] | undefined) => Promise<Iterable<Digest>>,
   ): Promise<Omit<PurgeReport, 'tags'>> {
-    const { index, remove, forget } = this.#options
+    const { index, remove } = this.#options
     const report = { blobs: 0, bytes: 0 }
     let left: Digest[] | undefined
     for (let attempt = 1; attempt <= attempts && left?.length !== 0; attempt += 1) {
@@ -130,11 +128,7 @@ export class Purge {
       for (const digest of trying) {
         const use = await index.use(digest)
         if (!use) continue
-        // Before and after: what is asked for meanwhile is read from the store once more.
-        forget(digest)
-        const removed = await remove(use)
-        forget(digest)
-        if (!removed) {
+        if (!(await remove(use))) {
           left.push(digest)
           continue
         }

@@ -13,6 +13,8 @@ export interface RoundsOptions {
   readonly scrubRate: number
   /** Milliseconds after which a tag that nobody asked for is forgotten. */
   readonly forgetTagsAfter: number
+  /** Where the content store has failed, whether it works again. Rejects where it does not. */
+  readonly tryStorage: () => Promise<void>
 }
 
 const minute = 60_000
@@ -26,8 +28,7 @@ export class Rounds implements Disposable {
   constructor(options: RoundsOptions) {
     this.#options = options
     this.#timers = [
-      // What has been idle for too long, and a disk that others fill.
-      setInterval(() => options.eviction.check(), minute).unref(),
+      setInterval(() => void this.#minutely(), minute).unref(),
       setInterval(() => void this.#daily(), day).unref(),
       // Not at once: a start has better things to do.
       setTimeout(() => void this.#daily(), 5 * minute).unref(),
@@ -36,6 +37,13 @@ export class Rounds implements Disposable {
 
   [Symbol.dispose](): void {
     for (const timer of this.#timers) clearTimeout(timer)
+  }
+
+  async #minutely(): Promise<void> {
+    const { eviction, observer, tryStorage } = this.#options
+    // What has been idle for too long, and a disk that others fill.
+    eviction.check()
+    await tryStorage().catch((error: unknown) => observer.storeFailed('content', error))
   }
 
   async #daily(): Promise<void> {

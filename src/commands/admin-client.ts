@@ -40,6 +40,7 @@ export class AdminClient {
     return this.#address.url.href.replace(/\/$/, '')
   }
 
+  /** `path` below `/api/`. */
   get<Answer>(path: string): Promise<Answer> {
     return this.#ask('GET', path)
   }
@@ -48,8 +49,10 @@ export class AdminClient {
     return this.#ask('POST', path, body)
   }
 
-  delete<Answer>(path: string): Promise<Answer> {
-    return this.#ask('DELETE', path)
+  delete<Answer>(collection: string, name: string): Promise<Answer> {
+    // These mean other paths, however they are written in one.
+    if (/^\.{0,2}$/.test(name)) throw new UsageError(`${JSON.stringify(name)} is no name`)
+    return this.#ask('DELETE', `${collection}/${encodeURIComponent(name)}`)
   }
 
   async #ask<Answer>(method: string, path: string, body?: object): Promise<Answer> {
@@ -58,7 +61,7 @@ export class AdminClient {
     if (method !== 'GET') headers.set('content-type', 'application/json')
     if (token !== undefined) headers.set('authorization', `Bearer ${token}`)
     const request = { method, headers, redirect: 'manual', ...(body && { body: JSON.stringify(body) }) } as const
-    const { status, answer } = await fetch(new URL(path, url), request)
+    const { status, answer } = await fetch(new URL(`api/${path}`, url), request)
       .then(async (response) => ({ status: response.status, answer: parse(await response.text()) }))
       .catch((cause: unknown) => {
         throw new Error(`cannot reach a mirror at ${this.url}: ${reasonOf(cause)}`, { cause })

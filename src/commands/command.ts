@@ -15,7 +15,8 @@ export type Options = Readonly<Record<string, Option>>
 export interface Arguments {
   /** As the help shows them: `IMAGE…`. */
   readonly shown: string
-  readonly least: number
+  readonly least?: number
+  readonly most?: number
   readonly about: string
 }
 

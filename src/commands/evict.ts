@@ -8,7 +8,7 @@ export const evictCommand: Command = {
   async run(invocation) {
     const { flags, terminal } = invocation
     const client = await AdminClient.from(invocation)
-    const evicted = await client.post<{ blobs: number; bytes: number }>('api/evict')
+    const evicted = await client.post<{ blobs: number; bytes: number }>('evict')
     if (flags['json']) terminal.out(`${JSON.stringify(evicted)}\n`)
     else if (evicted.blobs === 0) terminal.out('nothing had to go\n')
     else terminal.out(`evicted ${counted(evicted.blobs, 'blob')}, ${bytes(evicted.bytes)}\n`)

@@ -1,5 +1,5 @@
 import { AdminClient } from './admin-client.ts'
-import { adminOptions, type Command, UsageError } from './command.ts'
+import { adminOptions, type Command } from './command.ts'
 import { bytes, minute } from './figures.ts'
 import { table } from './table.ts'
 
@@ -23,14 +23,13 @@ interface Page {
 export const imagesCommand: Command = {
   summary: 'List what a running mirror has cached',
   options: adminOptions,
-  args: { shown: '[PREFIX]', least: 0, about: 'how the repositories begin, such as docker.io/library/' },
+  args: { shown: '[PREFIX]', most: 1, about: 'how the repositories begin, such as docker.io/library/' },
   async run(invocation) {
     const { args, flags, terminal } = invocation
-    if (args.length > 1) throw new UsageError('images takes one PREFIX at most; see entrepot images --help')
     const client = await AdminClient.from(invocation)
     const images: Image[] = []
     for (let after: string | null = ''; after !== null; ) {
-      const page: Page = await client.get(`api/images?${query(args[0], after)}`)
+      const page: Page = await client.get(`images?${query(args[0], after)}`)
       images.push(...page.images)
       after = page.next
     }

@@ -10,14 +10,14 @@ const patterns = 'images (docker.io/library/alpine:3.20), repositories, or patte
 export const pinCommand: Command = {
   summary: 'Pin images, so that they are never evicted; or list the pins',
   options: adminOptions,
-  args: { shown: '[PATTERN…]', least: 0, about: `${patterns}; none to list what is pinned` },
+  args: { shown: '[PATTERN…]', about: `${patterns}; none to list what is pinned` },
   async run(invocation) {
     const client = await AdminClient.from(invocation)
     if (invocation.args.length === 0) {
-      const { pins } = await client.get<{ pins: readonly string[] }>('api/pins')
+      const { pins } = await client.get<{ pins: readonly string[] }>('pins')
       return tell(invocation, pins, (pattern) => pattern)
     }
-    const pinned = await each(invocation.args, (pattern) => client.post<Pinned>('api/pins', { pattern }))
+    const pinned = await each(invocation.args, (pattern) => client.post<Pinned>('pins', { pattern }))
     return tell(invocation, pinned, (pattern) => `pinned ${pattern}`)
   },
 }
@@ -28,8 +28,7 @@ export const unpinCommand: Command = {
   args: { shown: 'PATTERN…', least: 1, about: 'as they were pinned' },
   async run(invocation) {
     const client = await AdminClient.from(invocation)
-    const path = (pattern: string): string => pattern.split('/').map(encodeURIComponent).join('/')
-    const unpinned = await each(invocation.args, (pattern) => client.delete<Pinned>(`api/pins/${path(pattern)}`))
+    const unpinned = await each(invocation.args, (pattern) => client.delete<Pinned>('pins', pattern))
     return tell(invocation, unpinned, (pattern) => `unpinned ${pattern}`)
   },
 }

@@ -25,7 +25,7 @@ export const purgeCommand: Command = {
     let failed = false
     for (const name of args) {
       try {
-        const { tags, blobs, bytes } = await client.delete<Purged>(`api/${pathOf(name)}`)
+        const { tags, blobs, bytes } = await client.delete<Purged>(collectionOf(name), name)
         done.push({ name, tags, blobs, bytes })
       } catch (error) {
         // The others may go all the same.
@@ -41,11 +41,10 @@ export const purgeCommand: Command = {
 }
 
 /** What it is shows in how it is written: only an image has a colon behind its last slash, where it has a slash. */
-function pathOf(name: string): string {
-  const path = name.split('/').map(encodeURIComponent).join('/')
-  if (/^sha\d+:/.test(name)) return `blobs/${path}`
+function collectionOf(name: string): string {
+  if (/^sha\d+:/.test(name)) return 'blobs'
   const isImage = name.includes('@') || (name.includes('/') && name.lastIndexOf(':') > name.lastIndexOf('/'))
-  return `${isImage ? 'images' : 'repositories'}/${path}`
+  return isImage ? 'images' : 'repositories'
 }
 
 function shown(done: readonly (Purged & { readonly name: string })[]): string {

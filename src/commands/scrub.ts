@@ -25,17 +25,17 @@ export const scrubCommand: Command = {
     const { flags, terminal } = invocation
     const client = await AdminClient.from(invocation)
     if (flags['status']) {
-      const scrub = await client.get<Scrub>('api/scrub')
+      const scrub = await client.get<Scrub>('scrub')
       return tell(invocation, scrub, statusOf(scrub))
     }
-    const { storage } = await client.get<{ storage: { blobs: number } }>('api/stats')
-    let scrub = await client.post<Scrub>('api/scrub')
+    const { storage } = await client.get<{ storage: { blobs: number } }>('stats')
+    let scrub = await client.post<Scrub>('scrub')
     const quiet: Terminal = { ...terminal, live: false, out: () => undefined }
     const progress = new Progress(flags['json'] ? quiet : terminal, interval)
     while (scrub.state === 'running') {
       progress.update(scrub.checked / Math.max(1, storage.blobs), advance(scrub, storage.blobs))
       await sleep(interval)
-      scrub = await client.get<Scrub>('api/scrub')
+      scrub = await client.get<Scrub>('scrub')
     }
     progress.clear()
     return tell(invocation, scrub, found(scrub))

@@ -30,7 +30,7 @@ export const statsCommand: Command = {
   async run(invocation) {
     const { flags, terminal } = invocation
     const client = await AdminClient.from(invocation)
-    const stats = await client.get<Stats>('api/stats')
+    const stats = await client.get<Stats>('stats')
     terminal.out(flags['json'] ? `${JSON.stringify(stats)}\n` : shown(stats, client.url))
     return 0
   },

@@ -6,10 +6,10 @@ import type { RequestKind } from './request-fields.ts'
 export type OutcomeCounts = Record<Outcome, number>
 export type StatusClass = '1xx' | '2xx' | '3xx' | '4xx' | '5xx'
 
-/** What the mirror can go on without, for a while: `store` (misses pass through, and are not kept), `redis`. */
-export type Part = 'store' | 'redis'
+/** What the mirror can go on without, for a while: `storage` (misses pass through, and are not kept), `redis`. */
+export type Part = 'storage' | 'redis'
 
-export const parts = ['store', 'redis'] as const satisfies readonly Part[]
+export const parts = ['storage', 'redis'] as const satisfies readonly Part[]
 
 /** `other`: no UpstreamError, such as a body that did not match its digest. */
 export type FailureKind = UpstreamErrorKind | 'other'

@@ -43,6 +43,7 @@ export interface HistoryOptions {
 const minute = 60_000
 const bucketLength = 5 * minute
 const hour = 60 * minute
+const day = 24 * hour
 /** Milliseconds: what a killed process loses. */
 const interval = 10_000
 
@@ -50,27 +51,32 @@ const interval = 10_000
 export class History implements AsyncDisposable {
   readonly #options: HistoryOptions
   readonly #timer: NodeJS.Timeout
+  /** What the store holds, of the last day, by the beginning of each bucket. */
+  readonly #buckets: Map<number, Tally>
   #written: Tally
   #writing: Promise<void> = Promise.resolve()
   #prunedAt = Number.NEGATIVE_INFINITY
 
   /** Adds what was counted before to the counters. */
   static async open(options: HistoryOptions): Promise<History> {
-    const { counters, store, onFailure } = options
+    const { counters, store, now, onFailure } = options
     try {
       const totals = await store.totals()
+      const buckets = await store.buckets(now() - day)
       const before = tallyOf(counters)
       addTally(counters, totals)
-      return new History(options, difference(tallyOf(counters), before))
+      const known = buckets.map(({ at, counts }) => [at, counts] as const)
+      return new History(options, difference(tallyOf(counters), before), new Map(known))
     } catch (error) {
       onFailure(error)
-      return new History(options, {})
+      return new History(options, {}, new Map())
     }
   }
 
-  private constructor(options: HistoryOptions, written: Tally) {
+  private constructor(options: HistoryOptions, written: Tally, buckets: Map<number, Tally>) {
     this.#options = options
     this.#written = written
+    this.#buckets = buckets
     this.#timer = setInterval(() => void this.flush(), interval).unref()
   }
 
@@ -80,25 +86,20 @@ export class History implements AsyncDisposable {
     return this.#writing
   }
 
-  /** The last hour and the last day, up to now; all zeros where they cannot be read. */
-  async series(): Promise<Series> {
-    const { store, now, onFailure } = this.#options
-    await this.flush()
-    const end = now()
-    const buckets = await store.buckets(beginning(end, hour) - 23 * hour).catch((error: unknown) => {
-      onFailure(error)
-      return []
-    })
-    const points = (length: number, count: number): Point[] => {
-      const last = beginning(end, length)
-      return Array.from({ length: count }, (_, place) => last - (count - 1 - place) * length).map((at) =>
-        pointOf(
-          at,
-          buckets.filter((bucket) => bucket.at >= at && bucket.at < at + length).map(({ counts }) => counts),
-        ),
-      )
-    }
-    return { hour: points(bucketLength, 12), day: points(hour, 24) }
+  /** Up to now. */
+  series(): Series {
+    const now = this.#options.now()
+    const buckets = [...this.#buckets, [beginning(now, bucketLength), this.#unwritten()] as const]
+    const points = (length: number, count: number): Point[] =>
+      Array.from({ length: count }, (_, place) => {
+        const from = beginning(now, length) - (count - 1 - place) * length
+        const within = buckets.filter(([at]) => at >= from && at < from + length)
+        return pointOf(
+          from,
+          within.map(([, tally]) => tally),
+        )
+      })
+    return { hour: points(bucketLength, hour / bucketLength), day: points(hour, day / hour) }
   }
 
   /** Writes for the last time. */
@@ -107,17 +108,24 @@ export class History implements AsyncDisposable {
     await this.flush()
   }
 
+  #unwritten(): Tally {
+    return difference(tallyOf(this.#options.counters), this.#written)
+  }
+
   async #write(): Promise<void> {
-    const { counters, store, now, onFailure } = this.#options
-    const tally = tallyOf(counters)
-    const deltas = difference(tally, this.#written)
+    const { store, now, onFailure } = this.#options
+    const deltas = this.#unwritten()
     const bucket = beginning(now(), bucketLength)
     try {
-      if (Object.keys(deltas).length > 0) await store.addCounts(bucket, deltas)
-      this.#written = tally
+      if (Object.keys(deltas).length > 0) {
+        await store.addCounts(bucket, deltas)
+        this.#written = sumOf([this.#written, deltas])
+        this.#buckets.set(bucket, sumOf([this.#buckets.get(bucket) ?? {}, deltas]))
+      }
       if (bucket - this.#prunedAt < hour) return
       this.#prunedAt = bucket
-      await store.deleteBuckets(bucket - 25 * hour)
+      for (const at of this.#buckets.keys()) if (at < bucket - day) this.#buckets.delete(at)
+      await store.deleteBuckets(bucket - day)
     } catch (error) {
       onFailure(error)
     }

@@ -2,7 +2,8 @@ import { collectDefaultMetrics, Registry as PrometheusRegistry, type Registry } 
 import type { Counters } from './counters.ts'
 import type { Log } from './log.ts'
 import { counter, gauge, histogram, type Sample } from './series.ts'
-import type { Sources, StorageUsage } from './sources.ts'
+import type { Sources } from './sources.ts'
+import { storeMetrics } from './store-metrics.ts'
 import { upstreamMetrics } from './upstream-metrics.ts'
 
 export interface Metrics {
@@ -32,7 +33,7 @@ export function createMetrics({ counters, sources, log, version }: MetricsOption
   requestMetrics(registry, counters)
   upstreamMetrics(registry, counters, sources)
   fillMetrics(registry, counters)
-  const storage = storageMetrics(registry, counters)
+  const refresh = storeMetrics(registry, counters, sources)
   gauge({ registry, name: 'entrepot_degraded', help: 'How many parts do not work as they should.' }, () => [
     { value: sources.degraded().length },
   ])
@@ -43,7 +44,7 @@ export function createMetrics({ counters, sources, log, version }: MetricsOption
   return {
     contentType: registry.contentType,
     text: async () => {
-      storage.usage = await sources.usage()
+      await refresh()
       return registry.metrics()
     },
   }
@@ -97,29 +98,6 @@ function fillMetrics(registry: Registry, counters: Counters): void {
   histogram({ registry, name: 'entrepot_fill_seconds', help: "Time of a blob's download, however it ended." }, () => [
     { distribution: counters.fillSeconds },
   ])
-}
-
-/** What it returns is to be brought up to date before the metrics are read. */
-function storageMetrics(registry: Registry, counters: Counters): { usage: StorageUsage } {
-  const storage = { usage: { bytes: 0, blobs: 0, maxBytes: 0 } }
-  gauge({ registry, name: 'entrepot_storage_bytes', help: 'Stored bytes.' }, () => [{ value: storage.usage.bytes }])
-  gauge({ registry, name: 'entrepot_storage_blobs', help: 'Stored blobs and manifests.' }, () => [
-    { value: storage.usage.blobs },
-  ])
-  gauge(
-    { registry, name: 'entrepot_storage_max_bytes', help: 'What the stored bytes are kept below; 0 for no bound.' },
-    () => [{ value: storage.usage.maxBytes }],
-  )
-  counter(
-    {
-      registry,
-      name: 'entrepot_store_failures_total',
-      help: 'Failures of a store that the cache went on without.',
-      labels: ['store'],
-    },
-    () => labelled(counters.storeFailures, (store) => ({ store })),
-  )
-  return storage
 }
 
 function labelled(counts: Readonly<Record<string, number>>, labels: (key: string) => Record<string, string>): Sample[] {

@@ -59,8 +59,8 @@ export class TelemetryObserver implements Observer {
     this.#log.info('evicted', { blobs, bytes })
   }
 
-  adopted(): void {
-    if (this.#counters.failing.delete('store')) this.#log.warn('the store works again: what comes is kept')
+  storeWorks(): void {
+    if (this.#counters.failing.delete('storage')) this.#log.warn('the store works again: what comes is kept')
   }
 
   damaged(digest: Digest): void {
@@ -75,7 +75,7 @@ export class TelemetryObserver implements Observer {
 
   storeFailed(store: 'content' | 'metadata', error: unknown): void {
     this.#counters.storeFailures[store] += 1
-    if (store === 'content') this.#counters.failing.add('store')
+    if (store === 'content') this.#counters.failing.add('storage')
     const suppressed = this.#throttle.pass(store)
     if (suppressed !== undefined) this.#log.error('store failed', { store, error, suppressed })
   }

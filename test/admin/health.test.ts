@@ -15,6 +15,9 @@ describe('/livez', () => {
       usage: touched,
       fills: touched,
       evictions: touched,
+      disk: touched,
+      scrub: touched,
+      series: touched,
       probe: touched,
     }
     await using admin = await startAdmin({ sources })

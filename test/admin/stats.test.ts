@@ -38,6 +38,7 @@ describe('/api/stats', () => {
       upstreams: [],
       fills: 0,
       evictions: 0,
+      series: { hour: [], day: [] },
       probe: 'entrepot/probe:nonce',
       uptime: 0,
     })
@@ -72,6 +73,7 @@ describe('/api/stats', () => {
       upstreams: [hub, github],
       fills: 1,
       evictions: 4,
+      series: { hour: [], day: [] },
       probe: 'entrepot/probe:nonce',
       uptime: 90.5,
     })

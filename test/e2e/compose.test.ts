@@ -85,8 +85,10 @@ programSuite('docker-compose up', programs, () => {
         // Its networks lead nowhere, and npm has to reach its registry.
         mirror: {
           build: { network: 'host' },
+          healthcheck: { interval: '2s' },
           volumes: [`${workspace.in('config.yaml')}:/etc/entrepot/config.yaml:ro`],
         },
+        redis: { healthcheck: { interval: '2s' } },
       },
       networks: { default: { ipam: { config: [{ subnet }] } } },
     }

@@ -5,7 +5,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { type BodyReader, ReaderClosed } from '../../src/storage/blob-store.ts'
-import { Spool } from '../../src/storage/spool.ts'
+import { Spool, SpoolUnwritable } from '../../src/storage/spool.ts'
 import { tempDir } from '../support/temp.ts'
 
 const content = randomBytes(5 * 1024 * 1024 + 17)
@@ -139,6 +139,39 @@ describe('Spool', () => {
     spool.fail(new Error('over'))
     await spool.close()
     assert.equal(await openFiles(dir.path), 0)
+  })
+
+  it('closes a reader that was woken for nothing in the same moment', async () => {
+    await using dir = await tempDir()
+    const spool = await spoolIn(dir.path, 1)
+    const reader = spool.follow(everything)
+    const waiting = assert.rejects(reader.read(), ReaderClosed)
+    // The one byte there is has to be held back, so that the reader would wait again.
+    const room = spool.append(content.subarray(0, 1))
+    const closed = reader.close()
+    await Promise.all([waiting, closed, room])
+    await spool.close()
+    assert.equal(await openFiles(dir.path), 0)
+  })
+
+  it('is not followed after its end, when the descriptor may be that of another file', async () => {
+    await using dir = await tempDir()
+    const spool = await spoolIn(dir.path)
+    await spool.close()
+    assert.throws(() => spool.follow(everything), /closed/)
+  })
+
+  it('that cannot be made or moved says so', async () => {
+    await using dir = await tempDir()
+    await assert.rejects(Spool.create(join(dir.path, 'absent', 'spool')), SpoolUnwritable)
+    const spool = await spoolIn(dir.path)
+    const reader = spool.follow(everything)
+    await write(spool)
+    spool.release()
+    await assert.rejects(spool.moveTo(join(dir.path, 'absent', 'blob')), SpoolUnwritable)
+    await spool.close()
+    assert.ok((await readAll(reader)).equals(content))
+    assert.deepEqual(await readdir(dir.path), [])
   })
 
   it('is not held back by a reader that does not read', async () => {

@@ -34,12 +34,12 @@ export async function startMirror({ upstreams, config = {}, path, clock }: Mirro
   const document = {
     listen: '127.0.0.1:0',
     admin: { listen: '127.0.0.1:0' },
-    storage: { kind: 'file', path: root },
     defaultUpstream: Object.keys(upstreams)[0],
     upstreams: Object.fromEntries(
       Object.entries(upstreams).map(([name, value]) => [name, typeof value === 'string' ? { url: value } : value]),
     ),
     ...config,
+    storage: { kind: 'file', path: root, ...(config['storage'] as object | undefined) },
   }
   let server: RunningServer
   try {

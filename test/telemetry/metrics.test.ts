@@ -28,7 +28,19 @@ const table: Record<string, [type: string, ...labels: string[]]> = {
   entrepot_storage_bytes: ['gauge'],
   entrepot_storage_blobs: ['gauge'],
   entrepot_storage_max_bytes: ['gauge'],
+  entrepot_disk_total_bytes: ['gauge'],
+  entrepot_disk_free_bytes: ['gauge'],
   entrepot_store_failures_total: ['counter', 'store'],
+  entrepot_failing: ['gauge', 'part'],
+  entrepot_evicted_blobs_total: ['counter'],
+  entrepot_evicted_bytes_total: ['counter'],
+  entrepot_damaged_blobs_total: ['counter'],
+  entrepot_scrub_running: ['gauge'],
+  entrepot_scrub_checked_blobs: ['gauge'],
+  entrepot_scrub_damaged_blobs: ['gauge'],
+  entrepot_scrub_repaired_blobs: ['gauge'],
+  entrepot_scrub_finished_timestamp_seconds: ['gauge'],
+  entrepot_probe_pulls_total: ['counter'],
   entrepot_degraded: ['gauge'],
   entrepot_log_lines_dropped_total: ['counter'],
 }
@@ -39,6 +51,8 @@ const sources: Sources = {
     { name: 'ghcr.io', state: 'resting', requests: 3, errors: 3, rateLimit: null },
   ],
   usage: async () => ({ bytes: 1234, blobs: 5, maxBytes: 5000 }),
+  disk: async () => ({ total: 9000, free: 4000 }),
+  scrub: () => ({ state: 'running', checked: 7, damaged: 2, repaired: 1, finishedAt: 1500 }),
   degraded: () => ['upstream:ghcr.io'],
 }
 
@@ -85,6 +99,9 @@ describe('metrics', () => {
     observer.received('docker.io', 700)
     observer.fillStarted()
     observer.storeFailed('content', new Error('full'))
+    observer.evicted({ blobs: 3, bytes: 333 })
+    observer.damaged('sha256:0' as never)
+    observer.probed('docker.io', { address: '::1', userAgent: undefined })
     observer.upstreamFailed('ghcr.io', new UpstreamError('ghcr.io', 'rate-limited', '429'))
     report({
       requestId: 'r',
@@ -122,12 +139,32 @@ describe('metrics', () => {
       ['entrepot_storage_bytes', 1234],
       ['entrepot_storage_blobs', 5],
       ['entrepot_storage_max_bytes', 5000],
+      ['entrepot_disk_total_bytes', 9000],
+      ['entrepot_disk_free_bytes', 4000],
       ['entrepot_store_failures_total{store="content"}', 1],
+      ['entrepot_failing{part="storage"}', 1],
+      ['entrepot_failing{part="redis"}', 0],
+      ['entrepot_evicted_blobs_total', 3],
+      ['entrepot_evicted_bytes_total', 333],
+      ['entrepot_damaged_blobs_total', 1],
+      ['entrepot_scrub_running', 1],
+      ['entrepot_scrub_checked_blobs', 7],
+      ['entrepot_scrub_damaged_blobs', 2],
+      ['entrepot_scrub_repaired_blobs', 1],
+      ['entrepot_scrub_finished_timestamp_seconds', 1.5],
+      ['entrepot_probe_pulls_total', 1],
       ['entrepot_degraded', 1],
       ['entrepot_log_lines_dropped_total', 0],
     ] as const) {
       assert.equal(found.get(series), value, series)
     }
+  })
+
+  it('shows a store that works again', async () => {
+    const { observer, metrics } = setUp()
+    observer.storeFailed('content', new Error('full'))
+    observer.storeWorks()
+    assert.equal(samples(await metrics.text()).get('entrepot_failing{part="storage"}'), 0)
   })
 
   it('shows fills in the histogram, cumulated', async () => {

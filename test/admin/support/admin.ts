@@ -38,6 +38,9 @@ export const calmSources: AdminSources = {
   usage: async () => ({ bytes: 0, blobs: 0, maxBytes: 0 }),
   fills: () => [],
   evictions: () => 0,
+  disk: async () => undefined,
+  scrub: () => emptyKeeper.scrub.status,
+  series: () => ({ hour: [], day: [] }),
   probe: () => 'entrepot/probe:nonce',
 }
 

@@ -11,7 +11,7 @@ export class FakeRegistry implements Upstream {
   readonly name = 'fake.test'
   readonly servesPrivate = false
   readonly restsUntil = undefined
-  readonly asked: BlobSpan[] = []
+  readonly asked: { readonly span: BlobSpan; readonly signal: AbortSignal }[] = []
   /** Bodies that were closed or have ended. */
   released = 0
   readonly #steps: readonly Step[]
@@ -30,7 +30,7 @@ export class FakeRegistry implements Upstream {
 
   async blob(_name: string, _digest: Digest, span: BlobSpan, signal: AbortSignal): Promise<BlobSource> {
     signal.throwIfAborted()
-    this.asked.push(span)
+    this.asked.push({ span, signal })
     return { size: this.#size, visibility: 'public', body: this.#body(signal) }
   }
 

@@ -11,17 +11,22 @@ export interface DaemonOptions {
   readonly ready: (output: string) => boolean | Promise<boolean>
 }
 
-/** A program that runs until it is told to end. It is one process of ours, by its id, whatever else runs here. */
+/**
+ * A program that runs until it is told to end. It is one process of ours, by its id, whatever else runs here; the kernel
+ * ends it when this process dies without having done so.
+ */
 export class Daemon implements AsyncDisposable {
   readonly #child: ChildProcess
   readonly #closed: Promise<void>
-  readonly #name: string
   #output = ''
   #ended = false
 
   private constructor({ program, args, home, env }: DaemonOptions) {
-    this.#name = program
-    const child = spawn(program, args, { env: environment(home, env), cwd: home, stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn('setpriv', ['--pdeathsig', 'TERM', '--', program, ...args], {
+      env: environment(home, env),
+      cwd: home,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     this.#child = child
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
@@ -63,10 +68,6 @@ export class Daemon implements AsyncDisposable {
     return this.#output
   }
 
-  get running(): boolean {
-    return !this.#ended
-  }
-
   /** Asked first, and killed when it takes longer than 20 seconds. */
   async end(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     if (this.#ended) return
@@ -83,10 +84,6 @@ export class Daemon implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.end()
-  }
-
-  toString(): string {
-    return this.#name
   }
 }
 

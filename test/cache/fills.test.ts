@@ -1,0 +1,232 @@
+import assert from 'node:assert/strict'
+import { readdir } from 'node:fs/promises'
+import { describe, it } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import type { FillDependencies } from '../../src/cache/fill.ts'
+import { Fills, type Located } from '../../src/cache/fills.ts'
+import type { FillReport, Observer } from '../../src/cache/observer.ts'
+import { type Digest, digestOf } from '../../src/oci/digest.ts'
+import { RegistryError } from '../../src/oci/error.ts'
+import type { BlobStore, BodyReader } from '../../src/storage/blob-store.ts'
+import { DataFolder } from '../../src/storage/data-folder.ts'
+import { FileStore } from '../../src/storage/file-store.ts'
+import { pathOf } from '../../src/storage/layout.ts'
+import { Spool, SpoolUnwritable } from '../../src/storage/spool.ts'
+import { Gate } from '../support/gate.ts'
+import { tempDir } from '../support/temp.ts'
+import { FakeRegistry, type Step } from './support/registry.ts'
+
+const body = Buffer.from('0123456789')
+const digest = digestOf(body)
+const all = { start: 0, end: undefined }
+
+/** An observer that is deaf to everything else. */
+function hearing(heard: Partial<Observer>): Observer {
+  return new Proxy(heard as Observer, { get: (target, name) => Reflect.get(target, name) ?? (() => {}) })
+}
+
+async function open(steps: readonly Step[], options: Partial<FillDependencies> & { unfollowed?: number } = {}) {
+  const dir = await tempDir()
+  const folder = await DataFolder.open(dir.path)
+  const registry = new FakeRegistry(steps, body.length)
+  const { unfollowed = 8, ...given } = options
+  const ended: FillReport[] = []
+  const storeFailures: unknown[] = []
+  const store = new FileStore(dir.path)
+  const fills = new Fills({
+    unfollowed,
+    dependencies: {
+      store,
+      createSpool: () => Spool.create(pathOf(dir.path, { kind: 'spool' })),
+      observer: hearing({
+        fillEnded: (report) => ended.push(report),
+        storeFailed: (_store, error) => storeFailures.push(error),
+      }),
+      now: Date.now,
+      openWithin: 10_000,
+      sizeOf: async () => undefined,
+      proven: () => {},
+      adopt: async (adopted, spool) => void (await (given.store ?? store).adopt(adopted, spool)),
+      ...given,
+    },
+  })
+  const locate = (wanted: Digest = digest): Promise<Located> =>
+    fills.locate(wanted, { origin: registry.origin, size: undefined, proven: true })
+  return {
+    fills,
+    registry,
+    ended,
+    storeFailures,
+    locate,
+    ingest: () => readdir(pathOf(dir.path, { kind: 'ingest' })),
+    async [Symbol.asyncDispose]() {
+      await fills[Symbol.asyncDispose]()
+      folder[Symbol.dispose]()
+      await dir[Symbol.asyncDispose]()
+    },
+  }
+}
+
+function filling(located: Located): Extract<Located, { kind: 'fill' }> {
+  assert.ok(located.kind === 'fill')
+  return located
+}
+
+async function drain(reader: BodyReader | undefined): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  try {
+    for (let chunk = await reader?.read(); chunk; chunk = await reader?.read()) chunks.push(Buffer.from(chunk))
+    return Buffer.concat(chunks)
+  } finally {
+    await reader?.close()
+  }
+}
+
+describe('Fills', () => {
+  it('begins one fill for a hundred look-ups at once', async () => {
+    await using test = await open([new Gate()])
+    const located = await Promise.all(Array.from({ length: 100 }, () => test.locate()))
+    assert.equal(new Set(located.map((one) => filling(one).fill)).size, 1)
+    assert.equal(located.filter((one) => !filling(one).joined).length, 1)
+    assert.equal(filling(located[0] as Located).fill.followers, 100)
+  })
+
+  it('has a fill or the blob for every look-up while a fill comes to its end', async () => {
+    const gate = new Gate()
+    await using test = await open([gate, body])
+    const { fill, leave } = filling(await test.locate())
+    leave()
+    gate.open()
+    let stored = 0
+    while (stored < 20) {
+      const located = await test.locate()
+      if (located.kind === 'stored') {
+        await located.blob.close()
+        stored += 1
+      } else {
+        assert.equal(located.fill, fill)
+        located.leave()
+        await turn()
+      }
+    }
+    assert.equal(test.registry.asked.length, 1)
+  })
+
+  it('answers all who look for a stored blob at once, each with its own', async () => {
+    await using test = await open([body])
+    const { fill, leave } = filling(await test.locate())
+    leave()
+    assert.equal(await fill.ended, 'stored')
+    const located = await Promise.all(Array.from({ length: 20 }, () => test.locate()))
+    for (const one of located) {
+      assert.ok(one.kind === 'stored')
+      assert.ok((await drain(one.blob.reader({ start: 0, end: 9 }))).equals(body))
+    }
+    assert.equal(test.registry.asked.length, 1)
+  })
+
+  it('goes on without a store that fails', async () => {
+    const broken = new Error('input/output error')
+    const failing: Partial<BlobStore> = {
+      open: () => Promise.reject(broken),
+      adopt: () => Promise.reject(broken),
+    }
+    await using test = await open([body], { store: failing as BlobStore })
+    const { fill, leave } = filling(await test.locate())
+    await fill.opened
+    const reader = fill.follow(test.registry.origin, all)
+    leave()
+    assert.ok((await drain(reader)).equals(body))
+    assert.equal(await fill.ended, 'unwritable')
+    assert.deepEqual(test.storeFailures, [broken, broken])
+    assert.deepEqual(await test.ingest(), [])
+  })
+
+  it('counts a client once, however often it leaves', async () => {
+    await using test = await open([new Gate()])
+    const [one, other] = [filling(await test.locate()), filling(await test.locate())]
+    one.leave()
+    one.leave()
+    assert.equal(one.fill.followers, 1)
+    other.leave()
+    assert.equal(one.fill.followers, 0)
+  })
+
+  it('gives up what nobody follows where none may run so, and fetches it anew for the next', async () => {
+    const gate = new Gate()
+    await using test = await open([gate, body], { unfollowed: 0 })
+    const { fill, leave } = filling(await test.locate())
+    await gate.arrived()
+    leave()
+    assert.equal(await fill.ended, 'abandoned')
+    assert.equal(test.registry.released, 1)
+    gate.open()
+    const next = filling(await test.locate())
+    assert.notEqual(next.fill, fill)
+    await next.fill.opened
+    const reader = next.fill.follow(test.registry.origin, all)
+    next.leave()
+    assert.ok((await drain(reader)).equals(body))
+  })
+
+  it('while it stops begins nothing, and leaves nothing behind', async () => {
+    const gate = new Gate()
+    await using test = await open([body.subarray(0, 5), gate, body.subarray(5)])
+    const { fill } = filling(await test.locate())
+    await fill.opened
+    const reader = fill.follow(test.registry.origin, all)
+    await gate.arrived()
+    assert.equal((await reader?.read())?.length, 5)
+    const rest = assert.rejects(async () => reader?.read(), RegistryError)
+    await test.fills[Symbol.asyncDispose]()
+    await rest
+    await reader?.close()
+    assert.deepEqual(await test.ingest(), [])
+    assert.equal(test.ended[0]?.end, 'abandoned')
+    await assert.rejects(
+      test.locate(),
+      (error: unknown) => error instanceof RegistryError && error.code === 'UNAVAILABLE',
+    )
+  })
+})
+
+describe('Fill', () => {
+  it('is not followed after its end', async () => {
+    await using test = await open([body])
+    const { fill, leave } = filling(await test.locate())
+    assert.equal(await fill.ended, 'stored')
+    assert.equal(fill.follow(test.registry.origin, all), undefined)
+    leave()
+  })
+
+  it('that fails with nobody there harms nobody', async () => {
+    await using test = await open([new Error('upstream died')])
+    const { fill, leave } = filling(await test.locate())
+    leave()
+    assert.equal(await fill.ended, 'failed')
+    await using unwritable = await open([body], { createSpool: () => Promise.reject(new SpoolUnwritable('full')) })
+    const other = filling(await unwritable.locate())
+    other.leave()
+    assert.equal(await other.fill.ended, 'unwritable')
+    await assert.rejects(other.fill.opened, SpoolUnwritable)
+    await turn()
+  })
+
+  it('hands out all it has before it fails', async () => {
+    const gate = new Gate()
+    await using test = await open([body.subarray(0, 4), gate, new Error('upstream died')])
+    const { fill, leave } = filling(await test.locate())
+    await fill.opened
+    const [early, late] = [fill.follow(test.registry.origin, all), fill.follow(test.registry.origin, all)]
+    leave()
+    await gate.arrived()
+    assert.deepEqual(await early?.read(), body.subarray(0, 4))
+    gate.open()
+    await fill.ended
+    await assert.rejects(async () => early?.read(), /upstream died/)
+    assert.deepEqual(await late?.read(), body.subarray(0, 4))
+    await assert.rejects(async () => late?.read(), /upstream died/)
+    await early?.close()
+    await late?.close()
+  })
+})
