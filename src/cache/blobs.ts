@@ -247,7 +247,7 @@ export class Blobs {
     const size = known ?? (range && (await this.#prove(origin, digest)).size)
     const resolved = range && size !== undefined ? resolve(range, size) : undefined
     const span = spanOf(resolved, size)
-    const reader = await PassedBody.open(origin, digest, {
+    const opening = PassedBody.open(origin, digest, {
       span,
       size,
       hash: span.start === 0 && span.end === undefined ? hasherFor(digest) : undefined,
@@ -255,19 +255,28 @@ export class Blobs {
       received: (bytes) => dependencies.observer.received(origin.upstream.name, bytes),
       judged: (verdict) => fills.suspects.judge(digest, verdict),
     })
+    const reader = await opening.catch((error: unknown) => this.#told(origin, error))
     return { outcome, passed: true, size: reader.size, range: resolved, reader }
   }
 
   /** Asks the upstream whether the repository holds the blob, and makes the link; `size` is what it says, no more. */
   #prove(origin: Origin, digest: Digest): Promise<{ size: number | undefined }> {
+    const { openWithin, proven } = this.#options.dependencies
     return this.#proofs.run(`${origin.repository}@${digest}`, async () => {
-      const found = await ask(origin, { within: this.#options.dependencies.openWithin }, (signal) =>
+      const asked = ask(origin, { within: openWithin }, (signal) =>
         origin.upstream.statBlob(origin.name, digest, signal),
       )
+      const found = await asked.catch((error: unknown) => this.#told(origin, error))
       if (!found) throw new RegistryError('BLOB_UNKNOWN')
-      this.#options.dependencies.proven(origin, digest, undefined, found.visibility)
+      proven(origin, digest, undefined, found.visibility)
       return { size: found.size }
     }).result
+  }
+
+  /** Tells of an upstream that could not be asked, and throws on. */
+  #told(origin: Origin, error: unknown): never {
+    if (error instanceof UpstreamError) this.#options.dependencies.observer.upstreamFailed(origin.upstream.name, error)
+    throw error
   }
 }
 

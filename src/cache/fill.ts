@@ -165,8 +165,8 @@ export class Fill {
     const { end, error } = await this.#download()
     await this.#spool?.close()
     const { upstream, repository } = this.#current.origin
-    const seconds = (now() - this.startedAt) / 1000
-    const { digest, written: bytes } = this
+    const { digest, written: bytes, startedAt } = this
+    const seconds = (now() - startedAt) / 1000
     observer.fillEnded({ upstream: upstream.name, repository, digest, end, bytes, seconds, error })
     return end
   }
@@ -215,14 +215,15 @@ export class Fill {
       this.#current = source
       try {
         if (await this.#drawFrom(source, spool)) return this.#check()
-        failure ??= new RegistryError('BLOB_UNKNOWN')
         this.sources.failed(source, new RegistryError('BLOB_UNKNOWN'))
+        failure ??= this.sources.failureOf(source.origin)
       } catch (error) {
         // All bytes are here and readable from memory; that they cannot be kept shows when they are adopted.
         if (error instanceof SpoolUnwritable && this.written === this.#size) return this.#check()
         if (this.#abort.signal.aborted || error instanceof SpoolUnwritable) throw error
         this.sources.failed(source, error)
         if (error instanceof ContentMismatch) throw error
+        this.#dependencies.observer.upstreamFailed(source.origin.upstream.name, error)
         failure = error
       }
     }
@@ -245,8 +246,7 @@ export class Fill {
     const expected = this.#size ?? size
     if (blob?.size === undefined || expected === undefined || blob.size === expected) return blob
     await blob.body[Symbol.asyncIterator]().return?.()
-    const told = `says the blob has ${blob.size} bytes where ${expected} are known`
-    throw new UpstreamError(origin.upstream.name, 'protocol', told)
+    throw new UpstreamError(origin.upstream.name, 'protocol', `tells ${blob.size} bytes of a blob of ${expected}`)
   }
 
   #announce(source: Source, blob: BlobSource, spool: Spool): void {

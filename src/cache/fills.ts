@@ -37,6 +37,8 @@ export class Fills implements AsyncDisposable {
   readonly #readers = new Readers()
   /** Those of the entries that are neither fill nor look-up. */
   readonly #excluded = new Set<Digest>()
+  /** Damaged blobs that the store does not let go of: as good as absent, until they are overwritten. */
+  readonly #condemned = new Set<Digest>()
   #stopping = false
 
   constructor(options: FillsOptions) {
@@ -136,12 +138,19 @@ export class Fills implements AsyncDisposable {
   async #takeOut(digest: Digest): Promise<undefined> {
     const { store, observer } = this.#options.dependencies
     observer.damaged(digest)
-    await store.delete(digest).catch((error: unknown) => observer.storeFailed('content', error))
+    this.#condemned.add(digest)
+    try {
+      await store.delete(digest)
+      this.#condemned.delete(digest)
+    } catch (error) {
+      observer.storeFailed('content', error)
+    }
   }
 
   /** A store that fails is like a store without the blob: the fill passes through where it cannot be written either. */
   async #open(digest: Digest): Promise<OpenBlob | 'damaged' | undefined> {
     const { observer, sizeOf } = this.#options.dependencies
+    if (this.#condemned.has(digest)) return 'damaged'
     try {
       const blob = await this.#watch(digest)
       if (!blob) return undefined
@@ -192,6 +201,7 @@ export class Fills implements AsyncDisposable {
   }
 
   #forget(fill: Fill): void {
+    if (fill.end === 'stored') this.#condemned.delete(fill.digest)
     this.#running.delete(fill)
     if (this.#entries.get(fill.digest) === fill) this.#entries.delete(fill.digest)
   }

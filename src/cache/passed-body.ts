@@ -131,6 +131,6 @@ export class PassedBody implements BodyReader {
 
   #checkSize(upstream: string, told: number | undefined): void {
     if (told === undefined || told === this.size) return
-    throw new UpstreamError(upstream, 'protocol', `says the blob has ${told} bytes where ${this.size} are known`)
+    throw new UpstreamError(upstream, 'protocol', `tells ${told} bytes of a blob of ${this.size}`)
   }
 }

@@ -57,6 +57,7 @@ export class Progress {
   }
 
   #wake(): void {
+    if (this.#waiting.size === 0) return
     for (const resume of [...this.#waiting]) resume()
   }
 }

@@ -33,7 +33,7 @@ export async function adminAddress({
 
 function parseUrl(text: string): URL {
   const url = URL.parse(text.includes('://') ? text : `http://${text}`)
-  const isHttp = url?.protocol === 'http:' || url?.protocol === 'https:'
+  const isHttp = /^https?:$/.test(url?.protocol ?? '')
   if (!isHttp || url?.search !== '' || url.hash !== '' || url.username !== '' || url.port === '0') {
     throw new UsageError(`--admin wants a URL such as http://127.0.0.1:5001, not ${JSON.stringify(text)}`)
   }

@@ -15,6 +15,10 @@ const guarded = [
   '/api/stats',
   '/api/upstreams',
   '/api/fills',
+  '/api/images',
+  '/api/pins',
+  '/api/scrub',
+  '/api/events',
   '/livez/',
   '/livez/../metrics',
 ]

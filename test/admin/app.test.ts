@@ -24,6 +24,22 @@ describe('admin app', () => {
     }
   })
 
+  it('answers each write by its own methods', async () => {
+    await using admin = await startAdmin()
+    for (const [method, path, allow] of [
+      ['DELETE', '/api/pins', 'HEAD, GET, POST'],
+      ['DELETE', '/api/scrub', 'HEAD, GET, POST'],
+      ['GET', '/api/evict', 'POST'],
+      ['POST', '/api/images/docker.io/library/alpine:3', 'DELETE'],
+      ['GET', '/api/blobs/sha256:00', 'DELETE'],
+      ['PUT', '/api/repositories/docker.io', 'DELETE'],
+    ] as const) {
+      const { status, headers } = await admin.ask(path, { method })
+      assert.deepEqual([path, status, headers.allow], [path, 405, allow])
+    }
+    assert.equal((await admin.ask('/api/warm', { method: 'POST' })).status, 404)
+  })
+
   it('answers HEAD like GET without the body', async () => {
     await using admin = await startAdmin()
     const { status, headers, text } = await admin.ask('/api/stats', { method: 'HEAD' })

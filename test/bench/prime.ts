@@ -14,7 +14,7 @@ export async function prime(url: string, { digest, size }: Descriptor, accept = 
   }
   const got = `sha256:${hash.digest('hex')}`
   if (response.status !== 200 || bytes !== size || got !== digest) {
-    throw new Error(`${url}: status ${response.status}, ${bytes} bytes, ${got}`)
+    throw new Error(`${url}: status ${response.status}, ${bytes} bytes of ${size}, ${got}`)
   }
 }
 

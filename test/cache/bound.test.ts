@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { readdirSync, statSync } from 'node:fs'
-import { Agent } from 'node:http'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { get } from '../support/client.ts'
@@ -59,16 +58,15 @@ describe('a bounded store', () => {
     const names = new Map(images.map((each, number) => [each.manifest.digest, `team/app${number % 9}`]))
     await using mirror = await startMirror({
       upstreams: { 'registry.test': upstream.url },
-      config: { storage: { maxSize: `${bound / mebibyte}MiB`, scrubRate: '0' } },
+      config: { storage: { maxSize: `${bound / mebibyte}MiB` } },
     })
     const blobs = join(mirror.path, 'blobs', 'sha256')
     let most = 0
     const watch = setInterval(() => {
       most = Math.max(most, bytesIn(blobs))
     }, 20)
-    const agent = new Agent({ keepAlive: true })
     const fetch = async (url: string, digest: string): Promise<void> => {
-      const got = await get(url, { agent, keep: 0 })
+      const got = await get(url, { keep: 0 })
       assert.deepEqual([got.status, got.complete, got.digest], [200, true, digest])
     }
     const waiting = pulls.values()
@@ -84,7 +82,6 @@ describe('a bounded store', () => {
     const startedAt = performance.now()
     await Promise.all(Array.from({ length: clients }, client))
     clearInterval(watch)
-    agent.destroy()
     const stats = await mirror.stats()
     const ideal = idealHits(pulls, bound)
     const ratio = ideal.hits / ideal.requests

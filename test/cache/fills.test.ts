@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { readdir } from 'node:fs/promises'
+import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { describe, it } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { FillDependencies } from '../../src/cache/fill.ts'
@@ -140,6 +141,28 @@ describe('Fills', () => {
     assert.equal(await fill.ended, 'unwritable')
     assert.deepEqual(test.storeFailures, [broken, broken])
     assert.deepEqual(await test.ingest(), [])
+  })
+
+  it('fills what is stored and damaged, though the store does not let go of it, until it is overwritten', async () => {
+    const dir = await tempDir()
+    const store = new FileStore(dir.path)
+    const broken = new Error('read-only file system')
+    const stubborn: Partial<BlobStore> = {
+      open: (wanted) => store.open(wanted),
+      adopt: (wanted, spool) => store.adopt(wanted, spool),
+      delete: () => Promise.reject(broken),
+    }
+    await using test = await open([body], { store: stubborn as BlobStore })
+    await mkdir(dirname(pathOf(dir.path, { kind: 'blob', digest })), { recursive: true })
+    await writeFile(pathOf(dir.path, { kind: 'blob', digest }), 'XXXXXXXXXX')
+    await test.fills.discard(digest)
+    const { fill, leave } = filling(await test.locate())
+    leave()
+    assert.equal(await fill.ended, 'stored')
+    const located = await test.locate()
+    assert.ok(located.kind === 'stored')
+    assert.ok((await drain(located.blob.reader({ start: 0, end: 9 }))).equals(body))
+    await dir[Symbol.asyncDispose]()
   })
 
   it('counts a client once, however often it leaves', async () => {

@@ -8,13 +8,12 @@ import { House, repository } from './support/house.ts'
 
 const size = 3_000_000
 
-/** A blob whose download is held at an offset, or before its headers. */
-function heldBlob({ upstream }: House, seed: number, held: number | 'headers'): { digest: Digest; gate: Gate } {
+/** A blob whose download is held at an offset. */
+function heldBlob({ upstream }: House, seed: number, at: number): { digest: Digest; gate: Gate; at: number } {
   const digest = upstream.addBlob(repository, randomBlob(size, seed))
   const gate = new Gate()
-  const filter = { kind: 'blob', method: 'GET', reference: digest } as const
-  upstream.fault(filter, held === 'headers' ? { gate } : { gate, gateAt: held })
-  return { digest, gate }
+  upstream.fault({ kind: 'blob', method: 'GET', reference: digest }, { gate, gateAt: at })
+  return { digest, gate, at }
 }
 
 describe('a fill whose clients leave', () => {
@@ -52,10 +51,10 @@ describe('a fill whose clients leave', () => {
   it('is given up when too many run for nobody, the least advanced first', async () => {
     await using house = await House.open({ limits: { unfollowedFills: 2 } })
     const held = [2_000_000, 1_000_000, 500_000, 2_500_000].map((at, seed) => heldBlob(house, seed, at))
-    for (const { digest, gate } of held) {
+    for (const { digest, gate, at } of held) {
       const reader = await house.open(digest)
       await gate.arrived()
-      await until(async () => ((await house.fills(digest))[0]?.written ?? 0) >= 500_000, 'the bytes before the gate')
+      await until(async () => (await house.fills(digest))[0]?.written === at, 'the bytes before the gate')
       reader.abort()
       await until(async () => (await house.fills()).every(({ followers }) => followers === 0), 'the client to be gone')
     }

@@ -123,6 +123,7 @@ suite('A purge of a repository', () => {
     await larder.pull(app, untagged.manifest.digest, untagged)
     await open(`${larder.mirror.url}/v2/team/app/blobs/${lone}`).then((reader) => reader.read(5_000))
     await until(() => larder.holds(lone), 'the lone blob')
+    await larder.settled()
     const { status, json } = await larder.call(`/repositories/${app}`, 'DELETE')
     assert.equal(status, 200)
     assert.deepEqual(json, {

@@ -89,7 +89,8 @@ describe('lost metadata', () => {
     await writeFile(note, '{"mediaType": 7')
     const manifest = pathOf(stage.path, { kind: 'blob', digest: child.manifest.digest })
     await rm(manifest)
-    await writeFile(manifest, added.manifest.body)
+    // Of the same layer, which it must not prove.
+    await writeFile(manifest, image({ config: { other: true } }).manifest.body)
     await stage.upstream.stop()
     await stage.restart()
     await known(stage, 3)

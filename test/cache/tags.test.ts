@@ -306,10 +306,12 @@ describe('with the upstream off', () => {
       for (const path of [
         '/v2/library/other/manifests/latest',
         `/v2/library/alpine/manifests/${second.manifest.digest}`,
+        `/v2/library/alpine/blobs/${second.config.digest}`,
       ]) {
         const answer = await stage.get(path)
-        assert.deepEqual(errorOf(answer), uncached)
+        assert.deepEqual(errorOf(answer), uncached, path)
         assert.ok(Number(answer.headers['retry-after']) >= 1, `Retry-After ${answer.headers['retry-after']}`)
+        assert.equal((await stage.get(path, { method: 'HEAD' })).status, uncached.status, path)
       }
 
       await end(stage)
@@ -317,6 +319,16 @@ describe('with the upstream off', () => {
       assertServes(await stage.get(latest), first, revalidated)
     })
   }
+
+  it('without TLS: an upstream that does not speak it is away', async () => {
+    await using stage = await Stage.start()
+    add(stage.upstream)
+    await stage.get(latest)
+    stage.clock.now += ttl + 1000
+    await stage.restart({ url: stage.upstream.url.replace('http:', 'https:') })
+    assertStale(await stage.get(latest), first, { now: stage.clock.now, past: 1 })
+    assert.deepEqual(errorOf(await stage.get('/v2/library/other/manifests/latest')), unavailable)
+  })
 
   it('a tag is not served beyond its time for staleness', async () => {
     await using stage = await Stage.start({ entry: { staleFor: '1h' } })

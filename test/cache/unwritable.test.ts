@@ -51,6 +51,11 @@ describe('a disk that is full', () => {
       // The slow one finds what was there, and goes on as well.
       assert.ok((await idle.read(size)).equals(body))
 
+      // Each with a download of its own, from where the disk was full.
+      const followers = 1 + pulls.length + parts.length
+      const detours = house.upstream.requests.filter(({ method, range }) => method === 'GET' && range !== undefined)
+      assert.equal(detours.length, followers)
+      assert.equal(new Set(detours.map(({ range }) => range?.split('-')[0])).size, 1)
       await house.settled()
       assert.deepEqual(await house.stored(), [])
       checkWhole(await house.get(digest))

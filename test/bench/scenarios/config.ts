@@ -5,6 +5,7 @@ import { interleave } from '../rounds.ts'
 import type { Scenario } from '../scenario.ts'
 import { acceptManifests } from '../servers/server.ts'
 import { ratioOf } from '../stats.ts'
+import { logs } from './manifest.ts'
 
 export const config: Scenario = {
   name: 'config',
@@ -24,6 +25,8 @@ export const config: Scenario = {
     const contenders = [mirror, registry, files].map((server) =>
       hits({ name: server.name, server, url: server.blobUrl(blob.digest), seconds }),
     )
+    const quiet = files.quietUrl(files.blobUrl(blob.digest))
+    contenders.push(hits({ name: 'nginx, no log', server: files, url: quiet, seconds }))
     const rounds = world.rounds(7, 3)
     const samples = await interleave(contenders, { rounds, warmUp: 'once', onProgress: world.progress })
     const of = (other: string) => ratioOf(samples, 'rate', mirror.name, other)
@@ -31,6 +34,6 @@ export const config: Scenario = {
       atLeast(20, '×', "of docker-registry's rate", of(registry.name)),
       atLeast(0.6, '×', "of nginx's rate", of(files.name)),
     ]
-    return [{ title: `Cached small blob, ${blob.size} bytes`, samples, goals }]
+    return [{ title: `Cached small blob, ${blob.size} bytes`, samples, goals, notes: [logs] }]
   },
 }

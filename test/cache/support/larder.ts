@@ -56,6 +56,11 @@ export class Larder implements AsyncDisposable {
   /** Resolves when what was pulled is stored. */
   async pull(name: string, reference: string, image: TestImage | TestIndex): Promise<void> {
     await this.#fetch(name, reference, image)
+    await this.settled()
+  }
+
+  /** Waits until no fill runs. */
+  async settled(): Promise<void> {
     await until(async () => (await this.call<unknown[]>('/fills')).json.length === 0, 'the fills to end')
   }
 
