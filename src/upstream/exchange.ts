@@ -3,7 +3,7 @@ import type { Authorizer, Grant, Party } from './authorizer.ts'
 import type { Credentials, Login } from './credentials.ts'
 import { statusError } from './failure.ts'
 import type { Limits } from './limits.ts'
-import { type Headers, locationOf, type Response, retryAfterOf } from './response.ts'
+import { type Headers, headerOf, locationOf, type Response, retryAfterOf } from './response.ts'
 import type { Lease } from './rest.ts'
 import { targetRefusal } from './target.ts'
 import { LoginUnavailable } from './tokens.ts'
@@ -169,8 +169,22 @@ export class Exchange {
     const response = await transport.send({ kind, method, url, headers, signal })
     if (url.origin === home.origin) onHeaders(response.headers, grant?.withLogin ?? false)
     const { status } = response
+    if (isBlockPage(response)) {
+      response.body.discard()
+      const told = `${method} ${kind} at ${url.host} answered ${status} with a page: something in front refuses us`
+      throw new UpstreamError(upstream, 'unavailable', told, { status })
+    }
     if (status !== 429 && status < 500) return response
     response.body.discard()
     throw statusError(upstream, `${method} ${kind} at ${url.host}`, status, retryAfterOf(response.headers, now()))
   }
+}
+
+/**
+ * A page for a person where a registry would answer in JSON: a firewall or a content network that blocks us. It says
+ * nothing of the repository, so it is an outage, not absence.
+ */
+function isBlockPage({ status, headers }: Response): boolean {
+  if (status !== 403 || headerOf(headers, 'www-authenticate') !== undefined) return false
+  return /^\s*text\/html\b/i.test(headerOf(headers, 'content-type') ?? '')
 }

@@ -156,3 +156,15 @@ test('requests are told as they go', async () => {
   await assert.rejects(pull(subject, 'a', digest))
   assert.deepEqual(new Set(told), new Set(['blob undefined 0']))
 })
+
+test('a page that blocks us is an outage, and not absence', async () => {
+  await using test = await TestUpstream.dockerHub()
+  await using subject = new Subject(test)
+  test.addImage('a', 'latest', image())
+  const page = { status: 403, headers: { 'content-type': 'text/html; charset=UTF-8' }, body: '<h1>Sorry</h1>' }
+  const fault = test.fault({ kind: 'manifest' }, page)
+  await assert.rejects(subject.manifest('a', latest, patience()), { kind: 'unavailable', status: 403 })
+  await assert.rejects(subject.resolve('a', 'latest', undefined, patience()), { kind: 'unavailable', status: 403 })
+  fault.remove()
+  assert.ok(await subject.manifest('a', latest, patience()))
+})
