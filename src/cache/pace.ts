@@ -15,24 +15,20 @@ const shortest = 10
 /** Spreads work over time: so many bytes a second, and no faster. */
 export class Pace {
   readonly #options: Required<PaceOptions>
-  #startedAt: number
-  #bytes = 0
+  /** When what has been spent so far is paid for. */
+  #due = Number.NEGATIVE_INFINITY
 
   constructor(options: PaceOptions) {
     this.#options = { wait: (milliseconds, signal) => sleep(milliseconds, undefined, { signal }), ...options }
-    this.#startedAt = options.now()
   }
 
   /** Resolves when there may be more; rejects when the signal says so. */
   async spent(bytes: number): Promise<void> {
     const { rate, now, signal, wait } = this.#options
     signal.throwIfAborted()
-    this.#bytes += bytes
-    const ahead = (this.#bytes / rate) * 1000 - (now() - this.#startedAt)
-    if (ahead < shortest) return
-    await wait(ahead, signal)
     // What was not used of the past is not saved up for a burst.
-    this.#startedAt = now()
-    this.#bytes = 0
+    this.#due = Math.max(this.#due, now()) + (bytes / rate) * 1000
+    const ahead = this.#due - now()
+    if (ahead >= shortest) await wait(ahead, signal)
   }
 }

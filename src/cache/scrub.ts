@@ -111,7 +111,9 @@ export class Scrub {
 
   /** What is recorded and not there. */
   async #findMissing(): Promise<void> {
-    const { index, store } = this.#options
+    const { index, store, metadata } = this.#options
+    // Writes the last uses that wait, so that all are seen.
+    await metadata.usage()
     for (let after: Digest | undefined; ; ) {
       const uses = await index.usesAfter(after, page)
       for (const { digest } of uses) {
@@ -136,6 +138,7 @@ export class Scrub {
   async #takeOut(digest: Digest): Promise<boolean> {
     const { store, index, metadata, forget } = this.#options
     const soundness = await soundnessOf(store, digest, async () => this.#stopped.signal.throwIfAborted())
+    await metadata.usage()
     const use = await index.use(digest)
     if (soundness === 'sound' || (soundness === 'absent' && !use)) return false
     forget(digest)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Descriptor } from '../../src/oci/descriptor.ts'
 import { Content, type Published } from './content.ts'
 import type { BenchOptions } from './options.ts'
+import { Quiet } from './quiet.ts'
 import { DockerRegistry } from './servers/docker-registry.ts'
 import { MirrorServer } from './servers/mirror.ts'
 import { Nginx } from './servers/nginx.ts'
@@ -25,11 +26,13 @@ export class World implements AsyncDisposable {
   #files: Promise<Nginx> | undefined
   #large: Promise<Descriptor> | undefined
   #image: Promise<Published> | undefined
+  readonly #quiet: Quiet
   #folders = 0
 
   private constructor(options: BenchOptions, dir: string, content: Content) {
     this.#options = options
     this.#dir = dir
+    this.#quiet = new Quiet(options.patience)
     this.content = content
   }
 
@@ -106,6 +109,11 @@ export class World implements AsyncDisposable {
   /** For whoever watches; not part of the results. */
   readonly progress = (text: string): void => {
     if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`)
+  }
+
+  /** When to measure, and who hears of it. */
+  get pace(): { onProgress: (text: string) => void; quiet: () => Promise<void> } {
+    return { onProgress: this.progress, quiet: () => this.#quiet.wait(this.progress) }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

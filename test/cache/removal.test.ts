@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Claims } from '../../src/cache/claims.ts'
 import { Eviction, NoRoom } from '../../src/cache/eviction.ts'
 import { Fills } from '../../src/cache/fills.ts'
@@ -127,6 +128,8 @@ describe('a blob on its way out', () => {
     const putting = house.put(body)
     // Nobody else finds it, or counts on it, from now on.
     const read = house.fills.reading(digest, () => house.store.stat(digest))
+    // Long enough to do it, for one that does not wait.
+    await Promise.race([putting, sleep(100)])
     house.store.gate.open()
     assert.equal(await removing, true)
     await putting

@@ -25,7 +25,7 @@ export const cold: Scenario = {
     }
     const blobOf = (round: number) => blobs[round] as Descriptor
     const contenders = [pull(mirror, upstream, blobOf), pull(registry, upstream, blobOf), direct(upstream, blobOf)]
-    const samples = await interleave(contenders, { rounds, warmUp: 'once', onProgress: world.progress })
+    const samples = await interleave(contenders, { rounds, warmUp: 'once', ...world.pace })
     const of = (column: string) => ratioOf(samples, column, mirror.name, registry.name)
     const goals = [
       atMost(1.5, '×', "the client's time, of docker-registry's (aim: 1.0)", of('wall')),

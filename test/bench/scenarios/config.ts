@@ -28,7 +28,7 @@ export const config: Scenario = {
     const quiet = files.quietUrl(files.blobUrl(blob.digest))
     contenders.push(hits({ name: 'nginx, no log', server: files, url: quiet, seconds }))
     const rounds = world.rounds(7, 3)
-    const samples = await interleave(contenders, { rounds, warmUp: 'once', onProgress: world.progress })
+    const samples = await interleave(contenders, { rounds, warmUp: 'once', ...world.pace })
     const of = (other: string) => ratioOf(samples, 'rate', mirror.name, other)
     const goals = [
       atLeast(20, '×', "of docker-registry's rate", of(registry.name)),

@@ -24,7 +24,7 @@ export const firstByteOnMiss: Scenario = {
       measure: async (round) => sampleOf(await firstByte(upstream.blobUrl(blobOf(round).digest))),
     }
     const contenders = [direct, ...[mirror, registry].map((cache) => miss(cache, blobOf))]
-    const samples = await interleave(contenders, { rounds, warmUp: 'once', onProgress: world.progress })
+    const samples = await interleave(contenders, { rounds, warmUp: 'once', ...world.pace })
     const later = medianOf(samples, mirror.name, 'firstByte') - medianOf(samples, direct.name, 'firstByte')
     const notes = [...samples.keys()].map((name) => {
       const late = percentile(columnOf(samples, name, 'firstByte'), 95)

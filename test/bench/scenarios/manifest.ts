@@ -29,7 +29,7 @@ export const manifest: Scenario = {
     ]
     for (const { url } of tasks) await prime(url, image.manifest, accept)
     const rounds = world.rounds(7, 3)
-    const samples = await interleave(tasks.map(hits), { rounds, warmUp: 'once', onProgress: world.progress })
+    const samples = await interleave(tasks.map(hits), { rounds, warmUp: 'once', ...world.pace })
     const goals = ['by digest', 'by fresh tag'].flatMap((way) => [
       atLeast(
         20,

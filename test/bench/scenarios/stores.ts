@@ -36,7 +36,7 @@ export const stores: Scenario = {
       )
     }
     const rounds = world.rounds(5, 2)
-    const samples = await interleave(contenders, { rounds, warmUp: 'once', onProgress: world.progress })
+    const samples = await interleave(contenders, { rounds, warmUp: 'once', ...world.pace })
     const [fewHot = '', few = '', manyHot = '', many = ''] = contenders.map(({ name }) => name)
     const goals = [
       atLeast(0.95, '×', `${manyHot}: of the rate of ${fewHot}`, ratioOf(samples, 'rate', manyHot, fewHot)),

@@ -18,6 +18,8 @@ export interface HouseSettings {
   /** More upstreams, by name: their repositories are asked for as `<name>/<repository>`. */
   readonly others?: Readonly<Record<string, TestUpstream>>
   readonly path?: string
+  /** Laid over the configuration of the store. */
+  readonly storage?: Readonly<Record<string, unknown>>
 }
 
 export interface RunningFill {
@@ -42,12 +44,12 @@ export class House implements AsyncDisposable {
   readonly mirror: TestMirror
 
   static async open(settings: HouseSettings = {}): Promise<House> {
-    const { upstream: given, timeouts, limits, others = {}, path } = settings
+    const { upstream: given, timeouts, limits, others = {}, path, storage } = settings
     const upstream = given instanceof TestUpstream ? given : await TestUpstream.start(given)
     const urls = Object.entries(others).map(([name, other]) => [name, other.url])
     const mirror: MirrorSettings = {
       upstreams: { 'registry.test': upstream.url, ...Object.fromEntries(urls) },
-      config: { timeouts: { shutdown: '1s', ...timeouts }, limits: { ...limits } },
+      config: { timeouts: { shutdown: '1s', ...timeouts }, limits: { ...limits }, storage },
     }
     try {
       return new House(upstream, await startMirror({ ...mirror, ...(path !== undefined && { path }) }))
