@@ -1,8 +1,7 @@
+import { canonicalHost, dockerHub } from '../oci/registry-host.ts'
+
 const label = '[a-z0-9](?:[a-z0-9-]*[a-z0-9])?'
 const hostPattern = new RegExp(`^${label}(?:\\.${label})*(?::[1-9]\\d{0,4})?$`)
-
-const dockerHub = 'docker.io'
-const dockerHubAliases = new Set(['index.docker.io', 'registry-1.docker.io', 'registry.hub.docker.com'])
 
 /**
  * The one name of an upstream: lower-case, and `docker.io` for every name of Docker Hub. Undefined for what is not
@@ -11,7 +10,7 @@ const dockerHubAliases = new Set(['index.docker.io', 'registry-1.docker.io', 're
 export function canonicalUpstreamName(text: string): string | undefined {
   const name = text.toLowerCase()
   if (!hostPattern.test(name) || !/[.:]|^localhost$/.test(name) || !URL.canParse(`https://${name}`)) return undefined
-  return dockerHubAliases.has(name) ? dockerHub : name
+  return canonicalHost(name)
 }
 
 /** Where an upstream is found unless its `url` says otherwise: Docker Hub's registry is not at the name users write. */

@@ -1,6 +1,7 @@
 import type { Target } from '../cache/mirror.ts'
 import { RegistryError } from '../oci/error.ts'
 import { isRepositoryName } from '../oci/reference.ts'
+import { canonicalHost, dockerHub } from '../oci/registry-host.ts'
 
 /** Which upstreams there are, and which one is meant where a request names none. */
 export interface Routing {
@@ -22,12 +23,6 @@ export type Route =
       /** The `ns` parameter as it was sent, where it is what chose the upstream. */
       readonly namespace: string | undefined
     }
-
-const aliases = new Map([
-  ['index.docker.io', 'docker.io'],
-  ['registry-1.docker.io', 'docker.io'],
-  ['registry.hub.docker.com', 'docker.io'],
-])
 
 const none: Route = { kind: 'none' }
 
@@ -84,8 +79,8 @@ function targetOf(
   { upstreams, defaultUpstream }: Routing,
 ): { target: Target; namespace: string | undefined } {
   const [first = '', ...others] = name
-  const named = canonical(first)
-  const asked = ns === undefined ? undefined : canonical(ns)
+  const named = canonicalHost(first)
+  const asked = ns === undefined ? undefined : canonicalHost(ns)
   if (asked !== undefined && upstreams.has(asked)) {
     return { target: validTarget(asked, named === asked ? others : name), namespace: ns }
   }
@@ -100,14 +95,8 @@ function validTarget(upstream: string, segments: readonly string[]): Target {
   if (!segments.every((segment) => !segment.includes('/')) || !isRepositoryName(given)) {
     throw new RegistryError('NAME_INVALID', { detail: `${shown(given)} is not a repository name` })
   }
-  const name = upstream === 'docker.io' && segments.length === 1 ? `library/${given}` : given
+  const name = upstream === dockerHub && segments.length === 1 ? `library/${given}` : given
   return { upstream, name }
-}
-
-/** Only ASCII has two cases here: other letters that become ASCII in lower case (the Kelvin sign) are no host's. */
-function canonical(host: string): string {
-  const lower = host.replace(/[A-Z]+/g, (letters) => letters.toLowerCase())
-  return aliases.get(lower) ?? lower
 }
 
 function looksLikeHost(segment: string): boolean {

@@ -64,7 +64,7 @@ describe('a bounded store', () => {
     let most = 0
     const watch = setInterval(() => {
       most = Math.max(most, bytesIn(blobs))
-    }, 20)
+    }, 20).unref()
     const fetch = async (url: string, digest: string): Promise<void> => {
       const got = await get(url, { keep: 0 })
       assert.deepEqual([got.status, got.complete, got.digest], [200, true, digest])
