@@ -82,8 +82,8 @@ export class Eviction {
     return await this.#next(async () => {
       for (let attempt = 1; attempt <= attempts && !this.#stopped; attempt += 1) {
         const expected = this.#expected + size
-        const { excess, slack, most } = await this.#space.look(expected)
-        if (size > most) break
+        const { excess, slack, bound } = await this.#space.look(expected)
+        if (size > bound) break
         if (excess <= 0) return this.#expect(size)
         // What is granted to others may be recorded by now, or will be soon: it counts as it did.
         await this.#free(excess + slack)

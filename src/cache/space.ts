@@ -22,8 +22,6 @@ export interface Situation {
   readonly excess: number
   /** What goes with it, so that there is peace for a while. */
   readonly slack: number
-  /** What a single blob may measure at most, of those that are expected. */
-  readonly most: number
 }
 
 export interface SpaceOptions {
@@ -61,7 +59,6 @@ export class Space {
       bound,
       excess: Math.max(used + expected - maxSize, left - free),
       slack: bound * (1 - lowWatermark),
-      most: bound,
     }
   }
 }

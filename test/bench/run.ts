@@ -28,8 +28,12 @@ const wanted = scenarios.filter(({ name, quick: inQuick }) => only?.includes(nam
 
 const startedAt = performance.now()
 const world = await World.create(options)
+let stopping = false
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => void world[Symbol.asyncDispose]().finally(() => process.exit(130)))
+  process.once(signal, () => {
+    stopping = true
+    void world[Symbol.asyncDispose]().finally(() => process.exit(130))
+  })
 }
 
 const results: { name: string; findings: readonly Findings[] }[] = []
@@ -55,6 +59,8 @@ async function attempt({ name, needs, run }: Scenario): Promise<void> {
     world.progress('')
     for (const finding of findings) console.log(tableOf(finding))
   } catch (error) {
+    // What fails now fails because everything is being taken away.
+    if (stopping) return new Promise(() => {})
     failed.push({ name, reason: error instanceof Error ? error.message : String(error) })
     world.progress('')
     console.error(`${name} failed:`, error)

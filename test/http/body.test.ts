@@ -9,6 +9,7 @@ import { open } from '../support/client.ts'
 import { Gate } from '../support/gate.ts'
 
 const patience = 20
+const hang = { timeout: 20_000 }
 
 /** A body of chunks, each of which may have to be waited for; says whether it was closed, and how often. */
 class FakeReader implements BodyReader {
@@ -119,7 +120,7 @@ describe('sendBody', () => {
     assert.ok(reader.closed > 0)
   })
 
-  it('breaks the connection of an answer that waits behind another one of the same client', async () => {
+  it('breaks the connection of an answer that waits behind another one of the same client', hang, async () => {
     const first = new Gate()
     const readers = [new FakeReader(first, Buffer.from('12345')), new FakeReader(new Error('upstream died'))]
     const ends: Promise<unknown>[] = []
@@ -128,7 +129,7 @@ describe('sendBody', () => {
       if (!reader) return
       response.setHeader('Content-Length', 5)
       response.flushHeaders()
-      const end = sendBody(response, reader, { length: 5, patience: 10_000, sent: () => {} })
+      const end = sendBody(response, reader, { length: 5, patience: 0, sent: () => {} })
       ends.push(end.catch((error: unknown) => error))
     })
     server.listen(0, '127.0.0.1')
