@@ -23,12 +23,13 @@ export class Exchange {
   /** Resolves when the answer has left, or the client has. */
   readonly closed: Promise<void>
   route: Route | undefined
-  outcome: Outcome | undefined
   error: unknown
   /** Body bytes handed to the client's connection. */
   bytes = 0
   readonly #options: ExchangeOptions
   readonly #startedAt: number
+  #outcome: Outcome | undefined
+  #outcomeAt: number | undefined
   #headersAt: number | undefined
   #endedAt: number | undefined
   #answered = false
@@ -45,6 +46,16 @@ export class Exchange {
         resolve()
       })
     })
+  }
+
+  get outcome(): Outcome | undefined {
+    return this.#outcome
+  }
+
+  /** Set at the moment the cache has answered: what went before, unless it was a hit, was waiting for the upstream. */
+  set outcome(outcome: Outcome | undefined) {
+    this.#outcome = outcome
+    this.#outcomeAt = this.#options.now()
   }
 
   /** The value of a request header; a repeated one as the list it stands for. */
@@ -82,12 +93,18 @@ export class Exchange {
       status: this.#answered ? response.statusCode : clientClosedRequest,
       bytes: this.#answered ? this.bytes : 0,
       ...this.#spans(),
+      upstreamMs: this.#upstreamMs(),
       range: this.header('range'),
       userAgent: this.header('user-agent'),
       client: request.socket.remoteAddress ?? '',
       aborted: aborted || undefined,
       error: aborted ? undefined : error,
     }
+  }
+
+  #upstreamMs(): number | undefined {
+    if (this.#outcomeAt === undefined || this.#outcome === 'hit') return undefined
+    return this.#outcomeAt - this.#startedAt
   }
 
   /** Milliseconds since the request came, until its headers left and until its end. */

@@ -51,8 +51,16 @@ describe('the log', () => {
     const common = { method: 'GET', upstream: 'docker.io', repository: 'library/alpine' }
     const byTag = { ...common, kind: 'manifest', reference: 'latest' }
     const expected: Line[] = [
-      { ...byTag, outcome: 'miss', status: 200, bytes: manifest.size, ms: 250, userAgent: 'docker/29' },
-      { ...byTag, outcome: 'hit', status: 200, bytes: manifest.size, ms: 0, headersMs: 0 },
+      {
+        ...byTag,
+        outcome: 'miss',
+        status: 200,
+        bytes: manifest.size,
+        ms: 250,
+        upstreamMs: 250,
+        userAgent: 'docker/29',
+      },
+      { ...byTag, outcome: 'hit', status: 200, bytes: manifest.size, ms: 0, headersMs: 0, upstreamMs: undefined },
       { ...byTag, method: 'HEAD', outcome: 'hit', status: 200, bytes: 0 },
       { ...byTag, outcome: 'hit', status: 304, bytes: 0 },
       {
