@@ -4,13 +4,12 @@ import { RegistryError, UpstreamError } from '../oci/error.ts'
 import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts'
 import type { BodyReader, OpenBlob } from '../storage/blob-store.ts'
 import type { BlobSpan } from '../upstream/upstream.ts'
-import { ask } from './deadline.ts'
 import type { Fill, FillDependencies } from './fill.ts'
 import type { Fills, Located } from './fills.ts'
-import { Flight } from './flight.ts'
 import type { Outcome } from './observer.ts'
 import { mayServe, type Origin } from './origin.ts'
 import { PassedBody } from './passed-body.ts'
+import { Rights } from './rights.ts'
 import { MemoryBody, SmallBlobs } from './small-blobs.ts'
 
 /** A range on a fill waits this long, in milliseconds, for the fill to reach it; then it is fetched by itself. */
@@ -53,10 +52,11 @@ export interface BlobsOptions {
 export class Blobs {
   readonly #options: BlobsOptions
   readonly #small = new SmallBlobs()
-  readonly #proofs = new Flight<{ size: number | undefined }>()
+  readonly #rights: Rights
 
   constructor(options: BlobsOptions) {
     this.#options = options
+    this.#rights = new Rights(options)
   }
 
   /** What is at hand: small, in memory, and proven for this repository. Undefined means no more than that it needs a look. */
@@ -77,7 +77,7 @@ export class Blobs {
   /** Rejects with RegistryError, UpstreamError or ContentMismatch. */
   async get(origin: Origin, digest: Digest, range: SingleRange | undefined): Promise<ServedBlob> {
     const { fills, dependencies } = this.#options
-    const link = await this.#link(origin, digest)
+    const link = await this.#rights.link(origin, digest)
     // Not worth a fill.
     if (range && link?.size !== undefined) resolve(range, link.size)
     const wanted = { origin, digest, range, link }
@@ -95,9 +95,9 @@ export class Blobs {
   /** Never moves the bytes of a blob. Rejects with RegistryError or UpstreamError. */
   async head(origin: Origin, digest: Digest): Promise<BlobHead> {
     const { dependencies } = this.#options
-    const known = await this.#link(origin, digest)
+    const known = await this.#rights.link(origin, digest)
     const stored = known?.size === undefined ? await this.#storedSize(digest) : undefined
-    const told = known && (known.size ?? stored) !== undefined ? undefined : await this.#prove(origin, digest)
+    const told = known && (known.size ?? stored) !== undefined ? undefined : await this.#rights.prove(origin, digest)
     const size = known?.size ?? stored ?? told?.size
     if (size === undefined) {
       throw new UpstreamError(origin.upstream.name, 'protocol', `tells no size of ${digest}`)
@@ -125,26 +125,6 @@ export class Blobs {
       return (await this.#options.dependencies.store.stat(digest))?.size
     } catch (error) {
       this.#options.dependencies.observer.storeFailed('content', error)
-      return undefined
-    }
-  }
-
-  /** Undefined when it has to be proven. Rejects where the repository holds the digest as a manifest and nothing else. */
-  async #link(origin: Origin, digest: Digest): Promise<Link | undefined> {
-    const blob = await this.#known(origin, 'blob', digest)
-    if (blob) return blob
-    if (await this.#known(origin, 'manifest', digest)) throw new RegistryError('BLOB_UNKNOWN')
-    return undefined
-  }
-
-  async #known(origin: Origin, kind: Link['kind'], digest: Digest): Promise<Link | undefined> {
-    const { metadata, dependencies } = this.#options
-    try {
-      const link =
-        metadata.recentLink(origin.repository, kind, digest) ?? (await metadata.link(origin.repository, kind, digest))
-      return link && mayServe(origin, link.visibility) ? link : undefined
-    } catch (error) {
-      dependencies.observer.storeFailed('metadata', error)
       return undefined
     }
   }
@@ -177,7 +157,7 @@ export class Blobs {
   async #admit({ origin, digest, range, link }: Wanted, blob: OpenBlob): Promise<ByteRange | undefined> {
     const { metadata, dependencies } = this.#options
     try {
-      if (!link) await this.#prove(origin, digest)
+      if (!link) await this.#rights.prove(origin, digest)
       const resolved = range && resolve(range, blob.size)
       metadata.recordUse(digest, blob.size, dependencies.now())
       return resolved
@@ -190,25 +170,36 @@ export class Blobs {
   async #filling(wanted: Wanted, fill: Fill, outcome: Outcome): Promise<ServedBlob | undefined> {
     const { origin, digest, range, link } = wanted
     if (range) this.#refuseSuspect(digest)
-    const proven = link !== undefined || (fill.sources.needsProof(origin) && (await this.#prove(origin, digest)))
+    const proven = link !== undefined || (fill.sources.needsProof(origin) && (await this.#rights.prove(origin, digest)))
     if (proven) fill.sources.offer({ origin, size: link?.size, proven: true })
-    const far = range !== undefined && (await this.#isFar(wanted, fill, range))
-    if (!far) await fill.opened.catch(() => undefined)
-    const failure = fill.sources.failureOf(origin)
+    if (range && (await this.#isFar(wanted, fill, range))) {
+      this.#checkRight(wanted, fill)
+      const passed = await this.#pass(wanted, fill, outcome).catch(onlyInOrder)
+      if (passed) return passed
+    }
+    await fill.opened.catch(() => undefined)
     switch (fill.end) {
+      case undefined:
+        this.#checkRight(wanted, fill)
+        return this.#follow(wanted, fill, outcome)
       case 'stored':
       case 'abandoned':
         return undefined
       case 'unwritable':
         return await this.#pass(wanted, fill, outcome)
       case 'mismatch':
-      case 'failed':
+      case 'failed': {
+        const failure = fill.sources.failureOf(origin)
         if (failure === undefined) return undefined
         throw failure
+      }
     }
-    if (!fill.sources.isProven(origin)) throw failure ?? new RegistryError('BLOB_UNKNOWN')
+  }
+
+  /** Whether what is being filled may be served through this repository, and a range of it at all. */
+  #checkRight({ origin, digest, range }: Wanted, fill: Fill): void {
+    if (!fill.sources.isProven(origin)) throw fill.sources.failureOf(origin) ?? new RegistryError('BLOB_UNKNOWN')
     if (range) this.#refuseSuspect(digest)
-    return far ? await this.#pass(wanted, fill, outcome) : this.#follow(wanted, fill, outcome)
   }
 
   /** The client that asks for the rest of a body that was cut at its end must not get just that. */
@@ -244,7 +235,7 @@ export class Blobs {
   async #pass({ origin, digest, range, link }: Wanted, fill: Fill, outcome: Outcome): Promise<ServedBlob> {
     const { fills, dependencies } = this.#options
     const known = link?.size ?? fill.size
-    const size = known ?? (range && (await this.#prove(origin, digest)).size)
+    const size = known ?? (range && (await this.#rights.prove(origin, digest)).size)
     const resolved = range && size !== undefined ? resolve(range, size) : undefined
     const span = spanOf(resolved, size)
     const opening = PassedBody.open(origin, digest, {
@@ -255,28 +246,8 @@ export class Blobs {
       received: (bytes) => dependencies.observer.received(origin.upstream.name, bytes),
       judged: (verdict) => fills.suspects.judge(digest, verdict),
     })
-    const reader = await opening.catch((error: unknown) => this.#told(origin, error))
+    const reader = await opening.catch((error: unknown) => this.#rights.tell(origin, error))
     return { outcome, passed: true, size: reader.size, range: resolved, reader }
-  }
-
-  /** Asks the upstream whether the repository holds the blob, and makes the link; `size` is what it says, no more. */
-  #prove(origin: Origin, digest: Digest): Promise<{ size: number | undefined }> {
-    const { openWithin, proven } = this.#options.dependencies
-    return this.#proofs.run(`${origin.repository}@${digest}`, async () => {
-      const asked = ask(origin, { within: openWithin }, (signal) =>
-        origin.upstream.statBlob(origin.name, digest, signal),
-      )
-      const found = await asked.catch((error: unknown) => this.#told(origin, error))
-      if (!found) throw new RegistryError('BLOB_UNKNOWN')
-      proven(origin, digest, undefined, found.visibility)
-      return { size: found.size }
-    }).result
-  }
-
-  /** Tells of an upstream that could not be asked, and throws on. */
-  #told(origin: Origin, error: unknown): never {
-    if (error instanceof UpstreamError) this.#options.dependencies.observer.upstreamFailed(origin.upstream.name, error)
-    throw error
   }
 }
 
@@ -284,6 +255,11 @@ export class Blobs {
 function spanOf(range: ByteRange | undefined, size: number | undefined): BlobSpan {
   if (!range) return { start: 0, end: undefined }
   return { start: range.start, end: range.end + 1 === size ? undefined : range.end }
+}
+
+/** An upstream that knows no ranges, or gets them wrong, is no reason not to wait for the fill. */
+function onlyInOrder(error: unknown): undefined {
+  if (!(error instanceof UpstreamError) || error.kind !== 'protocol') throw error
 }
 
 function resolve(range: SingleRange, size: number): ByteRange {

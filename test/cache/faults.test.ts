@@ -159,6 +159,7 @@ async function endure(house: House, body: Buffer, { faults, knowledge, fate }: O
     assert.ok(rest.status !== 206 || !rest.complete || digestOf(joined) === digest, 'a wrong body was completed')
   }
 
+  await house.settled(digest)
   for (const handle of handles) handle.remove()
   check(await house.get(digest), digest, 'right')
   await house.settled(digest)

@@ -4,6 +4,7 @@ import { hexOf } from '../../src/oci/digest.ts'
 import { synthetic } from '../support/bytes.ts'
 import type { Received } from '../support/client.ts'
 import { Gate } from '../support/gate.ts'
+import { until } from '../support/wait.ts'
 import { House, repository } from './support/house.ts'
 
 const MB = 1_000_000
@@ -73,6 +74,22 @@ describe('a range of a cold blob', () => {
       checkPart(hit, size - 1000, size - 1)
       assert.equal(hit.headers['cache-status'], 'entrepot; hit')
       assert.equal(house.upstream.count(blobGet), 4)
+    })
+  }
+
+  for (const [habit, behaviour] of [
+    ['knows no ranges', { ignoreRange: true }],
+    ['gives others than it is asked for', { wrongContentRange: true }],
+  ] as const) {
+    it(`waits for the whole where the upstream ${habit}`, async () => {
+      await using cold = await coldBlob({ held: 65_536, linked: true })
+      const { house, digest, gate } = cold
+      house.upstream.fault((request) => request.method === 'GET' && request.range !== undefined, behaviour)
+      const tail = house.range(digest, '-1000')
+      await until(() => house.upstream.count(blobGet) === 2, 'the range to be tried by itself')
+      gate.open()
+      checkPart(await tail, size - 1000, size - 1)
+      assert.equal(house.upstream.count(blobGet), 2)
     })
   }
 

@@ -25,6 +25,8 @@ describe('a blob whose last download was damaged', () => {
       assert.ok(Number(refused.headers['retry-after']) > 0)
       assert.match(refused.text(), /UNAVAILABLE/)
     }
+    // Each of them has set off a download of the whole, as damaged as the first.
+    await house.settled()
     house.upstream.clearFaults()
     assert.equal((await house.get(digest)).digest, digest)
     assert.deepEqual((await house.range(digest, '-1')).body, body.subarray(-1))

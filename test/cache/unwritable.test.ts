@@ -84,6 +84,7 @@ describe('a disk that is full', () => {
       assert.deepEqual([status, complete, closedBy], [200, false, 'fin'])
     }
     assert.equal((await house.range(digest, '-1')).status, 503)
+    await house.settled()
     house.upstream.clearFaults()
     checkWhole(await house.get(digest))
     checkPart(await house.range(digest, '-1'), size - 1, size - 1)
@@ -155,6 +156,7 @@ describe('a store in which no spool can be made', () => {
       if (fate === 200) assert.equal(got.closedBy, 'fin')
       // Whoever wants to go on where it was cut does not get what completes it.
       if (fate === 200) assert.equal((await house.range(digest, `${got.bytes}-`)).status, 503)
+      await house.settled(digest)
       house.upstream.clearFaults()
       checkWhole(await house.get(digest))
       checkPart(await house.range(digest, '-5'), size - 5, size - 1)
