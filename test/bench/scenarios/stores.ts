@@ -37,12 +37,10 @@ export const stores: Scenario = {
     }
     const rounds = world.rounds(5, 2)
     const samples = await interleave(contenders, { rounds, warmUp: 'once', ...world.pace })
-    const [fewHot = '', few = '', manyHot = '', many = ''] = contenders.map(({ name }) => name)
-    const goals = [
-      atLeast(0.95, '×', `${manyHot}: of the rate of ${fewHot}`, ratioOf(samples, 'rate', manyHot, fewHot)),
-      atLeast(0.95, '×', `${many}: of the rate of ${few}`, ratioOf(samples, 'rate', many, few)),
-    ]
-    return [{ title: 'Stored blobs of 1 KiB, asked for at random', samples, goals }]
+    const [few = '', , many = ''] = contenders.map(({ name }) => name)
+    const goals = [atLeast(0.95, '×', `${many}: of the rate of ${few}`, ratioOf(samples, 'rate', many, few))]
+    const notes = ['Where all 100,000 are in use they are more than memory keeps, and come from their files.']
+    return [{ title: 'Stored blobs of 1 KiB, asked for at random', samples, goals, notes }]
   },
 }
 
