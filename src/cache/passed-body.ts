@@ -1,7 +1,7 @@
 import type { Hash } from 'node:crypto'
 import { type Digest, hexOf } from '../oci/digest.ts'
 import { ContentMismatch, RegistryError, UpstreamError } from '../oci/error.ts'
-import { type BodyReader, ReaderClosed } from '../storage/blob-store.ts'
+import { type BodyReader, type Moved, nothingMoved, ReaderClosed } from '../storage/blob-store.ts'
 import type { BlobSource, BlobSpan } from '../upstream/upstream.ts'
 import { ask } from './deadline.ts'
 import type { Origin } from './origin.ts'
@@ -81,6 +81,10 @@ export class PassedBody implements BodyReader {
     }
   }
 
+  async transfer(): Promise<Moved> {
+    return nothingMoved
+  }
+
   async close(): Promise<void> {
     this.#failure ??= new ReaderClosed()
     this.#abort.abort(this.#failure)
@@ -92,7 +96,8 @@ export class PassedBody implements BodyReader {
     const chunk = this.#ended ? undefined : await this.#next()
     if (!this.#options.hash) return chunk
     const ready = this.#held
-    this.#held = chunk
+    // A copy: what the source gives is valid until it is asked again.
+    this.#held = chunk && Buffer.from(chunk)
     return ready ?? (chunk && this.#take())
   }
 

@@ -1,8 +1,8 @@
 import { UpstreamError } from '../oci/error.ts'
+import { receiveSize } from './connector.ts'
 
-/** Read ahead of the reader, in bytes: reception pauses above the first and goes on below the second. */
-const enough = 128 * 1024
-const little = 64 * 1024
+/** Bytes received ahead of the reader: one buffer of them is filled while the other one is read. */
+const ahead = receiveSize
 
 /** What is read of a body nobody wants, in bytes, so that its connection can be used again. */
 const worthDiscarding = 16 * 1024
@@ -17,6 +17,8 @@ export interface Source {
 
 export interface BodyOptions {
   readonly source: Source
+  /** Bytes that the response says there are, if it does. */
+  readonly length: number | undefined
   /** Milliseconds without a byte while a reader waits. */
   readonly stall: number
   /** The error that a stall is. */
@@ -24,13 +26,18 @@ export interface BodyOptions {
 }
 
 /**
- * The body of one response, between the connection that pushes and one reader that pulls. Chunks are handed on as they
- * came. The reader reads to the end, or closes, or discards; a failure waits for the reader, and never goes astray.
+ * The body of one response, between the connection that pushes and one reader that pulls. What comes while the reader is
+ * busy is handed on as one piece, in one of two buffers that take turns. The reader reads to the end, or closes, or
+ * discards; a failure waits for the reader, and never goes astray.
  */
 export class Body {
   readonly #options: BodyOptions
-  #chunks: Buffer[] = []
-  #buffered = 0
+  #filling: Buffer | undefined
+  #filled = 0
+  /** What the reader has. */
+  #lent: Buffer | undefined
+  #spare: Buffer | undefined
+  #received = 0
   #paused = false
   #end: 'open' | 'complete' | 'failed' = 'open'
   #failure: unknown
@@ -40,21 +47,26 @@ export class Body {
 
   constructor(options: BodyOptions) {
     this.#options = options
+    // A large one waits for its reader from the start: so its connection learns that the head is over.
+    if ((options.length ?? Number.POSITIVE_INFINITY) > ahead) this.#pause()
   }
 
-  /** The next bytes; undefined at the end. One call at a time. */
+  /** The next bytes, valid until the next call; undefined at the end. One call at a time. */
   async read(): Promise<Buffer | undefined> {
-    const chunk = this.#chunks.shift()
-    if (chunk) {
-      this.#buffered -= chunk.length
-      if (this.#paused && this.#buffered < little) this.#flow()
-      return chunk
+    this.#spare ??= this.#lent
+    this.#lent = undefined
+    if (this.#filled > 0) {
+      const bytes = this.#take()
+      if (this.#paused) this.#flow()
+      return bytes
     }
     if (this.#end === 'failed') throw this.#failure
     if (this.#end === 'complete') return undefined
-    this.#waiting = Promise.withResolvers()
+    const waiting = Promise.withResolvers<Buffer | undefined>()
+    this.#waiting = waiting
     this.#watch()
-    return this.#waiting.promise
+    if (this.#paused) this.#flow()
+    return waiting.promise
   }
 
   /** Everything; more than `limit` bytes is undefined, and closes it. */
@@ -67,42 +79,42 @@ export class Body {
         this.close()
         return undefined
       }
-      chunks.push(chunk)
+      chunks.push(Buffer.from(chunk))
     }
     return Buffer.concat(chunks, size)
   }
 
   /** No more is wanted: what has not come is cut off. */
   close(): void {
-    this.#chunks = []
-    this.#buffered = 0
+    this.#drop()
     if (this.#end === 'open') this.#options.source.abort(new Error('closed by the reader'))
   }
 
   /** No more is wanted: a short rest is read behind the scenes, so that the connection can be used again. */
   discard(): void {
     if (this.#end !== 'open' || this.#discardable !== undefined) return
-    this.#discardable = worthDiscarding - this.#buffered
-    this.#chunks = []
-    this.#buffered = 0
-    if (this.#paused) this.#flow()
+    this.#discardable = worthDiscarding - this.#filled
+    this.#drop()
+    // In this order: what flows may be all there is.
     this.#watch()
+    if (this.#paused) this.#flow()
   }
 
+  /** The chunk is the caller's again when this returns. */
   push(chunk: Buffer): void {
     if (this.#discardable !== undefined) {
       this.#discardable -= chunk.length
       if (this.#discardable < 0) this.close()
-    } else if (this.#waiting) {
-      this.#wake()?.resolve(chunk)
-    } else {
-      this.#chunks.push(chunk)
-      this.#buffered += chunk.length
-      if (this.#buffered >= enough && !this.#paused) {
-        this.#paused = true
-        this.#options.source.pause()
-      }
+      return
     }
+    // A parser that goes on says so with an empty one.
+    if (chunk.length === 0) return
+    const filling = this.#room(chunk.length)
+    chunk.copy(filling, this.#filled)
+    this.#filled += chunk.length
+    this.#received += chunk.length
+    if (this.#waiting) this.#wake()?.resolve(this.#take())
+    else if (!this.#paused && this.#received !== this.#options.length) this.#pause()
   }
 
   complete(): void {
@@ -114,6 +126,41 @@ export class Body {
     this.#end = 'failed'
     this.#failure = error
     this.#wake()?.reject(error)
+  }
+
+  /** The buffer that is being filled, with room for so many bytes more. */
+  #room(bytes: number): Buffer {
+    const needed = this.#filled + bytes
+    const filling = this.#filling ?? this.#spare
+    if (!this.#filling) this.#spare = undefined
+    if (filling && filling.length >= needed) {
+      this.#filling = filling
+      return filling
+    }
+    const { length = ahead } = this.#options
+    const larger = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(length, ahead)))
+    this.#filling?.copy(larger, 0, 0, this.#filled)
+    this.#filling = larger
+    return larger
+  }
+
+  #take(): Buffer {
+    const filling = this.#filling as Buffer
+    const bytes = filling.subarray(0, this.#filled)
+    this.#lent = filling
+    this.#filling = undefined
+    this.#filled = 0
+    return bytes
+  }
+
+  #drop(): void {
+    this.#filling = undefined
+    this.#filled = 0
+  }
+
+  #pause(): void {
+    this.#paused = true
+    this.#options.source.pause()
   }
 
   #flow(): void {

@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici'
 import type { UpstreamError } from '../oci/error.ts'
 import { Body, type Source } from './body.ts'
 import type { Limits } from './limits.ts'
-import type { Headers, Response } from './response.ts'
+import { contentLengthOf, type Headers, type Response } from './response.ts'
 
 export interface ReceptionOptions {
   readonly signal: AbortSignal
@@ -54,7 +54,8 @@ export class Reception implements Dispatcher.DispatchHandler, Source {
     if (status < 200) return
     clearTimeout(this.#timer)
     const { limits, silence } = this.#options
-    this.#body = new Body({ source: this, stall: limits.stall, stalled: () => silence(limits.stall) })
+    const length = contentLengthOf(headers)
+    this.#body = new Body({ source: this, length, stall: limits.stall, stalled: () => silence(limits.stall) })
     this.#response.resolve({ status, headers, body: this.#body })
   }
 

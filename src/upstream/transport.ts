@@ -1,5 +1,6 @@
 import { Agent } from 'undici'
 import { UpstreamError } from '../oci/error.ts'
+import { createConnector } from './connector.ts'
 import { isStaleConnection, toUpstreamError } from './failure.ts'
 import type { Limits } from './limits.ts'
 import { Reception } from './reception.ts'
@@ -40,7 +41,7 @@ export class Transport implements AsyncDisposable {
     this.#agent = new Agent({
       // One connection for each body: over HTTP/2 one slow reader's window would hold up the others.
       allowH2: false,
-      connect: { timeout: limits.connect },
+      connect: createConnector({ timeout: limits.connect }),
       // Ours are exact, and a body's time runs only while somebody waits for it.
       headersTimeout: 0,
       bodyTimeout: 0,

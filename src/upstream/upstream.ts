@@ -40,7 +40,7 @@ export interface BlobSource {
   readonly size: number | undefined
   readonly visibility: Visibility
   /**
-   * The bytes asked for, from the start asked for, in chunks that belong to the reader. Cuts, stalls, expired tokens
+   * The bytes asked for, from the start asked for, in chunks that are valid until the next is asked for. Cuts, stalls, expired tokens
    * and expired redirects are resumed unseen; what cannot be resumed is thrown as UpstreamError. It ends cleanly only
    * at the end asked for (or at the end of a body without a length). Nothing of it is verified.
    * Whoever got the source iterates to the end, leaves the loop early, or aborts the signal: each closes the connection.
