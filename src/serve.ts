@@ -24,6 +24,7 @@ import { DataFolder } from './storage/data-folder.ts'
 import { diskOf, tryDisk } from './storage/disk.ts'
 import { FileStore } from './storage/file-store.ts'
 import { pathOf } from './storage/layout.ts'
+import { Offload } from './storage/offload.ts'
 import { Spool } from './storage/spool.ts'
 import { Counters } from './telemetry/counters.ts'
 import { History } from './telemetry/history.ts'
@@ -75,7 +76,8 @@ export async function serve(
 
   const root = config.storage.path
   stack.use(await DataFolder.open(root))
-  const store = new FileStore(root)
+  const offload = stack.use(new Offload())
+  const store = new FileStore(root, offload)
   const { metadata, index } = await openMetadata(config, { log, observer, counters })
   stack.use(metadata)
   const onFailure = (error: unknown): void => observer.storeFailed('metadata', error)
@@ -89,7 +91,7 @@ export async function serve(
       upstreams,
       store,
       metadata,
-      createSpool: (relieve) => Spool.create(pathOf(root, { kind: 'spool' }), relieve),
+      createSpool: (relieve) => Spool.create(pathOf(root, { kind: 'spool' }), { relieve, offload }),
       observer,
       now,
       policy: (name) => policies.get(name) ?? { ttl: 0, staleFor: 0 },

@@ -1,5 +1,5 @@
 import type { Hash } from 'node:crypto'
-import { type Digest, hasherFor, hexOf } from '../oci/digest.ts'
+import { type Digest, hexOf } from '../oci/digest.ts'
 import { ContentMismatch, RegistryError, UpstreamError } from '../oci/error.ts'
 import type { BlobStore, BodyReader } from '../storage/blob-store.ts'
 import { type Spool, SpoolUnwritable } from '../storage/spool.ts'
@@ -59,13 +59,14 @@ export class Fill {
   readonly startedAt: number
   readonly #dependencies: FillDependencies
   readonly #hooks: FillHooks
-  readonly #hash: Hash
   readonly #progress: Progress
   readonly #opening = Promise.withResolvers<void>()
   readonly #abort = new AbortController()
   #current: Source
   #visibility: Visibility = 'unproven'
   #spool: Spool | undefined
+  /** Of what the spool has, where it takes no more: for those who go on by themselves. */
+  #hashSoFar: Promise<Hash> | undefined
   #size: number | undefined
   #attendance = 0
   #end: FillEnd | undefined
@@ -77,7 +78,6 @@ export class Fill {
     this.#current = source
     this.#dependencies = dependencies
     this.#hooks = hooks
-    this.#hash = hasherFor(digest)
     this.#progress = new Progress(dependencies.now)
     this.startedAt = dependencies.now()
     this.opened = this.#opening.promise
@@ -175,6 +175,7 @@ export class Fill {
     try {
       const spool = await this.#dependencies.createSpool()
       this.#spool = spool
+      spool.hashFor(this.digest)
       await this.#receive(spool)
       this.#verified = true
       this.#hooks.judged('verified')
@@ -186,7 +187,7 @@ export class Fill {
       return { end: 'stored' }
     } catch (error) {
       const end = this.#endAfter(error)
-      if (end === 'unwritable') this.#dependencies.observer.storeFailed('content', error)
+      if (end === 'unwritable') this.#unwritable(error)
       this.#close(end)
       this.#opening.reject(error)
       if (end === 'mismatch') this.#spool?.reject(error)
@@ -199,6 +200,13 @@ export class Fill {
     if (this.#verified || error instanceof SpoolUnwritable) return 'unwritable'
     if (error instanceof ContentMismatch) return 'mismatch'
     return this.#abort.signal.aborted ? 'abandoned' : 'failed'
+  }
+
+  #unwritable(error: unknown): void {
+    this.#dependencies.observer.storeFailed('content', error)
+    if (this.#verified) return
+    this.#hashSoFar = this.#spool?.hashSoFar()
+    this.#hashSoFar?.catch(() => undefined)
   }
 
   #close(end: FillEnd): void {
@@ -214,12 +222,12 @@ export class Fill {
     for (let source = this.sources.take(); source; source = this.sources.take()) {
       this.#current = source
       try {
-        if (await this.#drawFrom(source, spool)) return this.#check()
+        if (await this.#drawFrom(source, spool)) return await this.#check(spool)
         this.sources.failed(source, new RegistryError('BLOB_UNKNOWN'))
         failure ??= this.sources.failureOf(source.origin)
       } catch (error) {
-        // All bytes are here and readable from memory; that they cannot be kept shows when they are adopted.
-        if (error instanceof SpoolUnwritable && this.written === this.#size) return this.#check()
+        // All bytes are here and can be read; that they cannot be kept shows when they are adopted.
+        if (error instanceof SpoolUnwritable && this.written === this.#size) return await this.#check(spool)
         if (this.#abort.signal.aborted || error instanceof SpoolUnwritable) throw error
         this.sources.failed(source, error)
         if (error instanceof ContentMismatch) throw error
@@ -267,29 +275,32 @@ export class Fill {
       if (this.#size !== undefined && this.written + chunk.length > this.#size) {
         throw new ContentMismatch(`${this.#size} bytes`, 'more')
       }
-      this.#hash.update(chunk)
-      const room = spool.append(chunk)
-      this.#progress.advance(chunk.length)
-      if (room) await room
+      try {
+        await spool.append(chunk)
+      } finally {
+        this.#progress.advance(chunk.length)
+      }
     }
   }
 
-  #check(): void {
+  async #check(spool: Spool): Promise<void> {
     if (this.#size !== undefined && this.written !== this.#size) {
       throw new ContentMismatch(`${this.#size} bytes`, `${this.written}`)
     }
-    const actual = this.#hash.copy().digest('hex')
+    const actual = await spool.digest()
+    this.#abort.signal.throwIfAborted()
     if (actual !== hexOf(this.digest)) throw new ContentMismatch(this.digest, actual)
   }
 
   /** The spool is full: one follower goes on from its own upstream, its hash taking over where the fill's stopped. */
-  #detour(origin: Origin, span: BlobSpan, signal: AbortSignal): Promise<BodyReader> {
+  async #detour(origin: Origin, span: BlobSpan, signal: AbortSignal): Promise<BodyReader> {
     const { observer, openWithin } = this.#dependencies
     const verifies = span.start === this.written && span.end === undefined
-    return PassedBody.open(origin, this.digest, {
+    const hash = verifies ? await this.#hashSoFar : undefined
+    return await PassedBody.open(origin, this.digest, {
       span,
       size: this.#size,
-      hash: verifies ? this.#hash.copy() : undefined,
+      hash: hash?.copy(),
       openWithin,
       signal,
       received: (bytes) => observer.received(origin.upstream.name, bytes),

@@ -1,4 +1,4 @@
-import { type BodyReader, ReaderClosed } from '../storage/blob-store.ts'
+import { type BodyReader, type Moved, nothingMoved, ReaderClosed } from '../storage/blob-store.ts'
 import { SpoolUnwritable } from '../storage/spool.ts'
 
 export interface FollowedBodyOptions {
@@ -28,6 +28,13 @@ export class FollowedBody implements BodyReader {
     const bytes = await this.#body.read().catch((error: unknown) => this.#goOn(error))
     this.#offset += bytes?.length ?? 0
     return bytes
+  }
+
+  /** What is wrong is for `read` to see. */
+  async transfer(socket: number, most: number): Promise<Moved> {
+    const moved = await this.#body.transfer(socket, most).catch(() => nothingMoved)
+    this.#offset += moved.bytes
+    return moved
   }
 
   async close(): Promise<void> {

@@ -36,5 +36,9 @@ export function watched(blob: OpenBlob, leave: () => void): OpenBlob {
 }
 
 function watchedReader(reader: BodyReader, leave: () => void): BodyReader {
-  return { read: () => reader.read(), close: () => reader.close().finally(leave) }
+  return {
+    read: () => reader.read(),
+    transfer: (socket, most) => reader.transfer(socket, most),
+    close: () => reader.close().finally(leave),
+  }
 }

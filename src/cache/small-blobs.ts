@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts'
-import type { BodyReader, OpenBlob } from '../storage/blob-store.ts'
+import { type BodyReader, type Moved, nothingMoved, type OpenBlob } from '../storage/blob-store.ts'
 
 /** Image configs and the like: asked for by every pull, and cheaper to keep than to open. */
 const smallest = 64 * 1024
@@ -54,6 +54,10 @@ export class MemoryBody implements BodyReader {
     const body = this.#body
     this.#body = undefined
     return body
+  }
+
+  async transfer(): Promise<Moved> {
+    return nothingMoved
   }
 
   async close(): Promise<void> {

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import type { ServedBlob } from '../cache/blobs.ts'
 
 type BodyReader = ServedBlob['reader']
+type Moved = Awaited<ReturnType<BodyReader['transfer']>>
 
 /** The client left, or took no byte for too long. */
 export class ClientGone extends Error {
@@ -18,8 +19,9 @@ export interface SendOptions {
 }
 
 /**
- * Sends a body whose headers are set, by pulling: read, write, and read again when the kernel has taken it. So one
- * buffer serves a whole stream, and memory stays constant however slow the client is. Closes the reader.
+ * Sends a body whose headers are set, by pulling: what can be moved from the disk into the connection is moved, until that
+ * is full; then read, write, and when the kernel has taken it, on. So one buffer serves a whole stream, and memory stays
+ * constant however slow the client is. Closes the reader.
  *
  * A body that fails, or ends short, breaks the connection: the client must see that it is not whole. By FIN and after
  * what was already written, never by RST, which containerd does not retry.
@@ -28,7 +30,13 @@ export async function sendBody(response: ServerResponse, reader: BodyReader, opt
   const outlet = new Outlet(response, reader, options.patience)
   let left = options.length ?? Number.POSITIVE_INFINITY
   try {
-    for (let chunk = await reader.read(); chunk; chunk = await reader.read()) {
+    for (;;) {
+      const moved = await move(reader, outlet, left - 1)
+      options.sent(moved.bytes)
+      left -= moved.bytes
+      if (!moved.full) continue
+      const chunk = await reader.read()
+      if (!chunk) break
       if (chunk.length > left) throw new RangeError('the body is longer than its length')
       await outlet.write(chunk)
       options.sent(chunk.length)
@@ -43,6 +51,12 @@ export async function sendBody(response: ServerResponse, reader: BodyReader, opt
     outlet.close()
     await reader.close()
   }
+}
+
+/** All but the last byte, by which the response learns of its end. Not in chunks: they need their framing. */
+async function move(reader: BodyReader, outlet: Outlet, most: number): Promise<Moved> {
+  const socket = most > 0 && most < Number.POSITIVE_INFINITY ? outlet.descriptor : undefined
+  return socket === undefined ? { bytes: 0, full: true } : await reader.transfer(socket, most)
 }
 
 /** A response without a connection waits for another one of the same client's to end. */
@@ -81,14 +95,24 @@ class Outlet {
     return this.#gone
   }
 
+  /** Of the connection, where all that was written before has left. */
+  get descriptor(): number | undefined {
+    const { socket } = this.#response
+    if (this.#gone || !socket || socket.destroyed || socket.writableLength > 0) return undefined
+    // Node.js has no public way to it; without one everything is written.
+    const { fd } = (socket as Socket & { _handle?: { fd?: unknown } })._handle ?? {}
+    return typeof fd === 'number' && fd >= 0 ? fd : undefined
+  }
+
   write(chunk: Buffer): Promise<void> {
     if (this.#gone) return Promise.reject(this.#gone)
     return new Promise((resolve, reject) => {
       this.#reject = reject
       this.#response.write(chunk, (error) => {
+        // A connection that takes no more is one that its client has left.
+        if (error) this.#leave('the client left')
         this.#reject = undefined
-        if (error) reject(error)
-        else resolve()
+        resolve()
       })
     })
   }

@@ -20,6 +20,15 @@ export class ReaderClosed extends Error {
   override readonly name = 'ReaderClosed'
 }
 
+export interface Moved {
+  readonly bytes: number
+  /** There was more than was moved: the socket takes no more now, or the body cannot be moved. What comes next is for `read`. */
+  readonly full: boolean
+}
+
+/** What a body says that cannot be moved. */
+export const nothingMoved: Moved = { bytes: 0, full: true }
+
 /** A body that is read by pulling. Constant memory; one owner, who closes it. */
 export interface BodyReader {
   /**
@@ -27,6 +36,11 @@ export interface BodyReader {
    * Rejects when the body fails, and with ReaderClosed when it is closed while waiting; after that every `read` does.
    */
   read(): Promise<Buffer | undefined>
+  /**
+   * Moves up to `most` of the next bytes into a connected, non-blocking socket, given as its descriptor, without passing
+   * them through this process. Waits and rejects as `read` does. A client that has left shows at the next write.
+   */
+  transfer(socket: number, most: number): Promise<Moved>
   /** Idempotent. Ends a waiting `read`, releases every handle. */
   close(): Promise<void>
 }

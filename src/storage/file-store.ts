@@ -8,22 +8,29 @@ import {
   type BlobStore,
   type BodyReader,
   type ManifestNote,
+  type Moved,
   type OpenBlob,
   ReaderClosed,
   type StoredBlob,
 } from './blob-store.ts'
 import { SharedFile } from './file.ts'
 import { pathOf } from './layout.ts'
+import type { Offload } from './offload.ts'
+import type { Sendfile } from './sendfile.ts'
 import type { Spool } from './spool.ts'
 
+/** Bytes read at once; and where bytes are moved, to learn when the connection takes more. */
 const bufferSize = 256 * 1024
+const betweenMoves = 16 * 1024
 
 /** Blobs as files of a data folder (`layout.ts` draws it). */
 export class FileStore implements BlobStore {
   readonly #root: string
+  readonly #sendfile: Sendfile | undefined
 
-  constructor(root: string) {
+  constructor(root: string, offload?: Offload) {
     this.#root = root
+    this.#sendfile = offload?.sendfile
   }
 
   async stat(digest: Digest): Promise<BlobInfo | undefined> {
@@ -32,7 +39,7 @@ export class FileStore implements BlobStore {
   }
 
   async open(digest: Digest): Promise<OpenBlob | undefined> {
-    const file = await absent(SharedFile.open(this.#blob(digest), 'r'))
+    const file = await absent(SharedFile.open(this.#blob(digest), 'r', this.#sendfile))
     if (!file) return undefined
     // Synchronous on purpose: on an open descriptor it never waits for the disk, and a thread-pool trip costs more.
     return new OpenFile(file, fstatSync(file.fd).size)
@@ -113,13 +120,14 @@ class OpenFile implements OpenBlob {
   }
 }
 
-/** One buffer a stream, filled anew by each `read`: faster than piped streams, and memory stays constant. */
+/** One buffer a stream, made when it is needed and filled anew by each `read`, so that memory stays constant. */
 class FileReader implements BodyReader {
   readonly #file: SharedFile
   readonly #end: number
   #offset: number
   #buffer: Buffer | undefined
-  #reading: Promise<number> | undefined
+  #hasMoved = false
+  #busy: Promise<unknown> | undefined
   #closed = false
 
   constructor(file: SharedFile, { start, end }: ByteRange) {
@@ -132,23 +140,37 @@ class FileReader implements BodyReader {
     if (this.#closed) throw new ReaderClosed()
     const left = this.#end + 1 - this.#offset
     if (left <= 0) return undefined
-    this.#buffer ??= Buffer.allocUnsafeSlow(Math.min(bufferSize, left))
-    this.#reading = this.#file.read(this.#buffer, Math.min(this.#buffer.length, left), this.#offset)
-    try {
-      const bytes = await this.#reading
-      if (bytes === 0) throw new RangeError(`stored blob ended at ${this.#offset}, before ${this.#end}`)
-      this.#offset += bytes
-      return this.#buffer.subarray(0, bytes)
-    } finally {
-      this.#reading = undefined
-    }
+    this.#buffer ??= Buffer.allocUnsafeSlow(Math.min(this.#hasMoved ? betweenMoves : bufferSize, left))
+    const bytes = await this.#alone(this.#file.read(this.#buffer, Math.min(this.#buffer.length, left), this.#offset))
+    if (bytes === 0) throw new RangeError(`stored blob ended at ${this.#offset}, before ${this.#end}`)
+    this.#offset += bytes
+    return this.#buffer.subarray(0, bytes)
+  }
+
+  async transfer(socket: number, most: number): Promise<Moved> {
+    if (this.#closed) throw new ReaderClosed()
+    const length = Math.min(most, this.#end + 1 - this.#offset)
+    const moved = await this.#alone(this.#file.move(socket, { position: this.#offset, length }))
+    this.#offset += moved.bytes
+    this.#hasMoved ||= moved.bytes > 0
+    return moved
   }
 
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    await this.#reading?.catch(() => undefined)
+    await this.#busy?.catch(() => undefined)
     await this.#file.release()
+  }
+
+  /** One call at a time, and `close` waits for it. */
+  async #alone<T>(work: Promise<T>): Promise<T> {
+    this.#busy = work
+    try {
+      return await work
+    } finally {
+      this.#busy = undefined
+    }
   }
 }
 

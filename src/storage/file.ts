@@ -1,5 +1,7 @@
-import { close, open, read, writev } from 'node:fs'
+import { close, open, read, write } from 'node:fs'
 import { promisify } from 'node:util'
+import { type Moved, nothingMoved } from './blob-store.ts'
+import type { Sendfile } from './sendfile.ts'
 
 const openFile = promisify(open)
 const closeFile = promisify(close)
@@ -11,15 +13,22 @@ const closeFile = promisify(close)
  */
 export class SharedFile {
   readonly fd: number
+  readonly #sendfile: Sendfile | undefined
   #users = 1
 
   /** Rejects with the system's error. */
-  static async open(path: string, flags: string): Promise<SharedFile> {
-    return new SharedFile(await openFile(path, flags, 0o600))
+  static async open(path: string, flags: string, sendfile: Sendfile | undefined): Promise<SharedFile> {
+    return new SharedFile(await openFile(path, flags, 0o600), sendfile)
   }
 
-  private constructor(fd: number) {
+  private constructor(fd: number, sendfile: Sendfile | undefined) {
     this.fd = fd
+    this.#sendfile = sendfile
+  }
+
+  /** Whether `move` is worth a try. */
+  get moves(): boolean {
+    return this.#sendfile !== undefined
   }
 
   /** One more user. Throws where the last one has let go: by now the descriptor may be another file's. */
@@ -43,9 +52,14 @@ export class SharedFile {
   }
 
   /** Resolves to the bytes written, which may be fewer than given. */
-  write(chunks: readonly Buffer[], position: number): Promise<number> {
+  write(chunk: Buffer, position: number): Promise<number> {
     return new Promise((resolve, reject) => {
-      writev(this.fd, chunks as Buffer[], position, (error, bytes) => (error ? reject(error) : resolve(bytes)))
+      write(this.fd, chunk, 0, chunk.length, position, (error, bytes) => (error ? reject(error) : resolve(bytes)))
     })
+  }
+
+  /** Moves bytes into a socket, past this process. Never rejects. */
+  async move(socket: number, span: { position: number; length: number }): Promise<Moved> {
+    return (await this.#sendfile?.move(this.fd, socket, span)) ?? nothingMoved
   }
 }

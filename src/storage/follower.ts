@@ -1,30 +1,31 @@
-import { type BodyReader, ReaderClosed } from './blob-store.ts'
+import { type BodyReader, type Moved, nothingMoved, ReaderClosed } from './blob-store.ts'
 import type { SharedFile } from './file.ts'
 
-const readSize = 128 * 1024
+/** Bytes read at once; and where bytes are moved, to learn when the connection takes more. */
+const bufferSize = 128 * 1024
+const betweenMoves = 16 * 1024
 
-/** What a follower brings to a read of what it follows. */
-export interface Footing {
-  /** The buffer for bytes that have to come from the disk. */
-  readonly into: () => Buffer
-  /** Resolves when one of the callbacks in the set is called; rejects when the follower is closed. */
-  readonly wait: (waiting: Set<() => void>) => Promise<void>
-}
+/** Called, all of them and once, when there may be more. */
+export type Waiting = Set<() => void>
 
-/** Content that grows while it is read. */
+/** A file that grows while it is read. */
 export interface Followed {
-  /** Undefined at the clean end, or beyond `end`; rejects with why there is no more. */
-  next(offset: number, end: number | undefined, footing: Footing): Promise<Buffer | undefined>
+  /**
+   * What is to be had at `offset`: so many bytes of the file, or the bytes themselves where the disk did not take them; 0
+   * at the clean end, or beyond `end`. Waits until there is something; rejects with why there is no more.
+   */
+  at(offset: number, end: number | undefined, wait: (waiting: Waiting) => Promise<void>): Promise<number | Buffer>
 }
 
 /** One reading of growing content, from its own offset, at its own pace. Holds the content's file open until closed. */
-export class Follower implements BodyReader, Footing {
+export class Follower implements BodyReader {
   readonly #content: Followed
   readonly #file: SharedFile
   readonly #end: number | undefined
   #offset: number
   #buffer: Buffer | undefined
-  #reading: Promise<Buffer | undefined> | undefined
+  #hasMoved = false
+  #busy: Promise<unknown> | undefined
   #cancel: (() => void) | undefined
   #closed = false
 
@@ -37,28 +38,56 @@ export class Follower implements BodyReader, Footing {
   }
 
   async read(): Promise<Buffer | undefined> {
-    if (this.#closed) throw new ReaderClosed()
-    this.#reading = this.#content.next(this.#offset, this.#end, this)
-    try {
-      const bytes = await this.#reading
-      this.#offset += bytes?.length ?? 0
-      return bytes
-    } finally {
-      this.#reading = undefined
-    }
+    const bytes = await this.#alone(() => this.#read())
+    this.#offset += bytes?.length ?? 0
+    return bytes
+  }
+
+  async transfer(socket: number, most: number): Promise<Moved> {
+    if (!this.#file.moves) return nothingMoved
+    const moved = await this.#alone(() => this.#move(socket, most))
+    this.#offset += moved.bytes
+    this.#hasMoved ||= moved.bytes > 0
+    return moved
   }
 
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     this.#cancel?.()
-    await this.#reading?.catch(() => undefined)
+    await this.#busy?.catch(() => undefined)
     await this.#file.release()
   }
 
-  readonly into = (): Buffer => (this.#buffer ??= Buffer.allocUnsafeSlow(readSize))
+  async #read(): Promise<Buffer | undefined> {
+    const there = await this.#content.at(this.#offset, this.#end, this.#wait)
+    if (typeof there !== 'number') return there
+    if (there === 0) return undefined
+    this.#buffer ??= Buffer.allocUnsafeSlow(this.#hasMoved ? betweenMoves : bufferSize)
+    const bytes = await this.#file.read(this.#buffer, Math.min(this.#buffer.length, there), this.#offset)
+    if (bytes === 0) throw new RangeError(`spool file ended at ${this.#offset}`)
+    return this.#buffer.subarray(0, bytes)
+  }
 
-  readonly wait = (waiting: Set<() => void>): Promise<void> =>
+  async #move(socket: number, most: number): Promise<Moved> {
+    const there = await this.#content.at(this.#offset, this.#end, this.#wait)
+    if (typeof there !== 'number' || there === 0) return nothingMoved
+    return await this.#file.move(socket, { position: this.#offset, length: Math.min(there, most) })
+  }
+
+  /** One call at a time, and `close` waits for it. */
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#closed) throw new ReaderClosed()
+    const busy = work()
+    this.#busy = busy
+    try {
+      return await busy
+    } finally {
+      this.#busy = undefined
+    }
+  }
+
+  readonly #wait = (waiting: Waiting): Promise<void> =>
     new Promise((resolve, reject) => {
       // Closed between being woken and looking: nobody would wake it again.
       if (this.#closed) return reject(new ReaderClosed())

@@ -1,16 +1,17 @@
+import type { Hash } from 'node:crypto'
 import { fchmod, fsync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { promisify } from 'node:util'
+import type { Digest } from '../oci/digest.ts'
 import type { BodyReader } from './blob-store.ts'
 import { SharedFile } from './file.ts'
-import { type Followed, Follower, type Footing } from './follower.ts'
+import { type Followed, Follower, type Waiting } from './follower.ts'
+import type { Offload } from './offload.ts'
+import { RunningHash } from './running-hash.ts'
 
-/** Bytes kept in memory behind the writer, so that readers who keep up never touch the file. */
-const windowSize = 1024 * 1024
-/** Bytes appended and not yet written, beyond which the writer is asked to wait for the disk. */
-const backlogSize = 1024 * 1024
-/** More buffers than this in one `writev` are refused by some kernels (IOV_MAX). */
-const buffersPerWrite = 512
+/** Readers are told of growth by so many bytes, or so many milliseconds later: each telling costs each reader a turn. */
+const worthTelling = 512 * 1024
+const tellWithin = 4
 
 const sync = promisify(fsync)
 const chmod = promisify(fchmod)
@@ -26,13 +27,14 @@ export class SpoolUnwritable extends Error {
  */
 export type Relieve = (bytes: number) => Promise<boolean>
 
-interface Piece {
-  readonly offset: number
-  readonly bytes: Buffer
+export interface SpoolOptions {
+  readonly relieve?: Relieve
+  readonly offload?: Offload
 }
 
 /**
- * A local file that is read while it is still being written. One writer, any number of readers.
+ * A local file that is read while it is still being written. One writer, any number of readers, all of them by way of the
+ * file: what the kernel keeps of it in memory serves them, and nothing is kept twice.
  *
  *     growing    append; readers follow, each at its own pace, but never get the last byte of a body of known size
  *     released   `release`: the content is right; readers get everything and end cleanly
@@ -45,35 +47,37 @@ interface Piece {
 export class Spool implements Followed {
   readonly path: string
   readonly #file: SharedFile
-  readonly #relieve: Relieve
+  readonly #options: SpoolOptions
+  readonly #waiting: Waiting = new Set()
   #size: number | undefined
-  readonly #pieces: Piece[] = []
-  readonly #waiting = new Set<() => void>()
-  #written = 0
+  #hash: RunningHash | undefined
   #onDisk = 0
-  #windowStart = 0
+  /** The end of what was appended, where the disk did not take it. */
+  #unwritten: Buffer | undefined
+  #told = 0
+  #telling: NodeJS.Timeout | undefined
   #state: 'growing' | 'released' | 'failed' | 'rejected' = 'growing'
   #error: unknown
   #diskError: SpoolUnwritable | undefined
-  #writing: Promise<void> | undefined
   #moved = false
 
   /** Rejects with SpoolUnwritable. */
-  static async create(path: string, relieve: Relieve = async () => false): Promise<Spool> {
+  static async create(path: string, options: SpoolOptions = {}): Promise<Spool> {
+    const { relieve, offload } = options
     for (;;) {
       try {
-        return new Spool(path, await SharedFile.open(path, 'wx+'), relieve)
+        return new Spool(path, await SharedFile.open(path, 'wx+', offload?.sendfile), options)
       } catch (cause) {
-        if (isFull(cause) && (await relieve(0).catch(() => false))) continue
+        if (isFull(cause) && (await relieve?.(0).catch(() => false))) continue
         throw new SpoolUnwritable(`spool cannot be made: ${(cause as Error).message}`, { cause })
       }
     }
   }
 
-  private constructor(path: string, file: SharedFile, relieve: Relieve) {
+  private constructor(path: string, file: SharedFile, options: SpoolOptions) {
     this.path = path
     this.#file = file
-    this.#relieve = relieve
+    this.#options = options
   }
 
   /** Tells the size of the content in bytes, before any of it is appended. */
@@ -81,20 +85,49 @@ export class Spool implements Followed {
     this.#size = size
   }
 
-  /** Bytes appended so far. */
-  get written(): number {
-    return this.#written
+  /** Wants the content hashed as it comes, to be compared with `digest`. Before any of it is appended. */
+  hashFor(digest: Digest): void {
+    this.#hash = new RunningHash(digest, this.path, this.#options.offload?.hashing)
   }
 
-  /** Takes a chunk over. What it returns is to be awaited before the next call; rejects with SpoolUnwritable. */
-  append(chunk: Buffer): Promise<void> | undefined {
-    if (chunk.length === 0) return undefined
-    this.#pieces.push({ offset: this.#written, bytes: chunk })
-    this.#written += chunk.length
-    this.#wake()
-    if (this.#diskError) return Promise.reject(this.#diskError)
-    this.#writing ??= this.#drain()
-    return this.#written - this.#onDisk > backlogSize ? this.#room() : undefined
+  /** Bytes appended so far. */
+  get written(): number {
+    return this.#onDisk + (this.#unwritten?.length ?? 0)
+  }
+
+  /**
+   * Writes a chunk, which is the caller's again afterwards; one at a time. Rejects with SpoolUnwritable where the disk does
+   * not take it: then it is readable all the same, and the last one.
+   */
+  async append(chunk: Buffer): Promise<void> {
+    if (this.#diskError) throw this.#diskError
+    const start = this.#onDisk
+    try {
+      while (this.#onDisk < start + chunk.length) await this.#write(chunk.subarray(this.#onDisk - start))
+    } catch (cause) {
+      this.#unwritten = Buffer.from(chunk.subarray(this.#onDisk - start))
+      this.#diskError = new SpoolUnwritable(`spool cannot be written: ${(cause as Error).message}`, { cause })
+    }
+    this.#hash?.append(chunk, { inFile: this.#onDisk, size: this.#size })
+    this.#grown()
+    if (this.#diskError) throw this.#diskError
+  }
+
+  /** The digest of all that was appended, in hex. Only after `hashFor`, and once. */
+  async digest(): Promise<string> {
+    const hash = this.#hash as RunningHash
+    const onDisk = this.#unwritten ? undefined : await hash.digest(this.#onDisk).catch(() => undefined)
+    // Where the thread that hashes is no help, it is done here.
+    return onDisk ?? (await this.hashSoFar()).digest('hex')
+  }
+
+  /** A hash of all that was appended, to go on with. Only after `hashFor`. Rejects where the file cannot be read. */
+  hashSoFar(): Promise<Hash> {
+    const all = new Follower({ at: async (offset) => this.#there(offset, this.written) }, this.#file.share(), {
+      start: 0,
+      end: undefined,
+    })
+    return (this.#hash as RunningHash).soFar(all)
   }
 
   /** The content is right: lets go of the last byte. */
@@ -114,7 +147,6 @@ export class Spool implements Followed {
 
   /** Makes the content durable and read-only under `path`. Rejects with SpoolUnwritable. */
   async moveTo(path: string): Promise<void> {
-    while (this.#writing) await this.#writing
     if (this.#diskError) throw this.#diskError
     try {
       await chmod(this.#file.fd, 0o444)
@@ -128,7 +160,8 @@ export class Spool implements Followed {
 
   /** The writer lets go. */
   async close(): Promise<void> {
-    while (this.#writing) await this.#writing
+    this.#hash?.close()
+    clearTimeout(this.#telling)
     if (!this.#moved) await rm(this.path, { force: true }).catch(() => undefined)
     await this.#file.release()
   }
@@ -138,113 +171,62 @@ export class Spool implements Followed {
     return new Follower(this, this.#file.share(), span)
   }
 
-  /** For followers: the next bytes at `offset`, by way of `into` if they are only on disk. */
-  async next(offset: number, end: number | undefined, { into, wait }: Footing): Promise<Buffer | undefined> {
+  async at(
+    offset: number,
+    end: number | undefined,
+    wait: (waiting: Waiting) => Promise<void>,
+  ): Promise<number | Buffer> {
     for (;;) {
-      if (end !== undefined && offset > end) return undefined
+      if (end !== undefined && offset > end) return 0
       const limit = Math.min(this.#readable(), end === undefined ? Number.POSITIVE_INFINITY : end + 1)
-      if (offset < limit) return this.#fromWindow(offset, limit) ?? (await this.#fromFile(offset, limit, into()))
+      if (offset < limit) return this.#there(offset, limit)
       if (this.#state === 'failed' || this.#state === 'rejected') throw this.#error
       if (this.#state === 'released') {
-        if (end === undefined) return undefined
-        throw new RangeError(`spool ended at ${this.#written}, before ${end}`)
+        if (end === undefined) return 0
+        throw new RangeError(`spool ended at ${this.written}, before ${end}`)
       }
       await wait(this.#waiting)
     }
   }
 
+  #there(offset: number, limit: number): number | Buffer {
+    if (offset >= limit) return 0
+    if (offset < this.#onDisk) return Math.min(limit, this.#onDisk) - offset
+    return this.#unwritten?.subarray(offset - this.#onDisk, limit - this.#onDisk) ?? 0
+  }
+
   #readable(): number {
     if (this.#state === 'rejected') return 0
-    if (this.#state === 'released' || this.#size === undefined) return this.#written
-    return Math.min(this.#written, this.#size - 1)
+    if (this.#state === 'released' || this.#size === undefined) return this.written
+    return Math.min(this.written, this.#size - 1)
   }
 
-  #fromWindow(offset: number, limit: number): Buffer | undefined {
-    if (offset < this.#windowStart) return undefined
-    let low = 0
-    let high = this.#pieces.length - 1
-    while (low < high) {
-      const middle = (low + high + 1) >> 1
-      if ((this.#pieces[middle] as Piece).offset <= offset) low = middle
-      else high = middle - 1
-    }
-    const piece = this.#pieces[low]
-    return piece?.bytes.subarray(offset - piece.offset, limit - piece.offset)
-  }
-
-  async #fromFile(offset: number, limit: number, buffer: Buffer): Promise<Buffer> {
-    const length = Math.min(buffer.length, this.#windowStart - offset, limit - offset)
-    const bytes = await this.#file.read(buffer, length, offset)
-    if (bytes === 0) throw new RangeError(`spool file ended at ${offset}`)
-    return buffer.subarray(0, bytes)
-  }
-
-  /** Writes what is pending until nothing is; after a failure the unwritten pieces stay readable in memory. */
-  async #drain(): Promise<void> {
+  async #write(bytes: Buffer): Promise<void> {
     try {
-      while (this.#onDisk < this.#written) {
-        const batch = this.#pending()
-        this.#onDisk += await this.#write(batch)
-        this.#trim()
-        this.#wake()
-      }
-    } catch (cause) {
-      this.#diskError = new SpoolUnwritable(`spool cannot be written: ${(cause as Error).message}`, { cause })
-      this.#wake()
-    } finally {
-      this.#writing = undefined
+      this.#onDisk += await this.#file.write(bytes, this.#onDisk)
+    } catch (error) {
+      const { relieve } = this.#options
+      if (!isFull(error) || !(await relieve?.(bytes.length).catch(() => false))) throw error
     }
   }
 
-  async #write(batch: readonly Buffer[]): Promise<number> {
-    for (;;) {
-      try {
-        return await this.#file.write(batch, this.#onDisk)
-      } catch (error) {
-        const bytes = batch.reduce((sum, { length }) => sum + length, 0)
-        if (!isFull(error) || !(await this.#relieve(bytes).catch(() => false))) throw error
-      }
-    }
-  }
-
-  #pending(): Buffer[] {
-    const batch: Buffer[] = []
-    for (const { offset, bytes } of this.#pieces) {
-      if (offset + bytes.length <= this.#onDisk) continue
-      batch.push(offset < this.#onDisk ? bytes.subarray(this.#onDisk - offset) : bytes)
-      if (batch.length === buffersPerWrite) break
-    }
-    return batch
-  }
-
-  #trim(): void {
-    let first = this.#pieces[0]
-    while (
-      first &&
-      this.#written - this.#windowStart > windowSize &&
-      first.offset + first.bytes.length <= this.#onDisk
-    ) {
-      this.#windowStart = first.offset + first.bytes.length
-      this.#pieces.shift()
-      first = this.#pieces[0]
-    }
-  }
-
-  async #room(): Promise<void> {
-    while (this.#written - this.#onDisk > backlogSize && !this.#diskError) {
-      await new Promise<void>((resolve) => this.#waiting.add(resolve))
-    }
-    if (this.#diskError) throw this.#diskError
+  /** The first bytes are told of at once. */
+  #grown(): void {
+    if (this.#told === 0 || this.written - this.#told >= worthTelling) this.#tell()
+    else this.#telling ??= setTimeout(() => this.#tell(), tellWithin)
   }
 
   #settle(state: 'released' | 'failed' | 'rejected', error: unknown): void {
     if (this.#state !== 'growing') return
     this.#state = state
     this.#error = error
-    this.#wake()
+    this.#tell()
   }
 
-  #wake(): void {
+  #tell(): void {
+    clearTimeout(this.#telling)
+    this.#telling = undefined
+    this.#told = this.written
     if (this.#waiting.size === 0) return
     const waiting = [...this.#waiting]
     this.#waiting.clear()

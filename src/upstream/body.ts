@@ -36,7 +36,8 @@ export class Body {
   #filled = 0
   /** What the reader has. */
   #lent: Buffer | undefined
-  #spare: Buffer | undefined
+  /** Of the two buffers, those that are neither. */
+  readonly #spare: Buffer[] = []
   #received = 0
   #paused = false
   #end: 'open' | 'complete' | 'failed' = 'open'
@@ -53,7 +54,7 @@ export class Body {
 
   /** The next bytes, valid until the next call; undefined at the end. One call at a time. */
   async read(): Promise<Buffer | undefined> {
-    this.#spare ??= this.#lent
+    if (this.#lent) this.#spare.push(this.#lent)
     this.#lent = undefined
     if (this.#filled > 0) {
       const bytes = this.#take()
@@ -114,7 +115,8 @@ export class Body {
     this.#filled += chunk.length
     this.#received += chunk.length
     if (this.#waiting) this.#wake()?.resolve(this.#take())
-    else if (!this.#paused && this.#received !== this.#options.length) this.#pause()
+    else if (!this.#paused && this.#filled > ahead - receiveSize && this.#received !== this.#options.length)
+      this.#pause()
   }
 
   complete(): void {
@@ -131,8 +133,7 @@ export class Body {
   /** The buffer that is being filled, with room for so many bytes more. */
   #room(bytes: number): Buffer {
     const needed = this.#filled + bytes
-    const filling = this.#filling ?? this.#spare
-    if (!this.#filling) this.#spare = undefined
+    const filling = this.#filling ?? this.#spare.pop()
     if (filling && filling.length >= needed) {
       this.#filling = filling
       return filling

@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
-import type { BlobStore, BodyReader, StoredBlob } from '../../src/storage/blob-store.ts'
+import { type BlobStore, type BodyReader, ReaderClosed, type StoredBlob } from '../../src/storage/blob-store.ts'
 import type { Spool } from '../../src/storage/spool.ts'
+import { randomBlob } from '../support/image.ts'
+import { openFiles } from '../support/open-files.ts'
+import { type SocketPair, socketPair } from '../support/socket-pair.ts'
 
 export interface BlobStoreUnderTest extends AsyncDisposable {
   readonly store: BlobStore
   createSpool(): Promise<Spool>
+  /** Where it has its files. */
+  readonly path: string
 }
 
 /** What every BlobStore has to do, whatever it is made of. */
@@ -96,9 +101,85 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       const reader = opened.reader({ start: 0, end: 9 })
       await reader.close()
       await reader.close()
-      await assert.rejects(reader.read())
+      await assert.rejects(reader.read(), ReaderClosed)
+      await using pair = await socketPair()
+      await assert.rejects(reader.transfer(pair.ours.fd, 10), ReaderClosed)
+      assert.equal(await openFiles(test.path), 0)
+    })
+
+    it('moves ranges into a connection as they are, by turns with reads', async () => {
+      await using test = await create()
+      const body = randomBlob(3_000_001)
+      const digest = await adopt(test, body)
+      for (const [start, end, most] of [
+        [0, body.length - 1, body.length],
+        [0, body.length - 1, 70_000],
+        [1, 1, 1],
+        [4095, 100_000, 50_000],
+        [2_900_000, body.length - 1, 1_000_000],
+      ] as const) {
+        const opened = await test.store.open(digest)
+        assert.ok(opened)
+        await using pair = await socketPair()
+        const received = pair.theirs.receive(body.length)
+        const sent = await send(opened.reader({ start, end }), pair, most)
+        assert.equal(sent, end + 1 - start)
+        assert.ok((await received).equals(body.subarray(start, end + 1)))
+      }
+      assert.equal(await openFiles(test.path), 0)
+    })
+
+    it('moves what is deleted meanwhile', async () => {
+      await using test = await create()
+      const body = randomBlob(3_000_000)
+      const digest = await adopt(test, body)
+      const opened = await test.store.open(digest)
+      assert.ok(opened)
+      await using pair = await socketPair()
+      const reader = opened.reader({ start: 0, end: body.length - 1 })
+      const { bytes } = await reader.transfer(pair.ours.fd, 100_000)
+      await test.store.delete(digest)
+      const received = pair.theirs.receive(body.length)
+      await send(reader, pair, 100_000)
+      assert.ok(bytes <= 100_000)
+      assert.ok((await received).equals(body))
+    })
+
+    it('ends a transfer that runs before its reader is closed, and has nothing open then', async () => {
+      await using test = await create()
+      const body = randomBlob(3_000_000)
+      const digest = await adopt(test, body)
+      const opened = await test.store.open(digest)
+      assert.ok(opened)
+      await using pair = await socketPair()
+      const reader = opened.reader({ start: 0, end: body.length - 1 })
+      let isOver = false
+      const running = reader.transfer(pair.ours.fd, body.length).finally(() => {
+        isOver = true
+      })
+      await reader.close()
+      assert.ok(isOver)
+      assert.equal(await openFiles(test.path), 0)
+      const { bytes } = await running
+      pair.ours.socket.end()
+      assert.ok((await pair.theirs.receive(body.length)).equals(body.subarray(0, bytes)))
     })
   })
+}
+
+/** Moves some, reads some, until the end; resolves to the bytes sent. */
+async function send(reader: BodyReader, pair: SocketPair, most: number): Promise<number> {
+  let sent = 0
+  for (;;) {
+    sent += (await reader.transfer(pair.ours.fd, most)).bytes
+    const chunk = await reader.read()
+    if (!chunk) break
+    await pair.ours.write(chunk)
+    sent += chunk.length
+  }
+  await reader.close()
+  pair.ours.socket.end()
+  return sent
 }
 
 async function readRange(store: BlobStore, digest: Digest, start: number, end: number): Promise<Buffer> {

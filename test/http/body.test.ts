@@ -1,12 +1,24 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { truncate, writeFile } from 'node:fs/promises'
 import { createServer, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
+import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { ClientGone, sendBody } from '../../src/http/body.ts'
-import { type BodyReader, ReaderClosed } from '../../src/storage/blob-store.ts'
-import { open } from '../support/client.ts'
+import { digestOf } from '../../src/oci/digest.ts'
+import { type BodyReader, type Moved, nothingMoved, ReaderClosed } from '../../src/storage/blob-store.ts'
+import { DataFolder } from '../../src/storage/data-folder.ts'
+import { FileStore } from '../../src/storage/file-store.ts'
+import { pathOf } from '../../src/storage/layout.ts'
+import { Offload } from '../../src/storage/offload.ts'
+import { get, open } from '../support/client.ts'
 import { Gate } from '../support/gate.ts'
+import { randomBlob } from '../support/image.ts'
+import { openFiles, openSockets } from '../support/open-files.ts'
+import { tempDir } from '../support/temp.ts'
+import { until } from '../support/wait.ts'
+import { Wire } from '../support/wire.ts'
 
 const patience = 20
 const hang = { timeout: 20_000 }
@@ -29,6 +41,10 @@ class FakeReader implements BodyReader {
       await Promise.race([step.pass(), this.#closing.promise])
     }
     return undefined
+  }
+
+  async transfer(): Promise<Moved> {
+    return nothingMoved
   }
 
   async close(): Promise<void> {
@@ -144,3 +160,161 @@ describe('sendBody', () => {
     server.close()
   })
 })
+
+const MB = 1_000_000
+
+/** A store of one blob, served by ranges: `/0-99` is the answer with its first 100 bytes, after what comes `before`. */
+async function serveStored(size: number, offload: Offload | undefined, before: Buffer = Buffer.alloc(0)) {
+  const dir = await tempDir()
+  const folder = await DataFolder.open(dir.path)
+  const body = randomBlob(size)
+  const digest = digestOf(body)
+  const path = pathOf(dir.path, { kind: 'blob', digest })
+  await writeFile(path, body)
+  const store = new FileStore(dir.path, offload)
+  const ends: Promise<unknown>[] = []
+  let sent = 0
+  const server = createServer(async (request, response) => {
+    const [start = 0, end = size - 1] = (request.url ?? '').slice(1).split('-').map(Number)
+    const opened = await store.open(digest)
+    const length = end + 1 - start
+    response.setHeader('Content-Length', before.length + length)
+    response.flushHeaders()
+    if (before.length > 0) response.write(before)
+    const options = {
+      length,
+      patience: 10_000,
+      sent: (bytes: number) => {
+        sent += bytes
+      },
+    }
+    const reader = opened?.reader({ start, end }) ?? assert.fail()
+    ends.push(sendBody(response, reader, options).catch((error: unknown) => error))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  return {
+    body,
+    digest,
+    path,
+    url: (start = 0, end = size - 1) => `${url}/${start}-${end}`,
+    root: url,
+    /** Bytes, of all answers. */
+    sent: () => sent,
+    /** How each answer went, in order. */
+    ends,
+    openFiles: () => openFiles(join(dir.path, 'blobs')),
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      server.close()
+      folder[Symbol.dispose]()
+      await dir[Symbol.asyncDispose]()
+    },
+  }
+}
+
+function turns(count: number): Promise<void> {
+  return count === 0 ? Promise.resolve() : new Promise((resolve) => setImmediate(() => resolve(turns(count - 1))))
+}
+
+const whole = new Offload()
+
+for (const [how, offload] of [
+  ['moved', whole],
+  ['read and written', undefined],
+] as const) {
+  const skip = offload && !offload.sendfile ? 'sendfile(2) cannot be called here' : false
+
+  describe(`sendBody of a stored file, ${how}`, { skip, ...hang }, () => {
+    for (const size of [1, 2, 65_536, 65_537, 20 * MB]) {
+      it(`gives ${size} bytes, whole and by ranges`, async () => {
+        await using server = await serveStored(size, offload)
+        const got = await get(server.url())
+        assert.deepEqual([got.complete, got.bytes, got.digest], [true, size, server.digest])
+        assert.equal(server.sent(), size)
+        const { length } = server.body
+        for (const [start, end] of [
+          [0, 0],
+          [length - 1, length - 1],
+          [Math.floor(length / 3), length - 1],
+          [Math.floor(length / 3), Math.floor(length / 2)],
+        ] as const) {
+          const part = await get(server.url(start, end))
+          assert.ok(part.complete)
+          assert.equal(part.digest, digestOf(server.body.subarray(start, end + 1)))
+        }
+        assert.deepEqual(new Set(await Promise.all(server.ends)), new Set([undefined]))
+        assert.equal(await server.openFiles(), 0)
+      })
+    }
+
+    it('gives one answer after the other on one connection, to requests sent at once too', async () => {
+      await using server = await serveStored(2 * MB, offload)
+      using wire = await Wire.open(server.root)
+      const ranges = [
+        [0, 2 * MB - 1],
+        [5, 5],
+        [100, 1_500_000],
+        [0, 99_999],
+        [1_999_999, 1_999_999],
+      ] as const
+      for (const [start, end] of ranges) wire.request(`GET /${start}-${end}`)
+      for (const [start, end] of ranges) {
+        const answer = await wire.answer()
+        assert.equal(answer?.status, 200)
+        assert.ok(answer.body.equals(server.body.subarray(start, end + 1)), `bytes ${start} to ${end}`)
+      }
+      // Each after the one before.
+      for (const [start, end] of ranges) {
+        wire.request(`GET /${start}-${end}`)
+        assert.ok((await wire.answer())?.body.equals(server.body.subarray(start, end + 1)))
+      }
+      assert.equal(wire.rest, '')
+      await Promise.all(server.ends)
+      assert.equal(await server.openFiles(), 0)
+    })
+
+    it('comes after what was written before it, though the connection has not taken that', async () => {
+      const size = 4 * MB
+      const head = randomBlob(size, 2)
+      await using server = await serveStored(size, offload, head)
+      const [first, second] = [await get(server.url(), { pace: () => turns(1) }), await get(server.url(5, 1_000_000))]
+      assert.equal(first.digest, digestOf(Buffer.concat([head, server.body])))
+      assert.equal(second.digest, digestOf(Buffer.concat([head, server.body.subarray(5, 1_000_001)])))
+    })
+
+    it('gives each of several clients what it asked for, at its own pace', async () => {
+      await using server = await serveStored(8 * MB, offload)
+      const got = await Promise.all([0, 1, 4, 0, 1].map((pace) => get(server.url(), { pace: () => turns(pace) })))
+      for (const { complete, digest } of got) assert.deepEqual([complete, digest], [true, server.digest])
+    })
+
+    it('has nothing open any more when a client leaves in the middle', async () => {
+      await using server = await serveStored(20 * MB, offload)
+      const before = await openSockets()
+      for (const bytes of [0, 1, 5 * MB]) {
+        const client = await open(server.url())
+        await client.read(bytes)
+        client.abort()
+      }
+      await until(() => server.ends.length === 3, 'the answers to begin')
+      for (const end of server.ends) assert.ok((await end) instanceof ClientGone)
+      assert.equal(await server.openFiles(), 0)
+      await until(async () => (await openSockets()) === before, 'the connections to be closed')
+    })
+
+    it('cuts a body whose file becomes shorter, and never ends it cleanly', async () => {
+      await using server = await serveStored(20 * MB, offload)
+      await using client = await open(server.url())
+      await client.read(MB)
+      await truncate(server.path, 10 * MB)
+      let bytes = MB
+      for (let chunk = await client.some(); chunk; chunk = await client.some()) bytes += chunk.length
+      assert.deepEqual([client.complete, client.closedBy], [false, 'fin'])
+      assert.ok(bytes < 20 * MB)
+      assert.match(String(await server.ends[0]), /ended at 10000000/)
+      assert.equal(await server.openFiles(), 0)
+    })
+  })
+}

@@ -8,22 +8,32 @@ import { digestOf } from '../../src/oci/digest.ts'
 import { DataFolder, DataFolderError } from '../../src/storage/data-folder.ts'
 import { FileStore } from '../../src/storage/file-store.ts'
 import { pathOf } from '../../src/storage/layout.ts'
+import { Offload } from '../../src/storage/offload.ts'
 import { Spool } from '../../src/storage/spool.ts'
 import { blobStoreConformance } from '../conformance/blob-store.ts'
 import { tempDir } from '../support/temp.ts'
 
-blobStoreConformance('FileStore', async () => {
-  const dir = await tempDir()
-  const folder = await DataFolder.open(dir.path)
-  return {
-    store: new FileStore(dir.path),
-    createSpool: () => Spool.create(pathOf(dir.path, { kind: 'spool' })),
-    async [Symbol.asyncDispose]() {
-      folder[Symbol.dispose]()
-      await dir[Symbol.asyncDispose]()
-    },
-  }
-})
+const offload = new Offload()
+
+for (const [name, help] of [
+  ['FileStore', undefined],
+  ['FileStore with an offload', offload],
+] as const) {
+  blobStoreConformance(name, async () => {
+    const dir = await tempDir()
+    const folder = await DataFolder.open(dir.path)
+    return {
+      store: new FileStore(dir.path, help),
+      createSpool: () => Spool.create(pathOf(dir.path, { kind: 'spool' }), { ...(help && { offload: help }) }),
+      // Beside them the folder's own lock is open.
+      path: join(dir.path, 'blobs'),
+      async [Symbol.asyncDispose]() {
+        folder[Symbol.dispose]()
+        await dir[Symbol.asyncDispose]()
+      },
+    }
+  })
+}
 
 describe('FileStore', () => {
   it('breaks a body off where its file is shorter than it was, instead of ending it', async () => {

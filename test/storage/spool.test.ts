@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readdir, readFile, stat } from 'node:fs/promises'
+import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { type BodyReader, ReaderClosed } from '../../src/storage/blob-store.ts'
+import { digestOf } from '../../src/oci/digest.ts'
+import { type BodyReader, nothingMoved, ReaderClosed } from '../../src/storage/blob-store.ts'
+import { Offload } from '../../src/storage/offload.ts'
 import { Spool, SpoolUnwritable } from '../../src/storage/spool.ts'
+import { mountTinyDisk } from '../cache/support/tiny-disk.ts'
+import { openFiles } from '../support/open-files.ts'
+import { socketPair } from '../support/socket-pair.ts'
 import { tempDir } from '../support/temp.ts'
+import { until } from '../support/wait.ts'
 
 const content = randomBytes(5 * 1024 * 1024 + 17)
 const everything = { start: 0, end: undefined }
@@ -41,15 +47,6 @@ async function spoolIn(path: string, size: number | undefined = content.length):
   const spool = await Spool.create(join(path, 'spool'))
   if (size !== undefined) spool.expect(size)
   return spool
-}
-
-/** How many descriptors this process has open below a folder. */
-async function openFiles(path: string): Promise<number> {
-  const { readlink } = await import('node:fs/promises')
-  const links = await Promise.all(
-    (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
-  )
-  return links.filter((link) => link.startsWith(path)).length
 }
 
 describe('Spool', () => {
@@ -218,4 +215,238 @@ describe('Spool', () => {
     await spool.moveTo(join(dir.path, 'empty'))
     await spool.close()
   })
+})
+
+const offload = new Offload()
+
+/** Moves what can be moved until so many bytes have left, and gives them as they came to the other end. */
+async function moved(reader: BodyReader, length: number): Promise<Buffer> {
+  await using pair = await socketPair()
+  const received = pair.theirs.receive(length)
+  for (let left = length; left > 0; ) {
+    const { bytes } = await reader.transfer(pair.ours.fd, left)
+    left -= bytes
+    // Where the connection is full it is for the other end to read, which takes a turn.
+    if (bytes === 0) await new Promise((resolve) => setImmediate(resolve))
+  }
+  return await received
+}
+
+/** Whether it still waits after a few turns. */
+async function waits(work: Promise<unknown>): Promise<boolean> {
+  const turns = async (): Promise<'waits'> => {
+    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+    return 'waits'
+  }
+  return (await Promise.race([work.catch(() => undefined), turns()])) === 'waits'
+}
+
+const withoutSendfile = offload.sendfile ? false : 'sendfile(2) cannot be called here'
+
+describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
+  async function open(path: string, size: number | undefined = content.length): Promise<Spool> {
+    const spool = await Spool.create(join(path, 'spool'), { offload })
+    if (size !== undefined) spool.expect(size)
+    return spool
+  }
+
+  it('waits for what comes, and moves it, to several readers', async () => {
+    await using dir = await tempDir()
+    const spool = await open(dir.path)
+    const half = 40 * 65_536
+    const readers = [0, 1, 200_000].map((start) => ({ start, reader: spool.follow({ start, end: undefined }) }))
+    const got = readers.map(({ start, reader }) => moved(reader, half - start))
+    await using pair = await socketPair()
+    const late = spool.follow({ start: half, end: undefined })
+    const waiting = late.transfer(pair.ours.fd, 65_536)
+    assert.ok(await waits(waiting))
+    await write(spool, 0, half)
+    for (const [index, { start }] of readers.entries()) {
+      assert.ok((await got[index])?.equals(content.subarray(start, half)))
+    }
+    assert.ok(await waits(waiting))
+    await write(spool, half, half + 65_536)
+    assert.deepEqual(await waiting, { bytes: 65_536, full: false })
+    assert.ok((await pair.theirs.receive(65_536)).equals(content.subarray(half, half + 65_536)))
+    for (const { reader } of [...readers, { reader: late }]) await reader.close()
+    await spool.close()
+    assert.equal(await openFiles(dir.path), 0)
+  })
+
+  it('never moves the last byte before it is released, and leaves it to a read afterwards', async () => {
+    await using dir = await tempDir()
+    const spool = await open(dir.path)
+    const reader = spool.follow({ start: content.length - 100_000, end: undefined })
+    await write(spool)
+    await using pair = await socketPair()
+    assert.deepEqual(await reader.transfer(pair.ours.fd, 100_000), { bytes: 99_999, full: false })
+    const rest = reader.transfer(pair.ours.fd, 100_000)
+    assert.ok(await waits(rest))
+    spool.release()
+    assert.deepEqual(await rest, nothingMoved)
+    assert.deepEqual(await reader.read(), content.subarray(-1))
+    assert.deepEqual(await reader.transfer(pair.ours.fd, 1), nothingMoved)
+    assert.equal(await reader.read(), undefined)
+    await reader.close()
+    await spool.close()
+  })
+
+  it('moves no more than is asked for, by the caller or by the range', async () => {
+    await using dir = await tempDir()
+    const spool = await open(dir.path)
+    await write(spool)
+    await using pair = await socketPair()
+    const reader = spool.follow({ start: 10, end: 100_009 })
+    assert.deepEqual(await reader.transfer(pair.ours.fd, 50_000), { bytes: 50_000, full: false })
+    assert.deepEqual(await reader.transfer(pair.ours.fd, 1_000_000), { bytes: 50_000, full: false })
+    assert.deepEqual(await reader.transfer(pair.ours.fd, 1_000_000), nothingMoved)
+    assert.equal(await reader.read(), undefined)
+    assert.ok((await pair.theirs.receive(100_000)).equals(content.subarray(10, 100_010)))
+    await reader.close()
+    await spool.close()
+  })
+
+  it('takes turns with reads', async () => {
+    await using dir = await tempDir()
+    const spool = await open(dir.path)
+    await write(spool)
+    spool.release()
+    await using pair = await socketPair()
+    const received = pair.theirs.receive(content.length)
+    const reader = spool.follow(everything)
+    for (let left = content.length; left > 0; ) {
+      left -= (await reader.transfer(pair.ours.fd, Math.min(left, 30_000))).bytes
+      const chunk = await reader.read()
+      if (!chunk) break
+      await pair.ours.write(chunk)
+      left -= chunk.length
+    }
+    pair.ours.socket.end()
+    assert.ok((await received).equals(content))
+    await reader.close()
+    await spool.close()
+  })
+
+  for (const how of ['fail', 'reject'] as const) {
+    it(`ends with the error, after ${how === 'fail' ? 'what there is' : 'nothing more'}, where it ${how}s`, async () => {
+      await using dir = await tempDir()
+      const spool = await open(dir.path)
+      await using pair = await socketPair()
+      const [first, second] = [spool.follow(everything), spool.follow({ start: 65_536, end: undefined })]
+      const waiting = second.transfer(pair.ours.fd, 65_536)
+      assert.ok(await waits(waiting))
+      await write(spool, 0, 65_536)
+      spool[how](new Error('upstream died'))
+      await assert.rejects(waiting, /upstream died/)
+      if (how === 'fail') assert.ok((await moved(first, 65_536)).equals(content.subarray(0, 65_536)))
+      await assert.rejects(first.transfer(pair.ours.fd, 65_536), /upstream died/)
+      await assert.rejects(first.read(), /upstream died/)
+      pair.ours.socket.end()
+      assert.equal((await pair.theirs.receive(1)).length, 0)
+      await Promise.all([first.close(), second.close(), spool.close()])
+      assert.equal(await openFiles(dir.path), 0)
+    })
+  }
+
+  it('ends one that waits when its reader is closed', async () => {
+    await using dir = await tempDir()
+    const spool = await open(dir.path)
+    await using pair = await socketPair()
+    const reader = spool.follow(everything)
+    const waiting = assert.rejects(reader.transfer(pair.ours.fd, 65_536), ReaderClosed)
+    await reader.close()
+    await waiting
+    await assert.rejects(reader.transfer(pair.ours.fd, 65_536), ReaderClosed)
+    await spool.close()
+    assert.equal(await openFiles(dir.path), 0)
+  })
+
+  it('ends one that runs before its reader is closed', async () => {
+    await using dir = await tempDir()
+    const spool = await open(dir.path)
+    await write(spool)
+    await using pair = await socketPair()
+    const reader = spool.follow(everything)
+    const running = reader.transfer(pair.ours.fd, 1_000_000)
+    let isOver = false
+    void running.then(() => {
+      isOver = true
+    })
+    await reader.close()
+    assert.ok(isOver)
+    const { bytes } = await running
+    assert.ok((await pair.theirs.receive(bytes)).equals(content.subarray(0, bytes)))
+    await spool.close()
+    assert.equal(await openFiles(dir.path), 0)
+  })
+})
+
+describe('the digest of a spool that is written', () => {
+  for (const size of [1000, 1024 * 1024, content.length]) {
+    it(`of ${size} bytes, and a hash to go on with, are had before release and after it`, async () => {
+      await using dir = await tempDir()
+      const bytes = content.subarray(0, size)
+      const hex = createHash('sha256').update(bytes).digest('hex')
+      for (const options of [{}, { offload }]) {
+        const spool = await Spool.create(join(dir.path, 'spool'), options)
+        spool.hashFor(digestOf(bytes))
+        await write(spool, 0, size)
+        assert.equal((await spool.hashSoFar()).digest('hex'), hex)
+        assert.equal(await spool.digest(), hex)
+        spool.release()
+        const more = (await spool.hashSoFar()).update('more').digest('hex')
+        assert.equal(more, createHash('sha256').update(bytes).update('more').digest('hex'))
+        await spool.close()
+        assert.equal(await openFiles(dir.path), 0)
+      }
+    })
+  }
+})
+
+describe('a spool on a disk that is full', () => {
+  for (const [name, options] of [
+    ['read', {}],
+    ['moved, where that can be done', { offload }],
+  ] as const) {
+    it(`is hashed, and ${name}, to the last byte that came`, async (test) => {
+      const disk = await mountTinyDisk(16 * 1024 * 1024)
+      if (typeof disk === 'string') return test.skip(disk)
+      await using _disk = disk
+      await mkdir(disk.path)
+      const spool = await Spool.create(join(disk.path, 'spool'), options)
+      spool.expect(content.length)
+      spool.hashFor(digestOf(content))
+      await disk.fill(2_000_000)
+      const [early, late] = [spool.follow(everything), spool.follow({ start: 2_200_000, end: undefined })]
+      // The first fits, of the second a part; the thread that hashes is not told of so little.
+      await spool.append(content.subarray(0, 1_500_000))
+      await assert.rejects(spool.append(content.subarray(1_500_000, 2_500_000)), SpoolUnwritable)
+      assert.equal(spool.written, 2_500_000)
+      const onDisk = (await stat(spool.path)).size
+      assert.ok(onDisk > 1_500_000 && onDisk < 2_200_000)
+      await assert.rejects(spool.append(content.subarray(2_500_000)), SpoolUnwritable)
+      const there = content.subarray(0, 2_500_000)
+      assert.equal((await spool.hashSoFar()).digest('hex'), createHash('sha256').update(there).digest('hex'))
+      assert.equal(await spool.digest(), createHash('sha256').update(there).digest('hex'))
+      spool.fail(new Error('full'))
+
+      await using pair = await socketPair()
+      if ('offload' in options && !withoutSendfile) {
+        assert.ok((await moved(early, onDisk)).equals(content.subarray(0, onDisk)))
+      } else {
+        assert.ok((await readSome(early, onDisk)).length >= onDisk)
+      }
+      // What the disk did not take is not in any file.
+      assert.deepEqual(await late.transfer(pair.ours.fd, 100_000), nothingMoved)
+      assert.ok((await readSome(late, 300_000)).equals(content.subarray(2_200_000, 2_500_000)))
+      await Promise.all([early.close(), late.close()])
+      const whole = spool.follow(everything)
+      assert.ok((await readSome(whole, 2_500_000)).equals(there))
+      await assert.rejects(whole.read(), /full/)
+      await whole.close()
+      await spool.close()
+      // The thread hears of it later.
+      await until(async () => (await openFiles(disk.path)) === 0, 'the file to be closed')
+    })
+  }
 })

@@ -96,17 +96,17 @@ describe('Body', () => {
     })
   }
 
-  it('receives no more than one buffer ahead of its reader', async () => {
+  it('receives no more than two pieces ahead of its reader', async () => {
     const connection = new Connection([...pieces(receiveSize), 'end'], { length: content.length })
     const whole = connection.left
     assert.equal(whole, 41)
     await connection.body.read()
-    assert.ok(connection.left >= whole - 2)
+    assert.ok(connection.left >= whole - 3)
     await new Promise((resolve) => setImmediate(resolve))
-    assert.ok(connection.left >= whole - 2)
+    assert.ok(connection.left >= whole - 3)
     let pauses = 0
     for (let chunk: unknown = true; chunk; chunk = await connection.body.read()) pauses = connection.pauses
-    assert.ok(pauses > 10)
+    assert.ok(pauses > 5)
   })
 
   it('does not hold its connection up when it is small, and all there', async () => {
