@@ -18,7 +18,6 @@ import { createHttpServer, listen } from './http/server.ts'
 import type { ContentIndex } from './metadata/content-index.ts'
 import { LayeredStore } from './metadata/layered-store.ts'
 import { MemoryTier } from './metadata/memory-tier.ts'
-import { RedisStore } from './metadata/redis-store.ts'
 import { SqliteStore } from './metadata/sqlite-store.ts'
 import { DataFolder } from './storage/data-folder.ts'
 import { diskOf, tryDisk } from './storage/disk.ts'
@@ -206,6 +205,8 @@ async function openMetadata(
   })
   const { index } = sqlite
   if (metadata.kind === 'sqlite') return { metadata: new MemoryTier(sqlite, { onFailure }), index }
+  // Only where it is wanted: it is the largest of the libraries.
+  const { RedisStore } = await import('./metadata/redis-store.ts')
   const redis = await RedisStore.open(metadata.url.reveal(), {
     store: storage.path,
     commandTimeout: metadata.commandTimeout,

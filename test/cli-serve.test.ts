@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { get } from 'node:http'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { test } from 'node:test'
@@ -68,4 +68,32 @@ test('a port that is taken fails the start, in one line', async () => {
   const { status, err } = await entrepot(['serve'], environment)
   assert.equal(status, 1)
   assert.match(err, new RegExp(`^entrepot: .*127\\.0\\.0\\.1:${taken.port}.*\n$`))
+})
+
+/** The command line and the environment of a process, as the kernel tells them. */
+async function startOf({ child }: RunningProgram): Promise<{ flags: string[]; environment: string[] }> {
+  const parts = async (file: string) => (await readFile(`/proc/${child.pid}/${file}`, 'utf8')).split('\0')
+  const line = await parts('cmdline')
+  const program = line.findIndex((part) => part.endsWith('entrepot.cjs'))
+  return { flags: line.slice(1, program), environment: await parts('environ') }
+}
+
+test('the mirror gives itself what only a process that starts can be given', async () => {
+  await using dir = await tempDir()
+  await using program = start(['serve'], { ...local, ENTREPOT_STORAGE_PATH: dir.path })
+  await addressOf(program)
+  const { flags, environment } = await startOf(program)
+  assert.deepEqual(flags, ['--max-semi-space-size=8'])
+  assert.ok(environment.includes('UV_THREADPOOL_SIZE=16'))
+  assert.ok(environment.includes('MALLOC_ARENA_MAX=2'))
+})
+
+test('what is set by hand holds', async () => {
+  await using dir = await tempDir()
+  const byHand = { NODE_OPTIONS: '--max-semi-space-size=32', UV_THREADPOOL_SIZE: '8' }
+  await using program = start(['serve'], { ...local, ...byHand, ENTREPOT_STORAGE_PATH: dir.path })
+  await addressOf(program)
+  const { flags, environment } = await startOf(program)
+  assert.deepEqual(flags, [])
+  assert.ok(environment.includes('UV_THREADPOOL_SIZE=8'))
 })

@@ -3,11 +3,11 @@ import { createRequire } from 'node:module'
 import { type Moved, nothingMoved } from './blob-store.ts'
 
 /** What one call moves at most, in bytes, so that no thread of the pool is kept by one fast client. */
-const mostAtOnce = 4 * 1024 * 1024
+const mostAtOnce = 8 * 1024 * 1024
 /** Below this a copy is as cheap. */
 const worthMoving = 16 * 1024
-/** Calls at once; as many as the thread pool has threads. Whoever comes on top reads and writes. */
-const mostCalls = 16
+/** Calls at once: fewer than the thread pool has threads, so that a slow disk leaves some to others. */
+const mostCalls = 12
 
 type Call = (...values: readonly unknown[]) => number
 type AsyncCall = { async(...values: readonly unknown[]): void }
@@ -19,6 +19,7 @@ type AsyncCall = { async(...values: readonly unknown[]): void }
 export class Sendfile {
   readonly #sendfile: AsyncCall
   readonly #duplicate: Call
+  readonly #waiting: (() => void)[] = []
   #calls = 0
 
   /** Undefined where it cannot be had: everything works without it, at the price of two copies. */
@@ -27,6 +28,8 @@ export class Sendfile {
     if (process.platform !== 'linux' || (process.arch !== 'x64' && process.arch !== 'arm64')) return undefined
     try {
       const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
+      // Else the memory of every further call is made for it, and that costs more than the call.
+      koffi.config({ resident_async_pools: 2 * mostCalls })
       const libc = koffi.load(null)
       const sendfile = libc.func('int64_t sendfile(int out, int in, _Inout_ int64_t *offset, size_t count)')
       const duplicate = libc.func('int dup(int fd)')
@@ -46,19 +49,31 @@ export class Sendfile {
    * be read, or a client that has left, is told by whatever comes next.
    */
   async move(file: number, socket: number, { position, length }: { position: number; length: number }): Promise<Moved> {
-    if (length < worthMoving || this.#calls >= mostCalls) return nothingMoved
+    if (length < worthMoving) return nothingMoved
     // Of our own: the connection may end meanwhile, and its number be that of another client's before the call is made.
     const out = this.#duplicate(socket)
     if (out < 0) return nothingMoved
     const asked = Math.min(length, mostAtOnce)
-    this.#calls += 1
+    await this.#enter()
     try {
       const bytes = await this.#call(out, file, position, asked)
       return bytes > 0 ? { bytes, full: bytes < asked } : nothingMoved
     } finally {
-      this.#calls -= 1
       closeSync(out)
+      this.#leave()
     }
+  }
+
+  async #enter(): Promise<void> {
+    if (this.#calls < mostCalls) this.#calls += 1
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve))
+  }
+
+  /** Whoever waits takes the place over. */
+  #leave(): void {
+    const next = this.#waiting.shift()
+    if (next) next()
+    else this.#calls -= 1
   }
 
   #call(out: number, file: number, position: number, count: number): Promise<number> {

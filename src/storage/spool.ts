@@ -11,7 +11,7 @@ import { RunningHash } from './running-hash.ts'
 
 /** Readers are told of growth by so many bytes, or so many milliseconds later: each telling costs each reader a turn. */
 const worthTelling = 512 * 1024
-const tellWithin = 4
+const tellWithin = 10
 
 const sync = promisify(fsync)
 const chmod = promisify(fchmod)
