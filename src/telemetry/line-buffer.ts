@@ -9,7 +9,7 @@ export interface LineBufferOptions {
 }
 
 /** From this many bytes on, lines do not wait for company. */
-const batch = 16 * 1024
+const batch = 64 * 1024
 
 /** Gathers lines and writes them in batches, one at a time, in bounded memory, whatever the output does. */
 export class LineBuffer {

@@ -12,10 +12,10 @@ describe('LineBuffer', () => {
       calls += 1
       return new Promise(() => {})
     }
-    const buffer = new LineBuffer({ output: never, bound: 64 * 1024 })
+    const buffer = new LineBuffer({ output: never, bound: 128 * 1024 })
     for (let n = 0; n < 100_000; n += 1) buffer.write(line)
-    assert.equal(buffer.buffered, 65_500)
-    assert.equal(buffer.dropped, 100_000 - 655)
+    assert.equal(buffer.buffered, 131_000)
+    assert.equal(buffer.dropped, 100_000 - 1310)
     assert.equal(calls, 1)
     await buffer.flush(1)
   })
@@ -79,7 +79,7 @@ describe('LineBuffer', () => {
     t.mock.timers.tick(1)
     assert.deepEqual(written, ['a\n'])
     await buffer.flush(1)
-    for (let n = 0; n < 164; n += 1) buffer.write(line)
+    for (let n = 0; n < 656; n += 1) buffer.write(line)
     assert.equal(written.length, 2)
   })
 
