@@ -14,7 +14,8 @@ import { Rounds } from './cache/rounds.ts'
 import { type Address, formatAddress } from './config/address.ts'
 import type { Config, UpstreamConfig } from './config/config.ts'
 import { createApp } from './http/app.ts'
-import { createHttpServer, listen } from './http/server.ts'
+import { LaneServer } from './http/lane-server.ts'
+import { HttpServer, listen } from './http/server.ts'
 import type { ContentIndex } from './metadata/content-index.ts'
 import { LayeredStore } from './metadata/layered-store.ts'
 import { MemoryTier } from './metadata/memory-tier.ts'
@@ -31,7 +32,7 @@ import { Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
 import { TelemetryObserver } from './telemetry/observer.ts'
 import { type Output, standardOutput, streamOutput } from './telemetry/output.ts'
-import { createRequestReport } from './telemetry/request-report.ts'
+import { RequestReport } from './telemetry/request-report.ts'
 import { defaultLimits, type Limits } from './upstream/limits.ts'
 import { RegistryUpstream } from './upstream/registry.ts'
 
@@ -130,7 +131,7 @@ export async function serve(
     series: () => history.series(),
     probe: () => mirror.probe.reference,
   }
-  const registry = createHttpServer(
+  const registry = new LaneServer(
     createApp({
       mirror,
       routing: {
@@ -138,12 +139,12 @@ export async function serve(
         upstreams: new Set(upstreams.keys()),
         defaultUpstream: config.defaultUpstream,
       },
-      report: createRequestReport({ counters, log }),
+      report: new RequestReport({ counters, log }),
       now,
       clientTimeout: config.timeouts.client,
     }),
   )
-  const admin = createHttpServer(
+  const admin = new HttpServer(
     createAdminApp({
       token: config.admin.token?.reveal(),
       boundHost: config.admin.listen.host,

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import Koa, { type Context } from 'koa'
 import type { Mirror } from '../cache/mirror.ts'
@@ -7,9 +6,12 @@ import type { RequestReport } from '../telemetry/request-report.ts'
 import { serveBlob } from './blobs.ts'
 import { errorAnswer } from './errors.ts'
 import { Exchange } from './exchange.ts'
-import { HotPath, sendHot } from './hot-path.ts'
+import { HotPath, pong, sendHot, version } from './hot-path.ts'
 import { serveManifest } from './manifests.ts'
+import { RequestIds } from './request-ids.ts'
 import { parseRoute, type Routing } from './route.ts'
+import { type Handler, keepAlive } from './server.ts'
+import { Shortcut } from './shortcut.ts'
 
 export interface AppOptions {
   readonly mirror: Mirror
@@ -20,36 +22,34 @@ export interface AppOptions {
   readonly clientTimeout: number
 }
 
-const version = ['Docker-Distribution-API-Version', 'registry/2.0'] as const
-const pong = Buffer.from('{}')
-
 /** The registry API (distribution-spec, pull). */
-export function createApp(options: AppOptions): (request: IncomingMessage, response: ServerResponse) => void {
+export function createApp(options: AppOptions): { handler: Handler; shortcut: Shortcut } {
   const { now, report } = options
   const app = new Koa()
   const hotPath = new HotPath(options)
-  const prefix = randomBytes(4).toString('hex')
-  let count = 0
-  const begin = (request: IncomingMessage, response: ServerResponse): Exchange => {
-    count += 1
-    return new Exchange({ id: `${prefix}-${count.toString(36)}`, request, response, now })
-  }
+  const ids = new RequestIds()
+  const shortcut = new Shortcut({ hotPath, report, ids, now, keepAlive })
+  const begin = (request: IncomingMessage, response: ServerResponse): Exchange =>
+    new Exchange({ id: ids.next(), request, response, now })
   app.silent = true
   app.use(async (context) => {
     const exchange = begin(context.req, context.res)
     const answered = answerOrRefuse(context, exchange, options)
     // Both, in whichever order: a cut body's connection may close before it is known why.
-    void Promise.all([answered, exchange.closed]).then(() => report(exchange.fields()))
+    void Promise.all([answered, exchange.closed]).then(() => report.tell(exchange.fields()))
     await answered
   })
   const ordinary = app.callback()
-  return (request, response) => {
-    const hot = hotPath.answer(request)
-    if (!hot) return void ordinary(request, response)
+  const handler: Handler = (request, response) => {
+    const question = hotPath.question(request)
+    const recalled = question && hotPath.recall(question)
+    if (!recalled) return void ordinary(request, response)
+    shortcut.learn(request, question)
     const exchange = begin(request, response)
-    void exchange.closed.then(() => report(exchange.fields()))
-    sendHot(request, response, exchange, hot, [...version, 'X-Request-Id', exchange.id])
+    void exchange.closed.then(() => report.tell(exchange.fields()))
+    sendHot(request, response, exchange, { question, recalled, now: now() })
   }
+  return { handler, shortcut }
 }
 
 async function answerOrRefuse(context: Context, exchange: Exchange, options: AppOptions): Promise<void> {

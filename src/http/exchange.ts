@@ -78,17 +78,12 @@ export class Exchange {
   fields(): RequestFields {
     const { request, response } = this.#options
     const { route, error } = this
-    const named = route && 'target' in route ? route : undefined
     const cut = !response.writableFinished
     const aborted = error instanceof ClientGone || !this.#answered || (cut && error === undefined)
     return {
       requestId: this.id,
       method: request.method ?? '',
-      kind: named?.kind === 'manifests' ? 'manifest' : named?.kind === 'blobs' ? 'blob' : 'other',
-      upstream: named?.target.upstream,
-      repository: named?.target.name,
-      reference: named?.reference.slice(0, longestReference),
-      path: named ? undefined : request.url,
+      ...routeFields(route, request.url),
       outcome: this.outcome,
       status: this.#answered ? response.statusCode : clientClosedRequest,
       bytes: this.#answered ? this.bytes : 0,
@@ -111,5 +106,20 @@ export class Exchange {
   #spans(): { ms: number; headersMs: number } {
     const ms = (this.#endedAt ?? this.#options.now()) - this.#startedAt
     return { ms, headersMs: this.#headersAt === undefined ? ms : this.#headersAt - this.#startedAt }
+  }
+}
+
+/** What a request was for, or else its path. */
+export function routeFields(
+  route: Route | undefined,
+  url: string | undefined,
+): Pick<RequestFields, 'kind' | 'upstream' | 'repository' | 'reference' | 'path'> {
+  const named = route && 'target' in route ? route : undefined
+  return {
+    kind: named?.kind === 'manifests' ? 'manifest' : named?.kind === 'blobs' ? 'blob' : 'other',
+    upstream: named?.target.upstream,
+    repository: named?.target.name,
+    reference: named?.reference.slice(0, longestReference),
+    path: named ? undefined : url,
   }
 }

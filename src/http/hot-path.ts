@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Mirror } from '../cache/mirror.ts'
+import type { Mirror, ServedManifest } from '../cache/mirror.ts'
+import type { Outcome } from '../cache/observer.ts'
 import { type Digest, parseDigest } from '../oci/digest.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
 import { blobHeaders } from './blobs.ts'
@@ -17,19 +18,25 @@ export interface HotPathOptions {
 type Named = Extract<Route, { target: unknown }>
 
 /** What a request's target says, read once. */
-type Question =
+export type Question =
+  | { readonly kind: 'ping'; readonly route: Route }
   | { readonly kind: 'manifest'; readonly route: Named; readonly reference: Reference }
   | { readonly kind: 'blob'; readonly route: Named; readonly digest: Digest }
 
-interface Answer {
-  /** Names and values in turn. */
-  readonly headers: readonly string[]
-  readonly body: Buffer
-}
+/** What memory holds in answer to a question: a manifest, or the bytes of anything else. */
+export type Recalled = ServedManifest | Buffer
 
 /** Request targets are remembered up to this length and number; beyond, all are read anew. */
 const longest = 512
 const most = 8192
+
+/** Bodies up to this many bytes go out as text, so that head and body are one write. */
+const short = 16 * 1024
+
+/** Headers of every answer. */
+export const version = ['Docker-Distribution-API-Version', 'registry/2.0'] as const
+export const pong = Buffer.from('{}')
+const hit = cacheStatus('hit', { passed: false, ttl: undefined })
 
 /**
  * Answers plain requests from memory, before the framework: a fleet asks for the same few manifests and configs tens of
@@ -43,28 +50,23 @@ export class HotPath {
     this.#options = options
   }
 
-  /** Undefined, and nothing sent, where it is not for this path. */
-  answer(request: IncomingMessage): { answer: Answer; route: Route } | undefined {
-    const { method, url = '', headers } = request
+  /** Undefined where it is not for this path. */
+  question({ method, url = '', headers }: IncomingMessage): Question | undefined {
     if (method !== 'GET' && method !== 'HEAD') return undefined
     if (headers['if-none-match'] !== undefined || headers.range !== undefined) return undefined
-    const question = this.#questions.get(url) ?? this.#read(url)
-    if (!question) return undefined
-    const { route } = question
-    const answer =
-      question.kind === 'manifest' ? this.#manifest(route, question.reference) : this.#blob(route, question.digest)
-    return answer && { answer, route }
+    return this.#questions.get(url) ?? this.#read(url)
   }
 
-  #manifest({ target }: Named, reference: Reference): Answer | undefined {
-    const served = this.#options.mirror.recentManifest(target, reference)
-    return served && { headers: flat(manifestHeaders(served, this.#options.now())), body: served.manifest.body }
-  }
-
-  #blob({ target }: Named, digest: Digest): Answer | undefined {
-    const body = this.#options.mirror.recentBlob(target, digest)
-    const status = cacheStatus('hit', { passed: false, ttl: undefined })
-    return body && { headers: flat(blobHeaders(digest, status)), body }
+  /** Undefined means no more than that it needs a look. What is recalled counts as answered, and as used. */
+  recall(question: Question): Recalled | undefined {
+    switch (question.kind) {
+      case 'ping':
+        return pong
+      case 'manifest':
+        return this.#options.mirror.recentManifest(question.route.target, question.reference)
+      case 'blob':
+        return this.#options.mirror.recentBlob(question.route.target, question.digest)
+    }
   }
 
   #read(url: string): Question | undefined {
@@ -82,28 +84,49 @@ export class HotPath {
   }
 }
 
-/** Sends what the hot path answered; `always` are the headers of every answer. */
+/** Of what was recalled. */
+export function outcomeOf({ kind }: Question): Outcome | undefined {
+  return kind === 'ping' ? undefined : 'hit'
+}
+
+export function bodyOf(recalled: Recalled): Buffer {
+  return Buffer.isBuffer(recalled) ? recalled : recalled.manifest.body
+}
+
+/** The headers of what was recalled, names and values in turn; `now` in epoch milliseconds. */
+export function hotHeaders(question: Question, recalled: Recalled, now: number): string[] {
+  const { route } = question
+  const list = 'target' in route && route.namespace !== undefined ? ['OCI-Namespace', route.namespace] : []
+  const own = ownHeaders(question, recalled, now)
+  for (const name in own) list.push(name, own[name] as string)
+  list.push('Content-Length', String(bodyOf(recalled).length))
+  return list
+}
+
+/** Sends what was recalled. */
 export function sendHot(
   { method }: IncomingMessage,
   response: ServerResponse,
   exchange: Exchange,
-  { answer: { headers, body }, route }: { answer: Answer; route: Route },
-  always: readonly string[],
+  { question, recalled, now }: { question: Question; recalled: Recalled; now: number },
 ): void {
-  exchange.route = route
-  exchange.outcome = 'hit'
-  const namespace = 'target' in route && route.namespace !== undefined ? ['OCI-Namespace', route.namespace] : []
-  response.writeHead(200, [...always, ...namespace, ...headers, 'Content-Length', String(body.length)])
+  exchange.route = question.route
+  const outcome = outcomeOf(question)
+  if (outcome) exchange.outcome = outcome
+  response.writeHead(200, [...version, 'X-Request-Id', exchange.id, ...hotHeaders(question, recalled, now)])
   exchange.headersSent()
   if (method === 'HEAD') {
     response.end()
     return
   }
+  const body = bodyOf(recalled)
   exchange.bytes = body.length
-  response.end(body)
+  if (body.length > short) response.end(body)
+  else response.end(body.toString('latin1'), 'latin1')
 }
 
 function questionOf(route: Route): Question | undefined {
+  if (route.kind === 'ping') return { kind: 'ping', route }
   if (route.kind === 'manifests') {
     const reference = parseReference(route.reference)
     return reference && { kind: 'manifest', route, reference }
@@ -112,8 +135,9 @@ function questionOf(route: Route): Question | undefined {
   return route.kind === 'blobs' && digest ? { kind: 'blob', route, digest } : undefined
 }
 
-function flat(headers: Readonly<Record<string, string>>): string[] {
-  const list: string[] = []
-  for (const name in headers) list.push(name, headers[name] as string)
-  return list
+function ownHeaders(question: Question, recalled: Recalled, now: number): Readonly<Record<string, string>> {
+  if (!Buffer.isBuffer(recalled)) return manifestHeaders(recalled, now)
+  return question.kind === 'blob' ? blobHeaders(question.digest, hit) : pingHeaders
 }
+
+const pingHeaders = { 'Content-Type': 'application/json' }

@@ -1,7 +1,7 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { type IncomingMessage, Server, type ServerResponse } from 'node:http'
 
 /** Longer than any known client keeps an idle connection (BuildKit: 120 s), so that the client closes it, not we. */
-const keepAlive = 125_000
+export const keepAlive = 125_000
 /** A request's headers have to be there by then; it says nothing about how long an answer takes. */
 const headersWithin = 30_000
 
@@ -14,21 +14,24 @@ const noTunnels = [
   '',
 ].join('\r\n')
 
+export type Handler = (request: IncomingMessage, response: ServerResponse) => void
+
 /**
  * An HTTP server with settings that fit container clients. What is not HTTP is answered by Node itself (400, 408, 431,
  * and never into an answer that is under way), which then closes the connection.
  */
-export function createHttpServer(handler: (request: IncomingMessage, response: ServerResponse) => void): Server {
-  const server = createServer({ keepAliveTimeout: keepAlive, headersTimeout: headersWithin, noDelay: true }, handler)
-  server.requestTimeout = headersWithin
-  server.timeout = 0
-  server.maxHeadersCount = 100
-  // Node would answer what it does not know in `Expect` with a bare 417; RFC 9110 §10.1.1 lets a server ignore it.
-  server.on('checkExpectation', handler)
-  server.on('connect', (_request, socket) => socket.end(noTunnels, () => socket.destroy()))
-  // A connection that could not be taken (no file descriptor left, say) is lost, and no reason to end the process.
-  server.on('error', () => undefined)
-  return server
+export class HttpServer extends Server {
+  constructor(handler: Handler) {
+    super({ keepAliveTimeout: keepAlive, headersTimeout: headersWithin, noDelay: true }, handler)
+    this.requestTimeout = headersWithin
+    this.timeout = 0
+    this.maxHeadersCount = 100
+    // Node would answer what it does not know in `Expect` with a bare 417; RFC 9110 §10.1.1 lets a server ignore it.
+    this.on('checkExpectation', handler)
+    this.on('connect', (_request, socket) => socket.end(noTunnels, () => socket.destroy()))
+    // A connection that could not be taken (no file descriptor left, say) is lost, and no reason to end the process.
+    this.on('error', () => undefined)
+  }
 }
 
 /** Resolves when it listens. Rejects with the system's error: the port is taken, or not ours to take. */

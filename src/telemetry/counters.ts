@@ -4,7 +4,8 @@ import { Distribution } from './distribution.ts'
 import type { RequestKind } from './request-fields.ts'
 
 export type OutcomeCounts = Record<Outcome, number>
-export type StatusClass = '1xx' | '2xx' | '3xx' | '4xx' | '5xx'
+const statusClasses = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const
+export type StatusClass = (typeof statusClasses)[number]
 
 /** What the mirror can go on without, for a while: `storage` (misses pass through, and are not kept), `redis`. */
 export type Part = 'storage' | 'redis'
@@ -74,15 +75,11 @@ export class Counters {
 
   /** A response was sent, or as much of it as the client took. */
   responded(status: number): void {
-    const statusClass = `${Math.floor(status / 100)}xx`
-    if (isStatusClass(statusClass, this.responses)) this.responses[statusClass] += 1
+    const statusClass = statusClasses[Math.floor(status / 100) - 1]
+    if (statusClass) this.responses[statusClass] += 1
   }
 }
 
 function noOutcomes(): OutcomeCounts {
   return { hit: 0, miss: 0, collapsed: 0, revalidated: 0, stale: 0 }
-}
-
-function isStatusClass(text: string, known: Record<StatusClass, number>): text is StatusClass {
-  return Object.hasOwn(known, text)
 }

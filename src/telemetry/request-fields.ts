@@ -32,3 +32,6 @@ export interface RequestFields {
   readonly aborted?: boolean | undefined
   readonly error?: unknown
 }
+
+/** What requests that differ in nothing but their id and their client have in common. */
+export type RepeatedFields = Omit<RequestFields, 'requestId' | 'client'>

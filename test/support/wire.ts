@@ -48,6 +48,25 @@ export class Wire implements Disposable {
     this.#socket.write(text, 'latin1')
   }
 
+  /** Sends no more, and goes on reading. */
+  end(): void {
+    this.#socket.end()
+  }
+
+  /** Takes no more until it resumes: then the other side cannot send. */
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  /** Leaves as programs do that are killed with something unread. */
+  reset(): void {
+    this.#socket.resetAndDestroy()
+  }
+
   /** A whole request without a body; `Host` comes by itself. */
   request(line: string, headers: Readonly<Record<string, string>> = {}): void {
     const fields = Object.entries({ host: 'mirror.test', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)

@@ -26,6 +26,37 @@ describe('Log', () => {
     assert.deepEqual(await lines(), [{ level: 'info', time: '1970-01-01T00:00:01.000Z', port: 5000, msg: 'started' }])
   })
 
+  it('writes a prepared request as it writes any other, line by line', async () => {
+    const clock = { now: 0 }
+    const { log, lines } = memoryLog('info', () => clock.now)
+    const { requestId: _id, client: _client, ...shared } = pull
+    const fields = { ...shared, userAgent: '"a" Basic sesamesesame==', path: '/?token=hush' }
+    const write = log.prepareRequest(fields)
+    for (const [now, requestId, client] of [
+      [1, 'r1', '::1'],
+      [2, 'r2', 'fe80::1%"'],
+    ] as const) {
+      clock.now = now
+      write(requestId, client)
+      log.request({ ...fields, requestId, client })
+    }
+    const [first, same, second, alike] = await lines()
+    assert.deepEqual([first, second], [same, alike])
+    assert.deepEqual([second?.['requestId'], second?.['client']], ['r2', 'fe80::1%"'])
+    assert.ok(!JSON.stringify(first).includes('sesame') && !JSON.stringify(first).includes('hush'))
+  })
+
+  it('writes no prepared request that is below its level', async () => {
+    const { log, lines } = memoryLog('warn')
+    const { requestId: _id, client: _client, ...shared } = pull
+    log.prepareRequest(shared)('r1', '::1')
+    log.prepareRequest({ ...shared, status: 503 })('r2', '::1')
+    assert.deepEqual(
+      (await lines()).map(({ requestId }) => requestId),
+      ['r2'],
+    )
+  })
+
   it('leaves out what is below its level', async () => {
     const { log, lines } = memoryLog('warn')
     log.debug('a')

@@ -4,7 +4,7 @@ import { UpstreamError } from '../../src/oci/error.ts'
 import { Counters } from '../../src/telemetry/counters.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { TelemetryObserver } from '../../src/telemetry/observer.ts'
-import { createRequestReport } from '../../src/telemetry/request-report.ts'
+import { RequestReport } from '../../src/telemetry/request-report.ts'
 import type { Sources } from '../../src/telemetry/sources.ts'
 import { memoryLog } from './support/memory-log.ts'
 
@@ -60,7 +60,7 @@ function setUp() {
   const { log } = memoryLog('silent')
   const counters = new Counters(['docker.io', 'ghcr.io'])
   const observer = new TelemetryObserver({ counters, log, now: () => 0 })
-  const report = createRequestReport({ counters, log })
+  const report = new RequestReport({ counters, log })
   return { observer, report, metrics: createMetrics({ counters, sources, log, version: '1.2.3' }) }
 }
 
@@ -103,7 +103,7 @@ describe('metrics', () => {
     observer.damaged('sha256:0' as never)
     observer.probed('docker.io', { address: '::1', userAgent: undefined })
     observer.upstreamFailed('ghcr.io', new UpstreamError('ghcr.io', 'rate-limited', '429'))
-    report({
+    report.tell({
       requestId: 'r',
       method: 'GET',
       kind: 'blob',

@@ -1,0 +1,276 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { LaneServer } from '../../src/http/lane-server.ts'
+import { listen } from '../../src/http/server.ts'
+import { until } from '../support/wait.ts'
+import { Wire } from '../support/wire.ts'
+
+const known = 'GET /known HTTP/1.1\r\nHost: a\r\n\r\n'
+const other = 'GET /other HTTP/1.1\r\nHost: a\r\n\r\n'
+
+/** A server whose lane knows one head; everything else it answers with what was asked for. */
+class Setting implements AsyncDisposable {
+  readonly server: LaneServer
+  readonly clients: string[] = []
+  readonly expected: string[] = []
+  /** What node:http was asked for. */
+  readonly parsed: string[] = []
+
+  static async start(body = 'from the lane'): Promise<Setting> {
+    const setting = new Setting(body)
+    await listen(setting.server, { host: '127.0.0.1', port: 0 })
+    return setting
+  }
+
+  private constructor(body: string) {
+    const answer = `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+    this.server = new LaneServer({
+      handler: (request, response) => {
+        this.parsed.push(`${request.method} ${request.url}`)
+        const chunks: Buffer[] = []
+        request.on('data', (chunk: Buffer) => chunks.push(chunk))
+        request.on('end', () => response.end(`${request.url} ${Buffer.concat(chunks)}`))
+      },
+      shortcut: {
+        answer: (text, client) => {
+          if (text !== known) return undefined
+          this.clients.push(client)
+          return answer
+        },
+        expect: (_socket, text) => this.expected.push(text),
+      },
+    })
+  }
+
+  open(): Promise<Wire> {
+    return Wire.open(`http://127.0.0.1:${(this.server.address() as { port: number }).port}`)
+  }
+
+  /** Resolves when all connections have ended. */
+  close(): Promise<void> {
+    return new Promise((resolve) => this.server.close(() => resolve()))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.server.listening) return
+    const closed = this.close()
+    this.server.closeAllConnections()
+    await closed
+  }
+}
+
+async function bodyOf(wire: Wire): Promise<string | undefined> {
+  return (await wire.answer())?.body.toString()
+}
+
+describe('the lane', () => {
+  it('answers what it knows, again and again, over one connection and over many', async () => {
+    await using setting = await Setting.start()
+    for (let connection = 0; connection < 3; connection += 1) {
+      using wire = await setting.open()
+      for (let round = 0; round < 3; round += 1) {
+        wire.send(known)
+        assert.equal(await bodyOf(wire), 'from the lane')
+      }
+    }
+    assert.deepEqual([setting.clients.length, setting.clients[0], setting.parsed], [9, '127.0.0.1', []])
+  })
+
+  const long = `GET /long HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(3000)}\r\n\r\n`
+  const post = `POST /post HTTP/1.1\r\nHost: a\r\nContent-Length: ${known.length}\r\n\r\n`
+  const chunked = 'POST /post HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n'
+  const large = 'x'.repeat(200_000)
+  for (const { name, pieces, parsed } of [
+    { name: 'another head', pieces: [other], parsed: ['GET /other'] },
+    { name: 'a long head', pieces: [long], parsed: ['GET /long'] },
+    { name: 'a head byte by byte', pieces: [...known], parsed: ['GET /known'] },
+    { name: 'another head byte by byte', pieces: [...other], parsed: ['GET /other'] },
+    { name: 'two heads at once', pieces: [known + known], parsed: ['GET /known', 'GET /known'] },
+    {
+      name: 'three heads at once',
+      pieces: [known + other + known],
+      parsed: ['GET /known', 'GET /other', 'GET /known'],
+    },
+    {
+      name: 'one and a half',
+      pieces: [known + other.slice(0, 9), other.slice(9)],
+      parsed: ['GET /known', 'GET /other'],
+    },
+    { name: 'one after an empty line', pieces: [`\r\n${known}`], parsed: ['GET /known'] },
+    { name: 'a known head as a body', pieces: [post, known], parsed: ['POST /post'] },
+    { name: 'a known head as a body, at once', pieces: [post + known], parsed: ['POST /post'] },
+    {
+      name: 'a known head in a chunk',
+      pieces: [chunked, `${known.length.toString(16)}\r\n`, known, '\r\n0\r\n\r\n'],
+      parsed: ['POST /post'],
+    },
+    { name: 'a long body', pieces: [post.replace(`${known.length}`, '200000') + large], parsed: ['POST /post'] },
+  ]) {
+    for (const before of [0, 2]) {
+      it(`hands over ${name}, after ${before} answers, and node:http keeps the connection`, async () => {
+        await using setting = await Setting.start()
+        using wire = await setting.open()
+        for (let count = 0; count < before; count += 1) {
+          wire.send(known)
+          assert.equal(await bodyOf(wire), 'from the lane')
+        }
+        for (const piece of pieces) {
+          wire.send(piece)
+          await new Promise(setImmediate)
+        }
+        for (const line of parsed) assert.match((await bodyOf(wire)) ?? '', new RegExp(`^${line.split(' ')[1]} `))
+        wire.send(known)
+        assert.equal(await bodyOf(wire), '/known ')
+        assert.equal(wire.rest, '')
+        assert.deepEqual(setting.parsed, [...parsed, 'GET /known'])
+        assert.equal(setting.clients.length, before)
+      })
+    }
+  }
+
+  it('lets the body of a request come through as it was sent', async () => {
+    await using setting = await Setting.start()
+    using wire = await setting.open()
+    wire.send(post)
+    wire.send(known)
+    assert.equal(await bodyOf(wire), `/post ${known}`)
+  })
+
+  it('says of a head that it does not know that the parser will see it, if it came as one piece', async () => {
+    await using setting = await Setting.start()
+    for (const text of [other, long]) {
+      using wire = await setting.open()
+      wire.send(text)
+      await wire.answer()
+    }
+    assert.deepEqual(setting.expected, [other])
+  })
+
+  for (const [name, sent] of Object.entries({
+    garbage: 'hello\r\n\r\n',
+    TLS: '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03',
+    'a head with NUL': 'GET /v2/ HTTP/1.1\r\nhost: a\r\nx: a\0b\r\n\r\n',
+  })) {
+    it(`leaves ${name} to node:http, and the connection ends`, async () => {
+      await using setting = await Setting.start()
+      using wire = await setting.open()
+      wire.send(known)
+      await wire.answer()
+      wire.send(sent)
+      assert.equal((await wire.answer())?.status, 400)
+      await wire.closed()
+    })
+  }
+
+  it('leaves a tunnel to node:http, which declines it', async () => {
+    await using setting = await Setting.start()
+    using wire = await setting.open()
+    wire.send('CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n')
+    assert.equal((await wire.answer())?.status, 405)
+    await wire.closed()
+  })
+
+  it('hands over the connection of a client that does not read, and so holds one answer for it', async () => {
+    await using setting = await Setting.start('x'.repeat(60_000))
+    using wire = await setting.open()
+    wire.pause()
+    let sent = 0
+    await until(async () => {
+      if (setting.parsed.length > 0) return true
+      wire.send(known)
+      sent += 1
+      // One at a time, lest it be handed over for bringing two at once.
+      await until(() => setting.clients.length + setting.parsed.length === sent, 'the head to be seen')
+      return false
+    }, 'the connection to be handed over')
+    wire.resume()
+    for (let count = 0; count < setting.clients.length; count += 1) assert.equal((await bodyOf(wire))?.length, 60_000)
+    assert.equal(await bodyOf(wire), '/known ')
+  })
+
+  it('answers a client that sends no more, and ends its own side', async () => {
+    await using setting = await Setting.start()
+    using wire = await setting.open()
+    wire.send(known)
+    wire.end()
+    assert.equal(await bodyOf(wire), 'from the lane')
+    await wire.closed()
+    using silent = await setting.open()
+    silent.end()
+    await silent.closed()
+    assert.equal(silent.rest, '')
+    await setting.close()
+  })
+
+  it('survives clients that reset their connections', async () => {
+    await using setting = await Setting.start('x'.repeat(60_000))
+    for (const text of ['', known, known + known, known.slice(0, 9)]) {
+      const wire = await setting.open()
+      wire.send(text)
+      if (text === known) await until(() => setting.clients.length > 0, 'the answer')
+      wire.reset()
+    }
+    using wire = await setting.open()
+    wire.send(known)
+    assert.equal((await bodyOf(wire))?.length, 60_000)
+  })
+})
+
+describe('closing the lane', () => {
+  it('ends connections that wait, new ones and old ones', async () => {
+    await using setting = await Setting.start()
+    using fresh = await setting.open()
+    using answered = await setting.open()
+    answered.send(known)
+    await answered.answer()
+    using elsewhere = await setting.open()
+    elsewhere.send(other)
+    await elsewhere.answer()
+    await setting.close()
+    for (const wire of [fresh, answered, elsewhere]) {
+      await wire.closed()
+      assert.equal(wire.rest, '')
+    }
+  })
+
+  it('lets what was answered be read first', async () => {
+    const size = 20_000_000
+    await using setting = await Setting.start('x'.repeat(size))
+    using wire = await setting.open()
+    wire.pause()
+    wire.send(known)
+    await until(() => setting.clients.length > 0, 'the answer')
+    const closed = setting.close()
+    wire.resume()
+    assert.equal((await bodyOf(wire))?.length, size)
+    await wire.closed()
+    await closed
+  })
+
+  it('answers nothing more', async () => {
+    await using setting = await Setting.start('x'.repeat(20_000_000))
+    using wire = await setting.open()
+    wire.pause()
+    wire.send(known)
+    await until(() => setting.clients.length > 0, 'the answer')
+    const closed = setting.close()
+    wire.send(known)
+    wire.send(other)
+    wire.resume()
+    await Promise.all([wire.closed(), closed])
+    assert.deepEqual([setting.clients.length, setting.parsed], [1, []])
+  })
+
+  it('does not wait for a client that does not read, once all connections are to be closed', async () => {
+    await using setting = await Setting.start('x'.repeat(20_000_000))
+    using wire = await setting.open()
+    wire.pause()
+    wire.send(known)
+    await until(() => setting.clients.length > 0, 'the answer')
+    const closed = setting.close()
+    // As it is done while waiting, over and over.
+    for (let count = 0; count < 20; count += 1) setting.server.closeIdleConnections()
+    setting.server.closeAllConnections()
+    await closed
+  })
+})

@@ -1,0 +1,374 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { describe, it } from 'node:test'
+import { Lane } from '../../src/http/lane.ts'
+import { call } from '../support/admin-client.ts'
+import { image, randomBlob } from '../support/image.ts'
+import { Stage, type StageOptions } from '../support/stage.ts'
+import { until } from '../support/wait.ts'
+import { Wire } from '../support/wire.ts'
+
+const minute = 60_000
+const added = image()
+const { manifest, config } = added
+const latest = '/v2/library/alpine/manifests/latest'
+const byDigest = `/v2/library/alpine/manifests/${manifest.digest}`
+const blob = `/v2/library/alpine/blobs/${config.digest}`
+const agent = { 'user-agent': 'docker/29 "quoted" d\u00f6cker', accept: '*/*' }
+
+/** What node:http dates by the wall's clock the lane dates by the mirror's, which stands still. */
+const laneDate = 'Thu, 01 Jan 2026 00:00:00 GMT'
+
+/** A mirror whose memory holds the image. */
+async function start(options: StageOptions = {}, prefix = ''): Promise<Stage> {
+  const stage = await Stage.start(options)
+  stage.upstream.addImage('library/alpine', 'latest', added)
+  await warm(
+    stage,
+    [latest, byDigest, blob].map((path) => `${prefix}${path}`),
+  )
+  return stage
+}
+
+async function warm(stage: Stage, paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    // The first one stores it, and the second one takes it into memory.
+    await until(async () => (await stage.get(path)).headers['cache-status'] === 'entrepot; hit', 'it to be stored')
+    await stage.get(path)
+  }
+}
+
+/** The bytes of the next answer. */
+async function raw(wire: Wire): Promise<string> {
+  await until(() => {
+    const [head = '', body] = wire.rest.split(/\r\n\r\n(.*)/s, 2)
+    const length = /^content-length: (\d+)$/im.exec(head)?.[1]
+    return wire.ended || (body !== undefined && (body === '' || body.length === Number(length)))
+  }, 'the answer')
+  return wire.rest
+}
+
+interface Ask {
+  readonly stage: Stage
+  readonly line: string
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** One request over a connection of its own. */
+async function ask({ stage, line, headers = agent }: Ask): Promise<string> {
+  using wire = await Wire.open(stage.mirror.url)
+  wire.request(line, headers)
+  return await raw(wire)
+}
+
+/** Made known by one connection, so that later ones stay in the lane. */
+async function teach(stage: Stage, line: string): Promise<void> {
+  assert.ok(!isOfLane(await ask({ stage, line })))
+}
+
+function isOfLane(answer: string): boolean {
+  return answer.includes(`Date: ${laneDate}\r\n`)
+}
+
+/** Without what must differ. */
+function same(answer: string): string {
+  return answer.replace(/^Date: .*$/m, 'Date').replace(/^X-Request-Id: .*$/m, 'X-Request-Id')
+}
+
+describe('an answer of the lane', () => {
+  for (const method of ['GET', 'HEAD']) {
+    for (const path of [
+      '/v2/',
+      latest,
+      byDigest,
+      blob,
+      `${latest}?ns=docker.io`,
+      `${blob}?ns=registry-1.docker.io`,
+      `/v2/docker.io/library/alpine/manifests/latest`,
+    ]) {
+      it(`is what node:http would have sent, byte for byte: ${method} ${path.replace(/sha256:.*/, '…')}`, async () => {
+        await using stage = await start()
+        stage.clock.now += 7000
+        const first = await ask({ stage, line: `${method} ${path}` })
+        stage.clock.now -= 7000
+        using wire = await Wire.open(stage.mirror.url)
+        stage.clock.now += 7000
+        wire.request(`${method} ${path}`, agent)
+        const second = await raw(wire)
+        const date = new Date(stage.clock.now).toUTCString()
+        assert.ok(second.includes(`\r\nDate: ${date}\r\n`) && !first.includes(date), 'answered by the lane')
+        assert.equal(same(second), same(first))
+      })
+    }
+  }
+
+  it('is the same below a base path', async () => {
+    await using stage = await start({ config: { basePath: '/mirror' } }, '/mirror')
+    const line = `GET /mirror${latest}`
+    const first = await ask({ stage, line })
+    const second = await ask({ stage, line })
+    assert.deepEqual([isOfLane(first), isOfLane(second), same(second)], [false, true, same(first)])
+    assert.ok((await ask({ stage, line: `GET ${latest}` })).startsWith('HTTP/1.1 404'))
+  })
+
+  it('has the bytes of a body that is no text', async () => {
+    await using stage = await start()
+    const body = randomBlob(5000, 7)
+    const line = `GET /v2/library/alpine/blobs/${stage.upstream.addBlob('library/alpine', body)}`
+    await warm(stage, [line.slice(4)])
+    await teach(stage, line)
+    const answer = await ask({ stage, line })
+    assert.ok(isOfLane(answer))
+    assert.ok(answer.endsWith(`\r\n\r\n${body.toString('latin1')}`))
+  })
+
+  it('tells the age of a tag, and its own date', async () => {
+    await using stage = await start()
+    await teach(stage, `GET ${latest}`)
+    using wire = await Wire.open(stage.mirror.url)
+    for (const [age, date] of [
+      [0, laneDate],
+      [0, laneDate],
+      [1, 'Thu, 01 Jan 2026 00:00:01 GMT'],
+      [61, 'Thu, 01 Jan 2026 00:01:01 GMT'],
+    ] as const) {
+      stage.clock.now = Date.UTC(2026, 0, 1) + age * 1000
+      wire.request(`GET ${latest}`, agent)
+      const answer = await wire.answer()
+      assert.deepEqual([answer?.headers['age'], answer?.headers['date']], [`${age}`, date])
+      assert.ok(answer?.body.equals(manifest.body))
+    }
+  })
+
+  it('has an id of its own', async () => {
+    await using stage = await start()
+    await teach(stage, `GET ${latest}`)
+    using wire = await Wire.open(stage.mirror.url)
+    const ids = new Set()
+    for (let count = 1; count < 100; count += 1) {
+      wire.request(`GET ${latest}`, agent)
+      ids.add((await wire.answer())?.headers['x-request-id'])
+      assert.equal(ids.size, count)
+    }
+  })
+
+  it('is whole where the manifest is large, and counts once', async () => {
+    await using stage = await start()
+    const large = image({ annotations: { large: 'x'.repeat(1_000_000) } })
+    stage.upstream.addImage('library/alpine', 'large', large)
+    const line = `GET /v2/library/alpine/manifests/${large.manifest.digest}`
+    await warm(stage, [line.slice(4)])
+    const before = (await stage.mirror.stats()).requests.manifest.hit
+    const answers = []
+    for (let count = 0; count < 4; count += 1) answers.push(await ask({ stage, line }))
+    for (const answer of answers) assert.ok(answer.endsWith(`\r\n\r\n${large.manifest.body}`))
+    assert.ok(answers.some(isOfLane))
+    assert.equal((await stage.mirror.stats()).requests.manifest.hit - before, 4)
+  })
+
+  it('carries on where the next request is for something else that is known', async () => {
+    await using stage = await start()
+    const lines = ['GET /v2/', `HEAD ${latest}`, `GET ${byDigest}`, `GET ${blob}`]
+    for (const line of lines) await teach(stage, line)
+    using wire = await Wire.open(stage.mirror.url)
+    for (const line of [...lines, ...lines]) {
+      wire.request(line, agent)
+      const answer = await wire.answer(line.split(' ')[0])
+      assert.deepEqual([answer?.status, answer?.headers['date']], [200, laneDate])
+    }
+  })
+})
+
+describe('what the lane does not answer', () => {
+  for (const [name, headers] of Object.entries({
+    'a condition': { 'if-none-match': '"a"' },
+    'a range': { range: 'bytes=0-' },
+    'a login': { authorization: 'Basic c2VzYW1l' },
+    'a body of no bytes': { 'content-length': '0' },
+    'an expectation': { expect: 'miracles' },
+    'a connection that ends': { connection: 'close' },
+  })) {
+    it(`is a head with ${name}`, async () => {
+      await using stage = await start()
+      for (let count = 0; count < 3; count += 1) {
+        assert.ok(!isOfLane(await ask({ stage, line: `GET ${latest}`, headers: { ...agent, ...headers } })))
+      }
+    })
+  }
+
+  for (const [name, text] of Object.entries({
+    'HTTP/1.0': `GET ${latest} HTTP/1.0\r\nHost: a\r\n\r\n`,
+    'without a space': `GET ${latest} HTTP/1.1\r\nHost:a\r\n\r\n`,
+    'with an empty line before': `\r\nGET ${latest} HTTP/1.1\r\nHost: a\r\n\r\n`,
+  })) {
+    it(`is a head ${name}`, async () => {
+      await using stage = await start()
+      for (let count = 0; count < 3; count += 1) {
+        using wire = await Wire.open(stage.mirror.url)
+        wire.send(text)
+        assert.ok(!isOfLane(await raw(wire)))
+      }
+    })
+  }
+
+  it('is a head that differs by one byte', async () => {
+    await using stage = await start()
+    await teach(stage, `GET ${latest}`)
+    assert.ok(!isOfLane(await ask({ stage, line: `GET ${latest}`, headers: { ...agent, accept: '*/ *' } })))
+    assert.ok(!isOfLane(await ask({ stage, line: `GET ${latest}?` })))
+    assert.ok(isOfLane(await ask({ stage, line: `GET ${latest}` })))
+  })
+
+  it('is a tag that is too old: node:http confirms it, and for later connections it is fresh', async () => {
+    await using stage = await start()
+    await teach(stage, `GET ${latest}`)
+    using wire = await Wire.open(stage.mirror.url)
+    wire.request(`GET ${latest}`, agent)
+    assert.equal((await wire.answer())?.headers['date'], laneDate)
+    stage.clock.now += 5 * minute
+    wire.request(`GET ${latest}`, agent)
+    const answer = await wire.answer()
+    assert.equal(answer?.headers['cache-status'], 'entrepot; fwd=stale; fwd-status=304')
+    assert.ok(answer.body.equals(manifest.body))
+    const now = new Date(stage.clock.now).toUTCString()
+    wire.request(`GET ${latest}`, agent)
+    assert.notEqual((await wire.answer())?.headers['date'], now)
+    assert.ok((await ask({ stage, line: `GET ${latest}` })).includes(`\r\nDate: ${now}\r\n`))
+  })
+
+  it('is a tag that has moved: the lane tells the new manifest', async () => {
+    await using stage = await start()
+    await teach(stage, `GET ${latest}`)
+    const next = image({ config: { n: 2 } })
+    stage.upstream.addImage('library/alpine', 'latest', next)
+    stage.clock.now += 5 * minute
+    await stage.get(latest)
+    const answer = await ask({ stage, line: `GET ${latest}` })
+    assert.ok(answer.includes(`Date: ${new Date(stage.clock.now).toUTCString()}\r\n`))
+    assert.ok(answer.endsWith(next.manifest.body.toString('latin1')))
+    assert.ok(answer.includes(`\r\nETag: "${next.manifest.digest}"\r\n`))
+  })
+
+  it('is what has been purged', async () => {
+    await using stage = await start()
+    for (const path of [latest, byDigest, blob]) await teach(stage, `GET ${path}`)
+    using wire = await Wire.open(stage.mirror.url)
+    wire.request(`GET ${blob}`, agent)
+    assert.equal((await wire.answer())?.headers['date'], laneDate)
+    const purged = await call(`${stage.mirror.adminUrl}/api/repositories/docker.io/library/alpine`, 'DELETE')
+    assert.equal(purged.status, 200)
+    for (const path of [blob, latest, byDigest]) {
+      wire.request(`GET ${path}`, agent)
+      const { status, headers } = (await wire.answer()) ?? {}
+      assert.equal(status, 200)
+      if (path !== byDigest) assert.equal(headers?.['cache-status'], 'entrepot; fwd=uri-miss; stored')
+      assert.notEqual(headers?.['date'], laneDate)
+    }
+  })
+
+  it('is a blob that is not small', async () => {
+    await using stage = await start()
+    const digest = stage.upstream.addBlob('library/alpine', randomBlob(70_000, 8))
+    const line = `GET /v2/library/alpine/blobs/${digest}`
+    await warm(stage, [line.slice(4)])
+    for (let count = 0; count < 3; count += 1) assert.ok(!isOfLane(await ask({ stage, line })))
+  })
+})
+
+describe('what is told of the lane', () => {
+  it('is told in the log as of node:http', async () => {
+    await using stage = await start()
+    const lines = ['GET /v2/', `HEAD ${latest}`, `GET ${latest}`, `GET ${byDigest}`, `GET ${blob}`]
+    for (const line of lines) {
+      await teach(stage, line)
+      const answer = await ask({ stage, line })
+      const id = /^X-Request-Id: (.*)$/m.exec(answer)?.[1]
+      const told = await until(() => stage.mirror.log.find(({ requestId }) => requestId === id), 'the line')
+      const before = stage.mirror.log.findLast(({ msg, requestId }) => msg === 'request' && requestId !== id)
+      const { requestId: _id, ...fields } = told
+      const { requestId: _other, ...expected } = before ?? {}
+      assert.deepEqual(fields, expected)
+      assert.deepEqual(Object.keys(fields), Object.keys(expected))
+      assert.equal(fields['userAgent'], agent['user-agent'])
+      assert.equal(stage.mirror.log.filter(({ requestId }) => requestId === id).length, 1)
+    }
+  })
+
+  it('is counted, as answers, bytes and responses', async () => {
+    await using stage = await start()
+    for (const line of [`GET ${latest}`, `GET ${blob}`, `HEAD ${blob}`, 'GET /v2/']) await teach(stage, line)
+    const before = await stage.mirror.stats()
+    const responses = await responsesOf(stage)
+    using wire = await Wire.open(stage.mirror.url)
+    for (const line of [`GET ${latest}`, `GET ${blob}`, `GET ${blob}`, `HEAD ${blob}`, 'GET /v2/']) {
+      wire.request(line, agent)
+      assert.equal((await wire.answer(line.split(' ')[0]))?.headers['date'], laneDate)
+    }
+    const after = await stage.mirror.stats()
+    const hits = (kind: 'manifest' | 'blob') => after.requests[kind].hit - before.requests[kind].hit
+    assert.deepEqual([hits('manifest'), hits('blob')], [1, 3])
+    assert.equal(after.bytes.served - before.bytes.served, manifest.size + 2 * config.size + 2)
+    assert.equal((await responsesOf(stage)) - responses, 5)
+  })
+
+  it('has no secrets of strangers in it', async () => {
+    await using stage = await start()
+    const headers = { 'user-agent': 'Basic sesamesesame==' }
+    await ask({ stage, line: `GET ${latest}`, headers })
+    assert.ok(isOfLane(await ask({ stage, line: `GET ${latest}`, headers })))
+    const ask2 = { stage, line: 'GET /v2/?token=sesame', headers: agent }
+    await ask(ask2)
+    assert.ok(isOfLane(await ask(ask2)))
+    const lines = await until(() => {
+      const lines = stage.mirror.log.filter(({ path, userAgent }) => path || `${userAgent}`.startsWith('Basic'))
+      return lines.length === 4 && lines
+    }, 'the lines')
+    assert.ok(!JSON.stringify(lines).includes('sesame'), JSON.stringify(lines))
+  })
+})
+
+async function responsesOf({ mirror }: Stage): Promise<number> {
+  const text = await (await fetch(`${mirror.adminUrl}/metrics`)).text()
+  return Number(/^entrepot_http_responses_total\{code="2xx"\} (\d+)$/m.exec(text)?.[1])
+}
+
+describe('stopping', () => {
+  it('does not wait for connections in the lane', async () => {
+    await using stage = await start({ config: { timeouts: { shutdown: '600s' } } })
+    await teach(stage, `GET ${latest}`)
+    using fresh = await Wire.open(stage.mirror.url)
+    using answered = await Wire.open(stage.mirror.url)
+    answered.request(`GET ${latest}`, agent)
+    assert.equal((await answered.answer())?.headers['date'], laneDate)
+    await stage.mirror.stop()
+    await Promise.all([fresh.closed(), answered.closed()])
+    assert.deepEqual([fresh.rest, answered.rest], ['', ''])
+  })
+})
+
+describe('time in the lane', () => {
+  const head = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+
+  async function race(within: { firstWithin: number; nextWithin: number }, sent: string): Promise<string> {
+    const shortcut = { answer: (text: string) => (text === head ? 'answered' : undefined), expect: () => undefined }
+    const handedOver: unknown[] = []
+    const lane = new Lane({ ...within, shortcut, handOver: (socket) => handedOver.push(socket) })
+    await using server = createServer({ allowHalfOpen: true }, (socket) => lane.take(socket)).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    using wire = await Wire.open(`http://127.0.0.1:${(server.address() as { port: number }).port}`)
+    if (sent !== '') wire.send(sent)
+    await wire.closed()
+    assert.equal(handedOver.length, 0)
+    return wire.rest
+  }
+
+  it('is short until the first request, and its end is told as node:http tells it', async () => {
+    const rest = await race({ firstWithin: 20, nextWithin: 1e6 }, '')
+    assert.equal(rest, 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n')
+  })
+
+  it('is long between requests, and ends without a word', async () => {
+    assert.equal(await race({ firstWithin: 1e6, nextWithin: 20 }, head), 'answered')
+  })
+})
