@@ -59,6 +59,9 @@ export interface MirrorOptions {
   readonly bounds: Bounds
 }
 
+/** Repositories remembered of each upstream. */
+const mostOrigins = 5000
+
 /** The cache as its clients see it. Every method rejects with RegistryError or UpstreamError, and nothing else on purpose. */
 export class Mirror implements AsyncDisposable {
   readonly #options: MirrorOptions
@@ -73,7 +76,8 @@ export class Mirror implements AsyncDisposable {
   readonly images: Images
   readonly pins: Pins
   readonly purge: Purge
-  readonly #origins = new LRUCache<string, Origin>({ max: 10_000 })
+  /** By upstream, and then by name. */
+  readonly #origins = new Map<string, LRUCache<string, Origin>>()
 
   constructor(options: MirrorOptions) {
     const { store, metadata, index, observer, now, timeouts, disk, bounds } = options
@@ -225,13 +229,14 @@ export class Mirror implements AsyncDisposable {
   }
 
   #origin({ upstream: host, name }: Target): Origin {
-    const key = `${host}/${name}`
-    const known = this.#origins.get(key)
+    const known = this.#origins.get(host)?.get(name)
     if (known) return known
     const upstream = this.#options.upstreams.get(host)
     if (!upstream) throw new RegistryError('DENIED', { detail: `${host} is not an upstream of this mirror` })
+    const origins = this.#origins.get(host) ?? new LRUCache<string, Origin>({ max: mostOrigins })
     const origin = originOf(upstream, name)
-    this.#origins.set(key, origin)
+    origins.set(name, origin)
+    this.#origins.set(host, origins)
     return origin
   }
 

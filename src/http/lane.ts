@@ -51,6 +51,7 @@ class Connection {
   readonly #socket: Socket
   readonly #options: LaneOptions
   readonly #left: () => void
+  /** As JSON, since that is how it is told, again and again. */
   readonly #client: string
   readonly #onData = (piece: Buffer): void => this.#take(piece)
   readonly #onEnd = (): void => void this.#socket.end()
@@ -62,7 +63,7 @@ class Connection {
     this.#socket = socket
     this.#options = options
     this.#left = left
-    this.#client = socket.remoteAddress ?? ''
+    this.#client = JSON.stringify(socket.remoteAddress ?? '')
     socket
       .on('data', this.#onData)
       .on('end', this.#onEnd)

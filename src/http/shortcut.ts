@@ -55,7 +55,10 @@ export class Shortcut {
     this.#heads = new KnownHeads(options.bound ?? defaultBound)
   }
 
-  /** Undefined where it does not know the head, or memory not the answer. An answer is told of as given. */
+  /**
+   * Undefined where it does not know the head, or memory not the answer. An answer is told of as given; `client` is the
+   * address, as JSON.
+   */
   answer(text: string, client: string): string | undefined {
     const { hotPath, ids, now } = this.#options
     const head = this.#heads.get(text)
@@ -63,7 +66,7 @@ export class Shortcut {
     if (!recalled) return undefined
     const { report, rest } = this.#reply(head, recalled, now())
     const id = ids.next()
-    report(id, client)
+    report(`"${id}"`, client)
     return `${beforeId}${id}${rest}`
   }
 

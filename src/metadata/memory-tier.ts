@@ -1,4 +1,5 @@
 import type { Digest } from '../oci/digest.ts'
+import { MadeKeys } from './made-keys.ts'
 import type { Link, LinkKind, MetadataStore, MetadataTier, TagRecord, Usage, Use } from './metadata-store.ts'
 import { isComplete, laterTag, provenAgain } from './precedence.ts'
 import { type Bound, Recent } from './recent.ts'
@@ -29,6 +30,11 @@ export class MemoryTier implements MetadataTier {
   readonly #onFailure: (error: unknown) => void
   readonly #tags: Recent<TagRecord>
   readonly #links: Recent<Link>
+  readonly #tagKeys = new MadeKeys(tagKey)
+  readonly #linkKeys = {
+    manifest: new MadeKeys((repository, digest) => linkKey(repository, 'manifest', digest)),
+    blob: new MadeKeys((repository, digest) => linkKey(repository, 'blob', digest)),
+  }
   readonly #uses: UseBatch
   readonly #writes: WritesBehind
   #deletions = 0
@@ -43,11 +49,11 @@ export class MemoryTier implements MetadataTier {
   }
 
   recentTag(repository: string, tag: string): TagRecord | undefined {
-    return this.#tags.get(tagKey(repository, tag))?.value
+    return this.#tags.get(this.#tagKeys.of(repository, tag))?.value
   }
 
   recentLink(repository: string, kind: LinkKind, digest: Digest): Link | undefined {
-    return this.#links.get(linkKey(repository, kind, digest))?.value
+    return this.#links.get(this.#linkKeys[kind].of(repository, digest))?.value
   }
 
   recordUse(digest: Digest, size: number, at: number): void {
@@ -187,6 +193,6 @@ function tagKey(repository: string, tag: string): string {
   return `${keysBegin(repository)}${tag}`
 }
 
-function linkKey(repository: string, kind: LinkKind, digest: Digest): string {
+function linkKey(repository: string, kind: LinkKind, digest: string): string {
   return `${keysBegin(repository)}${kind}\n${digest}`
 }

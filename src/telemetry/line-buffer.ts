@@ -39,8 +39,8 @@ export class LineBuffer {
     return this.#buffered
   }
 
-  write(line: string): void {
-    const size = Buffer.byteLength(line)
+  /** `size` in bytes. */
+  write(line: string, size: number = Buffer.byteLength(line)): void {
     if (this.#buffered + size > this.#bound) {
       this.#dropped += 1
       return

@@ -25,6 +25,9 @@ export class Log {
   readonly #now: () => number
   #timeOf = Number.NaN
   #timeText = ''
+  #begunAt = ''
+  #begunWith: RequestLevel | undefined
+  #begun = ''
 
   constructor({ level, output, now, bound }: LogOptions) {
     this.#now = now
@@ -69,20 +72,30 @@ export class Log {
     this.#buffer.write(`${this.#beginning(level)}${JSON.stringify(requestId)},${requestText(fields)}}\n`)
   }
 
-  /** The lines of requests that differ in nothing but their id and their client: what they share is written out once. */
+  /**
+   * The lines of requests that differ in nothing but their id and their client, which are given as JSON: what they share
+   * is written out once, and measured once.
+   */
   prepareRequest(fields: RepeatedFields): (requestId: string, client: string) => void {
     const level = levelOf(fields)
     if (!this.#pino.isLevelEnabled(level)) return () => undefined
-    const text = requestText(fields)
-    return (requestId, client) =>
-      this.#buffer.write(
-        `${this.#beginning(level)}${JSON.stringify(requestId)},${text},"client":${JSON.stringify(client)}}\n`,
-      )
+    const text = `,${requestText(fields)},"client":`
+    const beyond = Buffer.byteLength(text) - text.length
+    return (requestId, client) => {
+      const line = `${this.#beginning(level)}${requestId}${text}${client}}\n`
+      this.#buffer.write(line, line.length + beyond)
+    }
   }
 
-  /** Of a request's line, up to its id. */
+  /** Of a request's line, up to its id: written once for all lines of a millisecond, like the time in it. */
   #beginning(level: RequestLevel): string {
-    return `{"level":"${level}","time":"${this.#time()}","msg":"request","requestId":`
+    const time = this.#time()
+    if (time !== this.#begunAt || level !== this.#begunWith) {
+      this.#begunAt = time
+      this.#begunWith = level
+      this.#begun = `{"level":"${level}","time":"${time}","msg":"request","requestId":`
+    }
+    return this.#begun
   }
 
   /** The time now, written once for all lines of a millisecond. */

@@ -2,7 +2,7 @@ import type { Counters } from './counters.ts'
 import type { Log } from './log.ts'
 import type { RepeatedFields, RequestFields } from './request-fields.ts'
 
-/** Tells of one more request that was like the others. */
+/** Tells of one more request that was like the others; both are given as JSON. */
 export type PreparedReport = (requestId: string, client: string) => void
 
 /** Counts requests that have ended and writes their lines. */

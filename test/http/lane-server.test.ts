@@ -73,7 +73,7 @@ describe('the lane', () => {
         assert.equal(await bodyOf(wire), 'from the lane')
       }
     }
-    assert.deepEqual([setting.clients.length, setting.clients[0], setting.parsed], [9, '127.0.0.1', []])
+    assert.deepEqual([setting.clients.length, setting.clients[0], setting.parsed], [9, '"127.0.0.1"', []])
   })
 
   const long = `GET /long HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(3000)}\r\n\r\n`

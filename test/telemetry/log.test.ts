@@ -30,14 +30,14 @@ describe('Log', () => {
     const clock = { now: 0 }
     const { log, lines } = memoryLog('info', () => clock.now)
     const { requestId: _id, client: _client, ...shared } = pull
-    const fields = { ...shared, userAgent: '"a" Basic sesamesesame==', path: '/?token=hush' }
+    const fields = { ...shared, userAgent: '"döcker" Basic sesamesesame==', path: '/?token=hush' }
     const write = log.prepareRequest(fields)
     for (const [now, requestId, client] of [
       [1, 'r1', '::1'],
       [2, 'r2', 'fe80::1%"'],
     ] as const) {
       clock.now = now
-      write(requestId, client)
+      write(JSON.stringify(requestId), JSON.stringify(client))
       log.request({ ...fields, requestId, client })
     }
     const [first, same, second, alike] = await lines()
@@ -49,8 +49,8 @@ describe('Log', () => {
   it('writes no prepared request that is below its level', async () => {
     const { log, lines } = memoryLog('warn')
     const { requestId: _id, client: _client, ...shared } = pull
-    log.prepareRequest(shared)('r1', '::1')
-    log.prepareRequest({ ...shared, status: 503 })('r2', '::1')
+    log.prepareRequest(shared)('"r1"', '"::1"')
+    log.prepareRequest({ ...shared, status: 503 })('"r2"', '"::1"')
     assert.deepEqual(
       (await lines()).map(({ requestId }) => requestId),
       ['r2'],
