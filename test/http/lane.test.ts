@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { describe, it } from 'node:test'
+import fc from 'fast-check'
 import { Lane } from '../../src/http/lane.ts'
 import { call } from '../support/admin-client.ts'
 import { image, randomBlob } from '../support/image.ts'
@@ -275,6 +276,63 @@ describe('what the lane does not answer', () => {
     for (let count = 0; count < 3; count += 1) assert.ok(!isOfLane(await ask({ stage, line })))
   })
 })
+
+describe('a connection that begins in the lane', () => {
+  it('stays in step, however its requests are cut and joined', async () => {
+    await using stage = await start()
+    const kinds = [
+      { line: `GET ${latest}`, status: 200, body: manifest.body },
+      { line: `HEAD ${latest}`, status: 200, body: Buffer.alloc(0) },
+      { line: `GET ${byDigest}`, status: 200, body: manifest.body },
+      { line: `GET ${blob}`, status: 200, body: config.body },
+      { line: 'GET /v2/', status: 200, body: Buffer.from('{}') },
+      { line: `GET ${blob}`, headers: { range: 'bytes=1-3' }, status: 206, body: config.body.subarray(1, 4) },
+      { line: 'GET /v2/library/alpine/manifests/absent', status: 404, body: undefined },
+    ] as const
+    for (const { line, status } of kinds) if (status === 200) await teach(stage, line)
+    const text = (kind: (typeof kinds)[number]): string => {
+      const fields = Object.entries({ host: 'mirror.test', ...agent, ...('headers' in kind ? kind.headers : {}) })
+      return `${kind.line} HTTP/1.1\r\n${fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`
+    }
+    let ofLane = 0
+    const series = fc.array(fc.record({ kind: fc.constantFrom(...kinds), cuts: cuts() }), { maxLength: 12 })
+    await fc.assert(
+      fc.asyncProperty(series, fc.boolean(), async (requests, joined) => {
+        using wire = await Wire.open(stage.mirror.url)
+        let held = ''
+        for (const { kind, cuts } of requests) {
+          const whole = held + text(kind)
+          const places = [0, ...cuts.map((cut) => Math.floor(cut * whole.length)).sort((a, b) => a - b)]
+          const pieces = places.map((place, at) => whole.slice(place, places[at + 1]))
+          held = joined ? (pieces.pop() ?? '') : ''
+          for (const piece of pieces) {
+            wire.send(piece)
+            await new Promise(setImmediate)
+          }
+        }
+        wire.send(held)
+        for (const { kind } of requests) {
+          const answer = await wire.answer(kind.line.split(' ')[0])
+          assert.equal(answer?.status, kind.status)
+          if (kind.body) assert.ok(answer.body.equals(kind.body), kind.line)
+          if (answer.headers['date'] === laneDate) ofLane += 1
+        }
+        assert.equal(wire.rest, '')
+      }),
+      { numRuns: 150 },
+    )
+    assert.ok(ofLane > 20, `${ofLane} answers of the lane`)
+  })
+})
+
+/** Where a text is cut, as parts of its length: mostly nowhere. */
+function cuts(): fc.Arbitrary<number[]> {
+  const place = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
+  return fc.oneof(
+    { weight: 3, arbitrary: fc.constant<number[]>([]) },
+    { weight: 1, arbitrary: fc.array(place, { maxLength: 3 }) },
+  )
+}
 
 describe('what is told of the lane', () => {
   it('is told in the log as of node:http', async () => {
