@@ -8,6 +8,8 @@ export interface WrkOptions {
   /** A Lua file that makes the requests. */
   readonly script?: string
   readonly accept?: string
+  /** One header more: `Name: value`. */
+  readonly header?: string
 }
 
 export interface WrkLoad extends Load {
@@ -19,11 +21,16 @@ export interface WrkLoad extends Load {
 }
 
 /** As many requests as one thread can make over 16 connections. Throws where an answer was no success. */
-export async function wrk(url: string, { seconds, connections = 16, script, accept }: WrkOptions): Promise<WrkLoad> {
+export async function wrk(
+  url: string,
+  { seconds, connections = 16, script, accept, header }: WrkOptions,
+): Promise<WrkLoad> {
   const program = find('wrk') ?? 'wrk'
   const scripted = script === undefined ? [] : ['-s', script]
   const accepting = accept === undefined ? [] : ['-H', `Accept: ${accept}`]
-  const args = [program, '-t1', `-c${connections}`, `-d${seconds}s`, '--latency', ...scripted, ...accepting, url]
+  const more = header === undefined ? [] : ['-H', header]
+  const load = ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency']
+  const args = [program, ...load, ...scripted, ...accepting, ...more, url]
   const ended = await shell('"$@"', args)
   const { out } = ended
   if (/Non-2xx|Socket errors/.test(out)) throw new Error(`wrk ${url}: not every answer was a success\n${out}`)

@@ -1,5 +1,6 @@
 import type { Descriptor } from '../../../src/oci/descriptor.ts'
 import { curl } from '../clients/curl.ts'
+import { shell } from '../clients/shell.ts'
 import { atMost } from '../goal.ts'
 import { measure } from '../meter.ts'
 import { stored } from '../prime.ts'
@@ -41,6 +42,8 @@ function pull(cache: Cache, upstream: Nginx, blobOf: (round: number) => Descript
     name: cache.name,
     async measure(round) {
       const blob = blobOf(round)
+      // What others have written and the kernel has not would be waited for by whoever writes next.
+      await shell('sync')
       const before = await upstream.asked(blob.digest)
       let storedAfter = 0
       const party = { server: cache.process, beside: [upstream.process] }
