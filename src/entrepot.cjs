@@ -20,11 +20,15 @@ const settings = {
   },
 }
 
-const byHand = [...execArgv, env['NODE_OPTIONS'] ?? ''].some((flag) => flag.includes('--max-semi-space-size'))
+const byHand = [...execArgv, env['NODE_OPTIONS'] ?? ''].some((flag) => /--max[-_]semi[-_]space[-_]size/.test(flag))
 if (argv[2] === 'serve' && process.execve && !byHand) {
   // Its number stays the same, for whoever watches the process. What is set by hand holds.
   const command = [execPath, ...settings.flags, ...execArgv, __filename, ...argv.slice(2)]
-  process.execve(execPath, command, { ...settings.environment, ...env })
+  try {
+    process.execve(execPath, command, { ...settings.environment, ...env })
+  } catch {
+    // Some systems cannot, and it goes on as it is.
+  }
 }
 
 env['UV_THREADPOOL_SIZE'] ??= settings.environment.UV_THREADPOOL_SIZE

@@ -1,4 +1,10 @@
-import { type BodyReader, type Moved, nothingMoved, ReaderClosed } from '../storage/blob-store.ts'
+import {
+  type BodyReader,
+  type Moved,
+  nothingMoved,
+  ReaderClosed,
+  type SocketDescriptor,
+} from '../storage/blob-store.ts'
 import { SpoolUnwritable } from '../storage/spool.ts'
 
 export interface FollowedBodyOptions {
@@ -31,7 +37,7 @@ export class FollowedBody implements BodyReader {
   }
 
   /** What is wrong is for `read` to see. */
-  async transfer(socket: number, most: number): Promise<Moved> {
+  async transfer(socket: SocketDescriptor, most: number): Promise<Moved> {
     const moved = await this.#body.transfer(socket, most).catch(() => nothingMoved)
     this.#offset += moved.bytes
     return moved

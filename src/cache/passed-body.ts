@@ -94,7 +94,8 @@ export class PassedBody implements BodyReader {
   /** Each chunk lets its predecessor go, and the end, once verified, the last. */
   async #take(): Promise<Buffer | undefined> {
     const chunk = this.#ended ? undefined : await this.#next()
-    if (!this.#options.hash) return chunk
+    // Only the one that completes it, where that is known.
+    if (!this.#options.hash || (!this.#held && chunk && this.#left !== undefined && this.#left > 0)) return chunk
     const ready = this.#held
     // A copy: what the source gives is valid until it is asked again.
     this.#held = chunk && Buffer.from(chunk)

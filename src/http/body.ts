@@ -53,10 +53,12 @@ export async function sendBody(response: ServerResponse, reader: BodyReader, opt
   }
 }
 
+const nothingMoved: Moved = { bytes: 0, full: true }
+
 /** All but the last byte, by which the response learns of its end. Not in chunks: they need their framing. */
 async function move(reader: BodyReader, outlet: Outlet, most: number): Promise<Moved> {
-  const socket = most > 0 && most < Number.POSITIVE_INFINITY ? outlet.descriptor : undefined
-  return socket === undefined ? { bytes: 0, full: true } : await reader.transfer(socket, most)
+  if (most <= 0 || most === Number.POSITIVE_INFINITY || outlet.descriptor() === undefined) return nothingMoved
+  return await reader.transfer(outlet.descriptor, most)
 }
 
 /** A response without a connection waits for another one of the same client's to end. */
@@ -95,11 +97,11 @@ class Outlet {
     return this.#gone
   }
 
-  /** Of the connection, where all that was written before has left. */
-  get descriptor(): number | undefined {
-    const { socket } = this.#response
-    if (this.#gone || !socket || socket.destroyed || socket.writableLength > 0) return undefined
-    // Node.js has no public way to it; without one everything is written.
+  /** Of the connection, where all that was written before has left: headers first. */
+  readonly descriptor = (): number | undefined => {
+    const { socket, headersSent } = this.#response
+    if (this.#gone || !headersSent || !socket || socket.destroyed || socket.writableLength > 0) return undefined
+    // Node.js has no public way to it; without one everything is written. Null from the moment it is destroyed.
     const { fd } = (socket as Socket & { _handle?: { fd?: unknown } })._handle ?? {}
     return typeof fd === 'number' && fd >= 0 ? fd : undefined
   }

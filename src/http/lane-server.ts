@@ -23,7 +23,8 @@ export class LaneServer extends HttpServer {
         for (const listener of ordinary) listener.call(this, socket)
       },
       firstWithin: this.headersTimeout,
-      nextWithin: this.keepAliveTimeout + this.keepAliveTimeoutBuffer,
+      // Its own of Node.js 24.6 and later; earlier ones have no such property, and add as much.
+      nextWithin: this.keepAliveTimeout + (this.keepAliveTimeoutBuffer ?? 1000),
     })
     this.on('connection', (socket: Socket) => this.#lane.take(socket))
   }

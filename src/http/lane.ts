@@ -11,6 +11,9 @@ export interface LaneOptions {
   readonly nextWithin: number
 }
 
+/** Milliseconds that a first request may still take to come when the server closes. */
+const lastCall = 500
+
 /** Bytes: longer heads are not looked up. */
 const longestHead = 2048
 
@@ -35,7 +38,7 @@ export class Lane {
     this.#connections.add(connection)
   }
 
-  /** Ends all connections, after what has been answered. */
+  /** Ends all connections, after what has been answered; those whose first request may be on its way a little later. */
   close(): void {
     for (const connection of this.#connections) connection.close()
   }
@@ -58,6 +61,7 @@ class Connection {
   readonly #onTimeout = (): void => this.#expire()
   readonly #onClose = (): void => this.#left()
   #answered = false
+  #closing = false
 
   constructor(socket: Socket, options: LaneOptions, left: () => void) {
     this.#socket = socket
@@ -74,6 +78,12 @@ class Connection {
   }
 
   close(): void {
+    if (this.#answered) this.#end()
+    else if (!this.#closing) this.#socket.setTimeout(lastCall)
+    this.#closing = true
+  }
+
+  #end(): void {
     if (this.#socket.writableEnded) return
     this.#socket.off('data', this.#onData).resume()
     this.#socket.destroySoon()
@@ -90,6 +100,7 @@ class Connection {
       return
     }
     this.#socket.write(answer, 'latin1')
+    if (this.#closing) this.#end()
     if (this.#answered) return
     this.#answered = true
     this.#socket.setTimeout(this.#options.nextWithin)
@@ -122,6 +133,7 @@ class Connection {
 
   #expire(): void {
     if (this.#answered) this.#socket.destroy()
+    else if (this.#closing) this.#end()
     // As node:http says it.
     else this.#socket.end(tooLate, () => this.#socket.destroy())
   }

@@ -20,6 +20,12 @@ export class ReaderClosed extends Error {
   override readonly name = 'ReaderClosed'
 }
 
+/**
+ * A socket's descriptor at this moment; undefined where it has none any more, or must not be written to. Asked when the
+ * bytes are there, in the same turn as the call: a number that was asked for before may be another connection's by now.
+ */
+export type SocketDescriptor = () => number | undefined
+
 export interface Moved {
   readonly bytes: number
   /** There was more than was moved: the socket takes no more now, or the body cannot be moved. What comes next is for `read`. */
@@ -37,10 +43,10 @@ export interface BodyReader {
    */
   read(): Promise<Buffer | undefined>
   /**
-   * Moves up to `most` of the next bytes into a connected, non-blocking socket, given as its descriptor, without passing
-   * them through this process. Waits and rejects as `read` does. A client that has left shows at the next write.
+   * Moves up to `most` of the next bytes into a connected, non-blocking socket, without passing them through this process.
+   * Waits and rejects as `read` does. A client that has left shows at the next write.
    */
-  transfer(socket: number, most: number): Promise<Moved>
+  transfer(socket: SocketDescriptor, most: number): Promise<Moved>
   /** Idempotent. Ends a waiting `read`, releases every handle. */
   close(): Promise<void>
 }

@@ -3,25 +3,13 @@ import { open, opendir, readFile, rename, rm, stat, writeFile } from 'node:fs/pr
 import { dirname } from 'node:path'
 import { type Digest, parseDigest } from '../oci/digest.ts'
 import type { ByteRange } from '../oci/range.ts'
-import {
-  type BlobInfo,
-  type BlobStore,
-  type BodyReader,
-  type ManifestNote,
-  type Moved,
-  type OpenBlob,
-  ReaderClosed,
-  type StoredBlob,
-} from './blob-store.ts'
+import type { BlobInfo, BlobStore, BodyReader, ManifestNote, OpenBlob, StoredBlob } from './blob-store.ts'
 import { SharedFile } from './file.ts'
+import { type Followed, Follower } from './follower.ts'
 import { pathOf } from './layout.ts'
 import type { Offload } from './offload.ts'
 import type { Sendfile } from './sendfile.ts'
 import type { Spool } from './spool.ts'
-
-/** Bytes read at once; and where bytes are moved, to learn when the connection takes more. */
-const bufferSize = 256 * 1024
-const betweenMoves = 16 * 1024
 
 /** Blobs as files of a data folder (`layout.ts` draws it). */
 export class FileStore implements BlobStore {
@@ -102,6 +90,9 @@ export class FileStore implements BlobStore {
   }
 }
 
+/** What is stored does not grow: all that is asked for is there. */
+const whole: Followed = { at: async (offset, end = offset) => Math.max(0, end + 1 - offset) }
+
 class OpenFile implements OpenBlob {
   readonly #file: SharedFile
   readonly size: number
@@ -112,65 +103,11 @@ class OpenFile implements OpenBlob {
   }
 
   reader(range: ByteRange): BodyReader {
-    return new FileReader(this.#file, range)
+    return new Follower(whole, this.#file, range)
   }
 
   close(): Promise<void> {
     return this.#file.release()
-  }
-}
-
-/** One buffer a stream, made when it is needed and filled anew by each `read`, so that memory stays constant. */
-class FileReader implements BodyReader {
-  readonly #file: SharedFile
-  readonly #end: number
-  #offset: number
-  #buffer: Buffer | undefined
-  #hasMoved = false
-  #busy: Promise<unknown> | undefined
-  #closed = false
-
-  constructor(file: SharedFile, { start, end }: ByteRange) {
-    this.#file = file
-    this.#offset = start
-    this.#end = end
-  }
-
-  async read(): Promise<Buffer | undefined> {
-    if (this.#closed) throw new ReaderClosed()
-    const left = this.#end + 1 - this.#offset
-    if (left <= 0) return undefined
-    this.#buffer ??= Buffer.allocUnsafeSlow(Math.min(this.#hasMoved ? betweenMoves : bufferSize, left))
-    const bytes = await this.#alone(this.#file.read(this.#buffer, Math.min(this.#buffer.length, left), this.#offset))
-    if (bytes === 0) throw new RangeError(`stored blob ended at ${this.#offset}, before ${this.#end}`)
-    this.#offset += bytes
-    return this.#buffer.subarray(0, bytes)
-  }
-
-  async transfer(socket: number, most: number): Promise<Moved> {
-    if (this.#closed) throw new ReaderClosed()
-    const length = Math.min(most, this.#end + 1 - this.#offset)
-    const moved = await this.#alone(this.#file.move(socket, { position: this.#offset, length }))
-    this.#offset += moved.bytes
-    this.#hasMoved ||= moved.bytes > 0
-    return moved
-  }
-
-  async close(): Promise<void> {
-    if (this.#closed) return
-    this.#closed = true
-    await this.#busy?.catch(() => undefined)
-    await this.#file.release()
-  }
-
-  /** One call at a time, and `close` waits for it. */
-  async #alone<T>(work: Promise<T>): Promise<T> {
-    this.#busy = work
-    try {
-      return await work
-    } finally {
-      this.#busy = undefined
-    }
   }
 }
 

@@ -1,14 +1,14 @@
-import { type BodyReader, type Moved, nothingMoved, ReaderClosed } from './blob-store.ts'
+import { type BodyReader, type Moved, nothingMoved, ReaderClosed, type SocketDescriptor } from './blob-store.ts'
 import type { SharedFile } from './file.ts'
 
 /** Bytes read at once; and where bytes are moved, to learn when the connection takes more. */
-const bufferSize = 128 * 1024
+const bufferSize = 256 * 1024
 const betweenMoves = 16 * 1024
 
 /** Called, all of them and once, when there may be more. */
 export type Waiting = Set<() => void>
 
-/** A file that grows while it is read. */
+/** A file to read, which may grow meanwhile. */
 export interface Followed {
   /**
    * What is to be had at `offset`: so many bytes of the file, or the bytes themselves where the disk did not take them; 0
@@ -17,7 +17,10 @@ export interface Followed {
   at(offset: number, end: number | undefined, wait: (waiting: Waiting) => Promise<void>): Promise<number | Buffer>
 }
 
-/** One reading of growing content, from its own offset, at its own pace. Holds the content's file open until closed. */
+/**
+ * One reading of a file, from its own offset, at its own pace. Holds the file open until closed. One buffer, made when it
+ * is needed and filled anew by each `read`, so that memory stays constant.
+ */
 export class Follower implements BodyReader {
   readonly #content: Followed
   readonly #file: SharedFile
@@ -43,8 +46,7 @@ export class Follower implements BodyReader {
     return bytes
   }
 
-  async transfer(socket: number, most: number): Promise<Moved> {
-    if (!this.#file.moves) return nothingMoved
+  async transfer(socket: SocketDescriptor, most: number): Promise<Moved> {
     const moved = await this.#alone(() => this.#move(socket, most))
     this.#offset += moved.bytes
     this.#hasMoved ||= moved.bytes > 0
@@ -63,16 +65,24 @@ export class Follower implements BodyReader {
     const there = await this.#content.at(this.#offset, this.#end, this.#wait)
     if (typeof there !== 'number') return there
     if (there === 0) return undefined
-    this.#buffer ??= Buffer.allocUnsafeSlow(this.#hasMoved ? betweenMoves : bufferSize)
+    this.#buffer ??= Buffer.allocUnsafeSlow(Math.min(this.#hasMoved ? betweenMoves : bufferSize, this.#left))
     const bytes = await this.#file.read(this.#buffer, Math.min(this.#buffer.length, there), this.#offset)
-    if (bytes === 0) throw new RangeError(`spool file ended at ${this.#offset}`)
+    if (bytes === 0) throw new RangeError(`the file ended at ${this.#offset}`)
     return this.#buffer.subarray(0, bytes)
   }
 
-  async #move(socket: number, most: number): Promise<Moved> {
+  async #move(socket: SocketDescriptor, most: number): Promise<Moved> {
+    if (!this.#file.moves) return nothingMoved
     const there = await this.#content.at(this.#offset, this.#end, this.#wait)
-    if (typeof there !== 'number' || there === 0) return nothingMoved
-    return await this.#file.move(socket, { position: this.#offset, length: Math.min(there, most) })
+    if (typeof there !== 'number' || there === 0 || this.#closed) return nothingMoved
+    const descriptor = socket()
+    if (descriptor === undefined) return nothingMoved
+    return await this.#file.move(descriptor, { position: this.#offset, length: Math.min(there, most) })
+  }
+
+  /** Bytes at most. */
+  get #left(): number {
+    return this.#end === undefined ? Number.POSITIVE_INFINITY : this.#end + 1 - this.#offset
   }
 
   /** One call at a time, and `close` waits for it. */

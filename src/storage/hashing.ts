@@ -36,10 +36,10 @@ export class Hashing implements AsyncDisposable {
   #worker: Worker | undefined
   #count = 0
 
-  /** The file is opened soon, and must be there until then. */
-  follow(path: string, algorithm: Algorithm): FileHash {
-    this.#worker ??= this.#start()
-    const worker = this.#worker
+  /** The file is opened soon, and must be there until then. Undefined where the system has no thread for it. */
+  follow(path: string, algorithm: Algorithm): FileHash | undefined {
+    const worker = this.#thread()
+    if (!worker) return undefined
     this.#count += 1
     const id = this.#count
     let told = 0
@@ -64,6 +64,15 @@ export class Hashing implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#worker?.terminate()
+  }
+
+  #thread(): Worker | undefined {
+    try {
+      this.#worker ??= this.#start()
+    } catch {
+      // A limit on processes, most likely: it may have passed when the next one asks.
+    }
+    return this.#worker
   }
 
   #start(): Worker {

@@ -24,8 +24,8 @@ export class RunningHash {
   /** A chunk that was appended: so many bytes are in the file by now, and `size` in all where that is known. */
   append(chunk: Buffer, { inFile, size }: { inFile: number; size: number | undefined }): void {
     if (this.#here && this.#hashing && Math.max(inFile, size ?? 0) > small) {
-      this.#here = undefined
       this.#there = this.#hashing.follow(this.#path, algorithmOf(this.#digest))
+      if (this.#there) this.#here = undefined
     }
     this.#here?.update(chunk)
     this.#there?.advance(inFile)

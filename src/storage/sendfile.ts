@@ -79,7 +79,12 @@ export class Sendfile {
   #call(out: number, file: number, position: number, count: number): Promise<number> {
     return new Promise((resolve) => {
       const done = (error: unknown, bytes: number): void => resolve(error ? -1 : bytes)
-      this.#sendfile.async(out, file, [position], count, done)
+      try {
+        this.#sendfile.async(out, file, [position], count, done)
+      } catch {
+        // No memory for one call more.
+        resolve(-1)
+      }
     })
   }
 }

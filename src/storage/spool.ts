@@ -113,12 +113,17 @@ export class Spool implements Followed {
     if (this.#diskError) throw this.#diskError
   }
 
-  /** The digest of all that was appended, in hex. Only after `hashFor`, and once. */
+  /** The digest of all that was appended, in hex. Only after `hashFor`, and once. Rejects with SpoolUnwritable. */
   async digest(): Promise<string> {
     const hash = this.#hash as RunningHash
     const onDisk = this.#unwritten ? undefined : await hash.digest(this.#onDisk).catch(() => undefined)
+    if (onDisk !== undefined) return onDisk
     // Where the thread that hashes is no help, it is done here.
-    return onDisk ?? (await this.hashSoFar()).digest('hex')
+    try {
+      return (await this.hashSoFar()).digest('hex')
+    } catch (cause) {
+      throw new SpoolUnwritable(`spool cannot be read back: ${(cause as Error).message}`, { cause })
+    }
   }
 
   /** A hash of all that was appended, to go on with. Only after `hashFor`. Rejects where the file cannot be read. */

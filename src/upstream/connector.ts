@@ -65,7 +65,7 @@ class Inlet {
       this.#ended = bytes === null
       return this.#ended && (this.#paused || this.#left !== undefined) ? false : push(bytes)
     }
-    // How a parser says that it pauses, with what it has not used of the chunk. It does so within a body only.
+    // How a parser says that it pauses, with what it has not used of the chunk. It never does so within a head.
     socket.unshift = (bytes: Buffer): void => {
       if (bytes.length > 0) this.#left = bytes
       this.#paused = true

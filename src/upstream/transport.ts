@@ -41,6 +41,8 @@ export class Transport implements AsyncDisposable {
     this.#agent = new Agent({
       // One connection for each body: over HTTP/2 one slow reader's window would hold up the others.
       allowH2: false,
+      // The connections are made for the one that takes what it is given by `read`.
+      useMilo: false,
       connect: createConnector({ timeout: limits.connect }),
       // Ours are exact, and a body's time runs only while somebody waits for it.
       headersTimeout: 0,

@@ -103,7 +103,10 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       await reader.close()
       await assert.rejects(reader.read(), ReaderClosed)
       await using pair = await socketPair()
-      await assert.rejects(reader.transfer(pair.ours.fd, 10), ReaderClosed)
+      await assert.rejects(
+        reader.transfer(() => pair.ours.fd, 10),
+        ReaderClosed,
+      )
       assert.equal(await openFiles(test.path), 0)
     })
 
@@ -137,7 +140,7 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       assert.ok(opened)
       await using pair = await socketPair()
       const reader = opened.reader({ start: 0, end: body.length - 1 })
-      const { bytes } = await reader.transfer(pair.ours.fd, 100_000)
+      const { bytes } = await reader.transfer(() => pair.ours.fd, 100_000)
       await test.store.delete(digest)
       const received = pair.theirs.receive(body.length)
       await send(reader, pair, 100_000)
@@ -154,9 +157,11 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       await using pair = await socketPair()
       const reader = opened.reader({ start: 0, end: body.length - 1 })
       let isOver = false
-      const running = reader.transfer(pair.ours.fd, body.length).finally(() => {
-        isOver = true
-      })
+      const running = reader
+        .transfer(() => pair.ours.fd, body.length)
+        .finally(() => {
+          isOver = true
+        })
       await reader.close()
       assert.ok(isOver)
       assert.equal(await openFiles(test.path), 0)
@@ -171,7 +176,7 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
 async function send(reader: BodyReader, pair: SocketPair, most: number): Promise<number> {
   let sent = 0
   for (;;) {
-    sent += (await reader.transfer(pair.ours.fd, most)).bytes
+    sent += (await reader.transfer(() => pair.ours.fd, most)).bytes
     const chunk = await reader.read()
     if (!chunk) break
     await pair.ours.write(chunk)

@@ -217,7 +217,7 @@ describe('the lane', () => {
 })
 
 describe('closing the lane', () => {
-  it('ends connections that wait, new ones and old ones', async () => {
+  it('ends connections that wait, but for those whose first request may be on its way', async () => {
     await using setting = await Setting.start()
     using fresh = await setting.open()
     using answered = await setting.open()
@@ -226,11 +226,15 @@ describe('closing the lane', () => {
     using elsewhere = await setting.open()
     elsewhere.send(other)
     await elsewhere.answer()
-    await setting.close()
-    for (const wire of [fresh, answered, elsewhere]) {
+    const closed = setting.close()
+    for (const wire of [answered, elsewhere]) {
       await wire.closed()
       assert.equal(wire.rest, '')
     }
+    fresh.send(known)
+    assert.equal((await fresh.answer())?.status, 200)
+    await fresh.closed()
+    await closed
   })
 
   it('lets what was answered be read first', async () => {

@@ -27,7 +27,7 @@ function hexOf(bytes: Buffer, algorithm: Algorithm = 'sha256'): string {
 class CountedHashing extends Hashing {
   followed = 0
 
-  override follow(path: string, algorithm: Algorithm): FileHash {
+  override follow(path: string, algorithm: Algorithm): FileHash | undefined {
     this.followed += 1
     return super.follow(path, algorithm)
   }
@@ -37,10 +37,10 @@ class CountedHashing extends Hashing {
 class FailingOffload extends Offload {
   override readonly hashing: Hashing
 
-  constructor(follow: (hashing: Hashing, path: string, algorithm: Algorithm) => FileHash) {
+  constructor(follow: (hashing: Hashing, path: string, algorithm: Algorithm) => FileHash | undefined) {
     super()
     const hashing = new (class extends Hashing {
-      override follow(path: string, algorithm: Algorithm): FileHash {
+      override follow(path: string, algorithm: Algorithm): FileHash | undefined {
         return follow(hashing, path, algorithm)
       }
     })()
@@ -107,10 +107,12 @@ describe('the digest of a spool', () => {
       follow: (hashing: Hashing, path: string, algorithm: Algorithm) =>
         Hashing.prototype.follow.call(hashing, `${path}-absent`, algorithm),
     },
+    { name: 'though the system has no thread', follow: () => undefined },
     {
       name: 'though the thread dies when asked',
       follow: (hashing: Hashing, path: string, algorithm: Algorithm) => {
         const file = Hashing.prototype.follow.call(hashing, path, algorithm)
+        assert.ok(file)
         const digest = (size: number) => {
           const told = file.digest(size)
           void hashing[Symbol.asyncDispose]()

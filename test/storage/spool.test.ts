@@ -224,7 +224,7 @@ async function moved(reader: BodyReader, length: number): Promise<Buffer> {
   await using pair = await socketPair()
   const received = pair.theirs.receive(length)
   for (let left = length; left > 0; ) {
-    const { bytes } = await reader.transfer(pair.ours.fd, left)
+    const { bytes } = await reader.transfer(() => pair.ours.fd, left)
     left -= bytes
     // Where the connection is full it is for the other end to read, which takes a turn.
     if (bytes === 0) await new Promise((resolve) => setImmediate(resolve))
@@ -250,6 +250,28 @@ describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
     return spool
   }
 
+  it('asks for the socket when there are bytes for it, and moves nothing where it has gone meanwhile', async () => {
+    await using dir = await tempDir()
+    await using pair = await socketPair()
+    const spool = await open(dir.path)
+    const reader = spool.follow(everything)
+    let asked = 0
+    const left = (): number | undefined => {
+      asked += 1
+      return asked > 1 ? pair.ours.fd : undefined
+    }
+    const waiting = reader.transfer(left, content.length)
+    assert.ok(await waits(waiting))
+    assert.equal(asked, 0)
+    await write(spool, 0, 65_536)
+    assert.deepEqual(await waiting, { bytes: 0, full: true })
+    assert.equal(asked, 1)
+    assert.deepEqual(await reader.transfer(left, 20_000), { bytes: 20_000, full: false })
+    assert.deepEqual(await pair.theirs.receive(20_000), content.subarray(0, 20_000))
+    await reader.close()
+    await spool.close()
+  })
+
   it('waits for what comes, and moves it, to several readers', async () => {
     await using dir = await tempDir()
     const spool = await open(dir.path)
@@ -258,7 +280,7 @@ describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
     const got = readers.map(({ start, reader }) => moved(reader, half - start))
     await using pair = await socketPair()
     const late = spool.follow({ start: half, end: undefined })
-    const waiting = late.transfer(pair.ours.fd, 65_536)
+    const waiting = late.transfer(() => pair.ours.fd, 65_536)
     assert.ok(await waits(waiting))
     await write(spool, 0, half)
     for (const [index, { start }] of readers.entries()) {
@@ -279,13 +301,13 @@ describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
     const reader = spool.follow({ start: content.length - 100_000, end: undefined })
     await write(spool)
     await using pair = await socketPair()
-    assert.deepEqual(await reader.transfer(pair.ours.fd, 100_000), { bytes: 99_999, full: false })
-    const rest = reader.transfer(pair.ours.fd, 100_000)
+    assert.deepEqual(await reader.transfer(() => pair.ours.fd, 100_000), { bytes: 99_999, full: false })
+    const rest = reader.transfer(() => pair.ours.fd, 100_000)
     assert.ok(await waits(rest))
     spool.release()
     assert.deepEqual(await rest, nothingMoved)
     assert.deepEqual(await reader.read(), content.subarray(-1))
-    assert.deepEqual(await reader.transfer(pair.ours.fd, 1), nothingMoved)
+    assert.deepEqual(await reader.transfer(() => pair.ours.fd, 1), nothingMoved)
     assert.equal(await reader.read(), undefined)
     await reader.close()
     await spool.close()
@@ -297,9 +319,9 @@ describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
     await write(spool)
     await using pair = await socketPair()
     const reader = spool.follow({ start: 10, end: 100_009 })
-    assert.deepEqual(await reader.transfer(pair.ours.fd, 50_000), { bytes: 50_000, full: false })
-    assert.deepEqual(await reader.transfer(pair.ours.fd, 1_000_000), { bytes: 50_000, full: false })
-    assert.deepEqual(await reader.transfer(pair.ours.fd, 1_000_000), nothingMoved)
+    assert.deepEqual(await reader.transfer(() => pair.ours.fd, 50_000), { bytes: 50_000, full: false })
+    assert.deepEqual(await reader.transfer(() => pair.ours.fd, 1_000_000), { bytes: 50_000, full: false })
+    assert.deepEqual(await reader.transfer(() => pair.ours.fd, 1_000_000), nothingMoved)
     assert.equal(await reader.read(), undefined)
     assert.ok((await pair.theirs.receive(100_000)).equals(content.subarray(10, 100_010)))
     await reader.close()
@@ -315,7 +337,7 @@ describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
     const received = pair.theirs.receive(content.length)
     const reader = spool.follow(everything)
     for (let left = content.length; left > 0; ) {
-      left -= (await reader.transfer(pair.ours.fd, Math.min(left, 30_000))).bytes
+      left -= (await reader.transfer(() => pair.ours.fd, Math.min(left, 30_000))).bytes
       const chunk = await reader.read()
       if (!chunk) break
       await pair.ours.write(chunk)
@@ -333,13 +355,16 @@ describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
       const spool = await open(dir.path)
       await using pair = await socketPair()
       const [first, second] = [spool.follow(everything), spool.follow({ start: 65_536, end: undefined })]
-      const waiting = second.transfer(pair.ours.fd, 65_536)
+      const waiting = second.transfer(() => pair.ours.fd, 65_536)
       assert.ok(await waits(waiting))
       await write(spool, 0, 65_536)
       spool[how](new Error('upstream died'))
       await assert.rejects(waiting, /upstream died/)
       if (how === 'fail') assert.ok((await moved(first, 65_536)).equals(content.subarray(0, 65_536)))
-      await assert.rejects(first.transfer(pair.ours.fd, 65_536), /upstream died/)
+      await assert.rejects(
+        first.transfer(() => pair.ours.fd, 65_536),
+        /upstream died/,
+      )
       await assert.rejects(first.read(), /upstream died/)
       pair.ours.socket.end()
       assert.equal((await pair.theirs.receive(1)).length, 0)
@@ -353,10 +378,16 @@ describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
     const spool = await open(dir.path)
     await using pair = await socketPair()
     const reader = spool.follow(everything)
-    const waiting = assert.rejects(reader.transfer(pair.ours.fd, 65_536), ReaderClosed)
+    const waiting = assert.rejects(
+      reader.transfer(() => pair.ours.fd, 65_536),
+      ReaderClosed,
+    )
     await reader.close()
     await waiting
-    await assert.rejects(reader.transfer(pair.ours.fd, 65_536), ReaderClosed)
+    await assert.rejects(
+      reader.transfer(() => pair.ours.fd, 65_536),
+      ReaderClosed,
+    )
     await spool.close()
     assert.equal(await openFiles(dir.path), 0)
   })
@@ -367,7 +398,7 @@ describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
     await write(spool)
     await using pair = await socketPair()
     const reader = spool.follow(everything)
-    const running = reader.transfer(pair.ours.fd, 1_000_000)
+    const running = reader.transfer(() => pair.ours.fd, 1_000_000)
     let isOver = false
     void running.then(() => {
       isOver = true
@@ -437,7 +468,7 @@ describe('a spool on a disk that is full', () => {
         assert.ok((await readSome(early, onDisk)).length >= onDisk)
       }
       // What the disk did not take is not in any file.
-      assert.deepEqual(await late.transfer(pair.ours.fd, 100_000), nothingMoved)
+      assert.deepEqual(await late.transfer(() => pair.ours.fd, 100_000), nothingMoved)
       assert.ok((await readSome(late, 300_000)).equals(content.subarray(2_200_000, 2_500_000)))
       await Promise.all([early.close(), late.close()])
       const whole = spool.follow(everything)
