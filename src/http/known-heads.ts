@@ -36,6 +36,10 @@ export class KnownHeads<Value> {
     return this.#young.size + this.#old.size
   }
 
+  has(text: string): boolean {
+    return this.#young.has(text) || this.#old.has(text)
+  }
+
   get(text: string): Value | undefined {
     const young = this.#young.get(text)
     if (young) return young.value

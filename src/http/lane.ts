@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
-import type { Shortcut } from './shortcut.ts'
+import { longestHead, type Shortcut } from './shortcut.ts'
 
 export interface LaneOptions {
-  readonly shortcut: Pick<Shortcut, 'answer' | 'expect'>
+  readonly shortcut: Pick<Shortcut, 'answer'>
   /** Takes a connection for good, as if it were new; what was read of it is yet to come. */
   readonly handOver: (socket: Socket) => void
   /** Milliseconds a connection may be without its first request. */
@@ -13,9 +13,6 @@ export interface LaneOptions {
 
 /** Milliseconds that a first request may still take to come when the server closes. */
 const lastCall = 500
-
-/** Bytes: longer heads are not looked up. */
-const longestHead = 2048
 
 const tooLate = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n'
 
@@ -110,10 +107,7 @@ class Connection {
     const socket = this.#socket
     // A client that does not read, and one that says much at a time, are node:http's to deal with.
     if (piece.length > longestHead || socket.writableLength > 0) return undefined
-    const head = piece.toString('latin1')
-    const answer = this.#options.shortcut.answer(head, this.#client)
-    if (answer === undefined) this.#options.shortcut.expect(socket, head)
-    return answer
+    return this.#options.shortcut.answer(piece.toString('latin1'), this.#client)
   }
 
   #handOver(piece: Buffer): void {

@@ -1,5 +1,4 @@
 import { type IncomingMessage, validateHeaderValue } from 'node:http'
-import type { Socket } from 'node:net'
 import type { PreparedReport, RequestReport } from '../telemetry/request-report.ts'
 import { routeFields } from './exchange.ts'
 import { bodyOf, type HotPath, hotHeaders, outcomeOf, type Question, type Recalled, version } from './hot-path.ts'
@@ -36,6 +35,9 @@ interface Reply {
   readonly report: PreparedReport
 }
 
+/** Bytes: longer heads are not looked up. */
+export const longestHead = 2048
+
 const beforeId = `HTTP/1.1 200 OK\r\n${version.join(': ')}\r\nX-Request-Id: `
 
 const defaultBound: KnownHeadsBound = { entries: 16_384, bytes: 16 * 1024 * 1024 }
@@ -47,8 +49,6 @@ const defaultBound: KnownHeadsBound = { entries: 16_384, bytes: 16 * 1024 * 1024
 export class Shortcut {
   readonly #options: ShortcutOptions
   readonly #heads: KnownHeads<KnownHead>
-  /** By their connections: heads that the parser has not been heard about. */
-  readonly #unknown = new WeakMap<Socket, string>()
 
   constructor(options: ShortcutOptions) {
     this.#options = options
@@ -70,19 +70,14 @@ export class Shortcut {
     return `${beforeId}${id}${rest}`
   }
 
-  /** This, and nothing before it, is what the connection brings first to the parser. */
-  expect(socket: Socket, text: string): void {
-    this.#unknown.set(socket, text)
-  }
-
-  /** The parser's word on what a connection brought, where that was waited for. */
+  /**
+   * The parser's word on what was asked. What is remembered is the request written out again, each field as the parser
+   * understood it: whoever sends just these bytes says just that, and any other spelling is for the parser.
+   */
   learn(request: IncomingMessage, question: Question): void {
-    const text = this.#unknown.get(request.socket)
-    if (text === undefined) return
-    this.#unknown.delete(request.socket)
     const head = plainHead(request)
-    // Written out again it must be what came, byte for byte: then the parser has read all of it, and nothing into it.
-    if (head?.text === text) this.#heads.set(text, { ...head, question, reply: undefined }, 0)
+    if (!head || head.text.length > longestHead || this.#heads.has(head.text)) return
+    this.#heads.set(head.text, { ...head, question, reply: undefined }, 0)
   }
 
   #reply(head: KnownHead, recalled: Recalled, now: number): Reply {

@@ -104,6 +104,32 @@ describe('an answer of the lane', () => {
     }
   }
 
+  it('is learned from any request that node:http answered, the later ones of a connection too', async () => {
+    await using stage = await start()
+    using first = await Wire.open(stage.mirror.url)
+    first.request('GET /v2/library/alpine/tags/list', agent)
+    await first.answer()
+    first.request(`GET ${byDigest}`, agent)
+    assert.equal((await first.answer())?.status, 200)
+    assert.ok(isOfLane(await ask({ stage, line: `GET ${byDigest}` })))
+  })
+
+  it('is not given to another spelling of the same, which the parser reads again', async () => {
+    await using stage = await start()
+    await teach(stage, `GET ${byDigest}`)
+    for (const text of [
+      `GET ${byDigest} HTTP/1.1\r\nHost:mirror.test\r\n\r\n`,
+      `GET ${byDigest} HTTP/1.1\r\nHost: mirror.test \r\n\r\n`,
+      `\r\nGET ${byDigest} HTTP/1.1\r\nHost: mirror.test\r\n\r\n`,
+    ]) {
+      for (let time = 0; time < 2; time += 1) {
+        using wire = await Wire.open(stage.mirror.url)
+        wire.send(text)
+        assert.ok(!isOfLane(await raw(wire)))
+      }
+    }
+  })
+
   it('is the same below a base path', async () => {
     await using stage = await start({ config: { basePath: '/mirror' } }, '/mirror')
     const line = `GET /mirror${latest}`
@@ -409,7 +435,7 @@ describe('time in the lane', () => {
   const head = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
 
   async function race(within: { firstWithin: number; nextWithin: number }, sent: string): Promise<string> {
-    const shortcut = { answer: (text: string) => (text === head ? 'answered' : undefined), expect: () => undefined }
+    const shortcut = { answer: (text: string) => (text === head ? 'answered' : undefined) }
     const handedOver: unknown[] = []
     const lane = new Lane({ ...within, shortcut, handOver: (socket) => handedOver.push(socket) })
     await using server = createServer({ allowHalfOpen: true }, (socket) => lane.take(socket)).listen(0, '127.0.0.1')
