@@ -2,7 +2,7 @@ import { UpstreamError } from '../oci/error.ts'
 import { receiveSize } from './connector.ts'
 
 /** Bytes received ahead of the reader: one buffer of them is filled while the other one is read. */
-const ahead = 2 * receiveSize
+const ahead = receiveSize
 
 /** What is read of a body nobody wants, in bytes, so that its connection can be used again. */
 const worthDiscarding = 16 * 1024
