@@ -18,7 +18,7 @@ export const cold: Scenario = {
   quick: true,
   async run(world) {
     const [upstream, mirror, registry] = await Promise.all([world.upstream(), world.mirror(), world.registry()])
-    const rounds = world.rounds(9, 3)
+    const rounds = world.rounds(9, 2)
     const blobs: Descriptor[] = []
     for (let round = 0; round <= rounds; round += 1) {
       world.progress(`making blob ${round}`)
