@@ -13,7 +13,7 @@ type Call = (...values: readonly unknown[]) => number
 type AsyncCall = { async(...values: readonly unknown[]): void }
 
 /**
- * sendfile(2): bytes of the page cache go into a socket without passing through this process, at a fifth of the CPU that
+ * sendfile(2): bytes of the page cache go into a socket without passing through this process, at a third of the CPU that
  * reading and writing take. Node.js has no such call; koffi makes it, where it is installed and the system is Linux.
  */
 export class Sendfile {
