@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { flushCompileCache } from 'node:module'
 import { configOption, type ExitStatus, type Invocation, text } from './commands/command.ts'
 import { type Commands, runLine } from './commands/line.ts'
 import { runningCommands } from './commands/running.ts'
@@ -34,6 +35,8 @@ async function runServer(invocation: Invocation): Promise<ExitStatus> {
     tty: process.stdout.isTTY === true,
     version: await version(),
   })
+  // Now and not only at the end, which need not be an orderly one.
+  flushCompileCache()
   await server.stop(await signal)
   return 0
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { get } from 'node:http'
 import { type AddressInfo, createServer, type Server } from 'node:net'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { entrepot, type RunningProgram, start } from './support/program.ts'
 import { tempDir } from './support/temp.ts'
@@ -86,6 +87,27 @@ test('the mirror gives itself what only a process that starts can be given', asy
   assert.deepEqual(flags, ['--max-semi-space-size=8'])
   assert.ok(environment.includes('UV_THREADPOOL_SIZE=16'))
   assert.ok(environment.includes('MALLOC_ARENA_MAX=2'))
+})
+
+test('what was compiled is kept for the next start, where that is wanted', async () => {
+  await using dir = await tempDir()
+  const environment = { ...local, NODE_COMPILE_CACHE: join(dir.path, 'compiled') }
+  await using program = start(['serve'], { ...environment, ENTREPOT_STORAGE_PATH: join(dir.path, 'data') })
+  await addressOf(program)
+  await until(async () => {
+    const kept = await readdir(environment.NODE_COMPILE_CACHE, { recursive: true }).catch(() => [])
+    return kept.length > 50
+  }, 'the compiled files of a running mirror')
+  assert.ok((await startOf(program)).environment.includes(`NODE_COMPILE_CACHE=${environment.NODE_COMPILE_CACHE}`))
+})
+
+test('a folder that cannot be written keeps nothing from starting', async () => {
+  await using dir = await tempDir()
+  const file = join(dir.path, 'file')
+  await writeFile(file, '')
+  const environment = { ...local, NODE_COMPILE_CACHE: join(file, 'compiled') }
+  await using program = start(['serve'], { ...environment, ENTREPOT_STORAGE_PATH: join(dir.path, 'data') })
+  await addressOf(program)
 })
 
 test('what is set by hand holds', async () => {
