@@ -38,7 +38,7 @@ async function downloads(world: World, servers: readonly Server[], large: Descri
   const times = world.isQuick ? crowd.quickTimes : crowd.times
   const contenders = servers.map((server) => contender(server, large, { clients, times }))
   const rounds = world.rounds(5, 2)
-  const samples = await interleave(contenders, { rounds, warmUp: 'none', ...world.pace })
+  const samples = await interleave(contenders, { rounds, warmUp: world.isQuick ? 'none' : 'once', ...world.pace })
   const title = `Cached blob of 200 MB, ${clients} ${clients === 1 ? 'client' : 'clients'}`
   if (!bounded) return { title, samples, goals: [] }
   const [mirror = '', registry = '', files = ''] = servers.map(({ name }) => name)
