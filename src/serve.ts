@@ -76,7 +76,9 @@ export async function serve(
 
   const root = config.storage.path
   stack.use(await DataFolder.open(root))
-  const offload = stack.use(new Offload())
+  const offload = stack.use(
+    new Offload((error) => log.error('a thread has died; its work is done without it', { error })),
+  )
   const store = new FileStore(root, offload)
   const { metadata, index } = await openMetadata(config, { log, observer, counters })
   stack.use(metadata)

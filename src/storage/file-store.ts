@@ -8,17 +8,17 @@ import { SharedFile } from './file.ts'
 import { type Followed, Follower } from './follower.ts'
 import { pathOf } from './layout.ts'
 import type { Offload } from './offload.ts'
-import type { Sendfile } from './sendfile.ts'
+import type { Sending } from './sending.ts'
 import type { Spool } from './spool.ts'
 
 /** Blobs as files of a data folder (`layout.ts` draws it). */
 export class FileStore implements BlobStore {
   readonly #root: string
-  readonly #sendfile: Sendfile | undefined
+  readonly #sending: Sending | undefined
 
   constructor(root: string, offload?: Offload) {
     this.#root = root
-    this.#sendfile = offload?.sendfile
+    this.#sending = offload?.sending
   }
 
   async stat(digest: Digest): Promise<BlobInfo | undefined> {
@@ -27,7 +27,7 @@ export class FileStore implements BlobStore {
   }
 
   async open(digest: Digest): Promise<OpenBlob | undefined> {
-    const file = await absent(SharedFile.open(this.#blob(digest), 'r', this.#sendfile))
+    const file = await absent(SharedFile.open(this.#blob(digest), 'r', this.#sending))
     if (!file) return undefined
     // Synchronous on purpose: on an open descriptor it never waits for the disk, and a thread-pool trip costs more.
     return new OpenFile(file, fstatSync(file.fd).size)

@@ -1,7 +1,6 @@
 import { close, open, read, write } from 'node:fs'
 import { promisify } from 'node:util'
-import { type Moved, nothingMoved } from './blob-store.ts'
-import type { Sendfile } from './sendfile.ts'
+import type { Sending, Sent } from './sending.ts'
 
 const openFile = promisify(open)
 const closeFile = promisify(close)
@@ -13,22 +12,17 @@ const closeFile = promisify(close)
  */
 export class SharedFile {
   readonly fd: number
-  readonly #sendfile: Sendfile | undefined
+  readonly #sending: Sending | undefined
   #users = 1
 
   /** Rejects with the system's error. */
-  static async open(path: string, flags: string, sendfile: Sendfile | undefined): Promise<SharedFile> {
-    return new SharedFile(await openFile(path, flags, 0o600), sendfile)
+  static async open(path: string, flags: string, sending: Sending | undefined): Promise<SharedFile> {
+    return new SharedFile(await openFile(path, flags, 0o600), sending)
   }
 
-  private constructor(fd: number, sendfile: Sendfile | undefined) {
+  private constructor(fd: number, sending: Sending | undefined) {
     this.fd = fd
-    this.#sendfile = sendfile
-  }
-
-  /** Whether `move` is worth a try. */
-  get moves(): boolean {
-    return this.#sendfile !== undefined
+    this.#sending = sending
   }
 
   /** One more user. Throws where the last one has let go: by now the descriptor may be another file's. */
@@ -58,8 +52,9 @@ export class SharedFile {
     })
   }
 
-  /** Moves bytes into a socket, past this process. Never rejects. */
-  async move(socket: number, span: { position: number; length: number }): Promise<Moved> {
-    return (await this.#sendfile?.move(this.fd, socket, span)) ?? nothingMoved
+  /** What moves its bytes into sockets, where there is such a thing. */
+  get move(): ((socket: number, span: { position: number; length: number }) => Sent) | undefined {
+    const sending = this.#sending
+    return sending && ((socket, span) => sending.move(this.fd, socket, span))
   }
 }

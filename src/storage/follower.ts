@@ -1,9 +1,11 @@
 import { type BodyReader, type Moved, nothingMoved, ReaderClosed, type SocketDescriptor } from './blob-store.ts'
 import type { SharedFile } from './file.ts'
 
-/** Bytes read at once; and where bytes are moved, to learn when the connection takes more. */
+/** Bytes read at once; and where others are moved. */
 const bufferSize = 256 * 1024
 const betweenMoves = 16 * 1024
+/** Bytes that are read, where they are not in memory, before it is asked again: to ask disturbs the kernel's reading ahead. */
+const readThrough = 8 * 1024 * 1024
 
 /** Called, all of them and once, when there may be more. */
 export type Waiting = Set<() => void>
@@ -28,6 +30,7 @@ export class Follower implements BodyReader {
   #offset: number
   #buffer: Buffer | undefined
   #hasMoved = false
+  #readUntil = 0
   #busy: Promise<unknown> | undefined
   #cancel: (() => void) | undefined
   #closed = false
@@ -65,19 +68,38 @@ export class Follower implements BodyReader {
     const there = await this.#content.at(this.#offset, this.#end, this.#wait)
     if (typeof there !== 'number') return there
     if (there === 0) return undefined
-    this.#buffer ??= Buffer.allocUnsafeSlow(Math.min(this.#hasMoved ? betweenMoves : bufferSize, this.#left))
+    this.#buffer ??= Buffer.allocUnsafeSlow(Math.min(this.#bufferSize, this.#left))
     const bytes = await this.#file.read(this.#buffer, Math.min(this.#buffer.length, there), this.#offset)
     if (bytes === 0) throw new RangeError(`the file ended at ${this.#offset}`)
     return this.#buffer.subarray(0, bytes)
   }
 
   async #move(socket: SocketDescriptor, most: number): Promise<Moved> {
-    if (!this.#file.moves) return nothingMoved
+    const { move } = this.#file
+    if (!move || this.#offset < this.#readUntil) return nothingMoved
     const there = await this.#content.at(this.#offset, this.#end, this.#wait)
     if (typeof there !== 'number' || there === 0 || this.#closed) return nothingMoved
     const descriptor = socket()
     if (descriptor === undefined) return nothingMoved
-    return await this.#file.move(descriptor, { position: this.#offset, length: Math.min(there, most) })
+    const { moved, stop } = move(descriptor, { position: this.#offset, length: Math.min(there, most) })
+    this.#cancel = stop
+    const { bytes, full, absent } = await moved.finally(() => {
+      this.#cancel = undefined
+    })
+    if (absent) this.#readThrough(this.#offset + bytes)
+    return { bytes, full }
+  }
+
+  /** What will be moved needs little, and there may be many who are slow. */
+  get #bufferSize(): number {
+    if (this.#offset < this.#readUntil) return bufferSize
+    const isForMoving = this.#file.move !== undefined && this.#left > bufferSize
+    return this.#hasMoved || isForMoving ? betweenMoves : bufferSize
+  }
+
+  #readThrough(offset: number): void {
+    this.#readUntil = offset + readThrough
+    this.#buffer = undefined
   }
 
   /** Bytes at most. */

@@ -7,7 +7,7 @@ import type { BodyReader } from './blob-store.ts'
 import { SharedFile } from './file.ts'
 import { type Followed, Follower, type Waiting } from './follower.ts'
 import type { Offload } from './offload.ts'
-import { RunningHash } from './running-hash.ts'
+import { Writer } from './writer.ts'
 
 /** Readers are told of growth by so many bytes, or so many milliseconds later: each telling costs each reader a turn. */
 const worthTelling = 512 * 1024
@@ -48,9 +48,9 @@ export class Spool implements Followed {
   readonly path: string
   readonly #file: SharedFile
   readonly #options: SpoolOptions
+  readonly #writer: Writer
   readonly #waiting: Waiting = new Set()
   #size: number | undefined
-  #hash: RunningHash | undefined
   #onDisk = 0
   /** The end of what was appended, where the disk did not take it. */
   #unwritten: Buffer | undefined
@@ -66,7 +66,7 @@ export class Spool implements Followed {
     const { relieve, offload } = options
     for (;;) {
       try {
-        return new Spool(path, await SharedFile.open(path, 'wx+', offload?.sendfile), options)
+        return new Spool(path, await SharedFile.open(path, 'wx+', offload?.sending), options)
       } catch (cause) {
         if (isFull(cause) && (await relieve?.(0).catch(() => false))) continue
         throw new SpoolUnwritable(`spool cannot be made: ${(cause as Error).message}`, { cause })
@@ -78,6 +78,7 @@ export class Spool implements Followed {
     this.path = path
     this.#file = file
     this.#options = options
+    this.#writer = new Writer(file, options.offload?.writing)
   }
 
   /** Tells the size of the content in bytes, before any of it is appended. */
@@ -87,7 +88,7 @@ export class Spool implements Followed {
 
   /** Wants the content hashed as it comes, to be compared with `digest`. Before any of it is appended. */
   hashFor(digest: Digest): void {
-    this.#hash = new RunningHash(digest, this.path, this.#options.offload?.hashing)
+    this.#writer.hashFor(digest)
   }
 
   /** Bytes appended so far. */
@@ -108,17 +109,15 @@ export class Spool implements Followed {
       this.#unwritten = Buffer.from(chunk.subarray(this.#onDisk - start))
       this.#diskError = new SpoolUnwritable(`spool cannot be written: ${(cause as Error).message}`, { cause })
     }
-    this.#hash?.append(chunk, { inFile: this.#onDisk, size: this.#size })
     this.#grown()
     if (this.#diskError) throw this.#diskError
   }
 
   /** The digest of all that was appended, in hex. Only after `hashFor`, and once. Rejects with SpoolUnwritable. */
   async digest(): Promise<string> {
-    const hash = this.#hash as RunningHash
-    const onDisk = this.#unwritten ? undefined : await hash.digest(this.#onDisk).catch(() => undefined)
+    const onDisk = this.#unwritten ? undefined : await this.#writer.digest().catch(() => undefined)
     if (onDisk !== undefined) return onDisk
-    // Where the thread that hashes is no help, it is done here.
+    // Where the thread is no help, it is done here.
     try {
       return (await this.hashSoFar()).digest('hex')
     } catch (cause) {
@@ -132,7 +131,7 @@ export class Spool implements Followed {
       start: 0,
       end: undefined,
     })
-    return (this.#hash as RunningHash).soFar(all)
+    return this.#writer.soFar(all, this.#unwritten)
   }
 
   /** The content is right: lets go of the last byte. */
@@ -165,7 +164,7 @@ export class Spool implements Followed {
 
   /** The writer lets go. */
   async close(): Promise<void> {
-    this.#hash?.close()
+    await this.#writer.close()
     clearTimeout(this.#telling)
     if (!this.#moved) await rm(this.path, { force: true }).catch(() => undefined)
     await this.#file.release()
@@ -208,7 +207,7 @@ export class Spool implements Followed {
 
   async #write(bytes: Buffer): Promise<void> {
     try {
-      this.#onDisk += await this.#file.write(bytes, this.#onDisk)
+      this.#onDisk += await this.#writer.append(bytes, { position: this.#onDisk, size: this.#size })
     } catch (error) {
       const { relieve } = this.#options
       if (!isFull(error) || !(await relieve?.(bytes.length).catch(() => false))) throw error

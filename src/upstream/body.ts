@@ -1,8 +1,9 @@
 import { UpstreamError } from '../oci/error.ts'
+import { buffers } from './buffers.ts'
 import { receiveSize } from './connector.ts'
 
-/** Bytes received ahead of the reader: one buffer of them is filled while the other one is read. */
-const ahead = receiveSize
+/** Bytes received ahead of the reader, who has as many: at first, and as long as the reader is the slower one. */
+const ahead = { least: receiveSize, most: 4 * receiveSize }
 
 /** What is read of a body nobody wants, in bytes, so that its connection can be used again. */
 const worthDiscarding = 16 * 1024
@@ -34,6 +35,7 @@ export class Body {
   readonly #options: BodyOptions
   #filling: Buffer | undefined
   #filled = 0
+  #ahead = ahead.least
   /** What the reader has. */
   #lent: Buffer | undefined
   /** Of the two buffers, those that are neither. */
@@ -49,7 +51,7 @@ export class Body {
   constructor(options: BodyOptions) {
     this.#options = options
     // A large one waits for its reader from the start: so its connection learns that the head is over.
-    if ((options.length ?? Number.POSITIVE_INFINITY) > ahead) this.#pause()
+    if ((options.length ?? Number.POSITIVE_INFINITY) > ahead.least) this.#pause()
   }
 
   /** The next bytes, valid until the next call; undefined at the end. One call at a time. */
@@ -61,6 +63,7 @@ export class Body {
       if (this.#paused) this.#flow()
       return bytes
     }
+    if (this.#end !== 'open') this.#letGo()
     if (this.#end === 'failed') throw this.#failure
     if (this.#end === 'complete') return undefined
     const waiting = Promise.withResolvers<Buffer | undefined>()
@@ -115,19 +118,25 @@ export class Body {
     this.#filled += chunk.length
     this.#received += chunk.length
     if (this.#waiting) this.#wake()?.resolve(this.#take())
-    else if (!this.#paused && this.#filled > ahead - receiveSize && this.#received !== this.#options.length)
+    else if (!this.#paused && this.#filled > this.#ahead - receiveSize && this.#received !== this.#options.length) {
+      this.#ahead = Math.min(2 * this.#ahead, ahead.most)
       this.#pause()
+    }
   }
 
   complete(): void {
     this.#end = 'complete'
-    this.#wake()?.resolve(undefined)
+    const waiting = this.#wake()
+    if (waiting) this.#letGo()
+    waiting?.resolve(undefined)
   }
 
   fail(error: unknown): void {
     this.#end = 'failed'
     this.#failure = error
-    this.#wake()?.reject(error)
+    const waiting = this.#wake()
+    if (waiting) this.#letGo()
+    waiting?.reject(error)
   }
 
   /** The buffer that is being filled, with room for so many bytes more. */
@@ -138,9 +147,14 @@ export class Body {
       this.#filling = filling
       return filling
     }
-    const { length = ahead } = this.#options
-    const larger = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(length, ahead)))
-    this.#filling?.copy(larger, 0, 0, this.#filled)
+    const { length = this.#ahead } = this.#options
+    const size = Math.max(needed, Math.min(length, this.#ahead))
+    // A small one is for no thread.
+    const larger = length < ahead.least ? Buffer.allocUnsafeSlow(size) : buffers.take(size)
+    if (filling) {
+      filling.copy(larger, 0, 0, this.#filled)
+      buffers.giveBack(filling)
+    }
     this.#filling = larger
     return larger
   }
@@ -155,8 +169,15 @@ export class Body {
   }
 
   #drop(): void {
-    this.#filling = undefined
     this.#filled = 0
+    this.#letGo()
+  }
+
+  /** Of the buffers, but for the one that the reader has: bytes of it may still be on their way. */
+  #letGo(): void {
+    if (this.#filling) this.#spare.push(this.#filling)
+    this.#filling = undefined
+    for (const buffer of this.#spare.splice(0)) buffers.giveBack(buffer)
   }
 
   #pause(): void {

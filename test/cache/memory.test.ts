@@ -21,7 +21,7 @@ describe('100 slow clients of one download of 1 GB', () => {
     const path = `/v2/${repository}/blobs/${digest}`
     await using mirror = await startProcess(dir.path, await configure(dir.path, upstream.url))
     assert.equal((await get(`${mirror.url}/v2/`)).status, 200)
-    // The thread that hashes starts with the first blob that is worth it, and stays.
+    // The thread that writes starts with the first blob that is worth it, and stays.
     const first = upstream.addSynthetic(repository, 2 * MB)
     assert.equal((await get(`${mirror.url}/v2/${repository}/blobs/${first}`)).digest, first)
     await until(async () => (await mirror.openFiles()).length === 0, 'the first fill to end')
@@ -43,11 +43,12 @@ describe('100 slow clients of one download of 1 GB', () => {
     test.diagnostic(`memory: ${Math.round(idle / MB)} MB idle, ${Math.round((peak - idle) / MB)} MB more at most`)
     assert.ok(peak - idle < 150 * MB)
 
-    // They leave while nothing comes: only the fill itself has its file open, to write it and to hash it.
-    assert.equal((await mirror.openFiles()).length, 2)
+    // They leave while nothing comes: only the fill itself has its file open.
+    assert.equal((await mirror.openFiles()).length, 1)
     for (const reader of slow) reader.abort()
-    await until(async () => (await mirror.descriptors()) <= handles + 3, 'the connections to be closed')
-    assert.equal((await mirror.openFiles()).length, 2)
+    // Threads that were started meanwhile have a few, and stay.
+    await until(async () => (await mirror.descriptors()) <= handles + clients / 4, 'the connections to be closed')
+    assert.equal((await mirror.openFiles()).length, 1)
     gates.at(-1)?.gate.open()
     await until(async () => (await mirror.openFiles()).length === 0, 'the fill to end')
     const head = await get(mirror.url + path, { readBytes: 1 })

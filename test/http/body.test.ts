@@ -4,7 +4,7 @@ import { truncate, writeFile } from 'node:fs/promises'
 import { createServer, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
-import { describe, it } from 'node:test'
+import { before, describe, it } from 'node:test'
 import { ClientGone, sendBody } from '../../src/http/body.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { type BodyReader, type Moved, nothingMoved, ReaderClosed } from '../../src/storage/blob-store.ts'
@@ -15,7 +15,9 @@ import { Offload } from '../../src/storage/offload.ts'
 import { get, open } from '../support/client.ts'
 import { Gate } from '../support/gate.ts'
 import { randomBlob } from '../support/image.ts'
+import { countMoved, untilMoving } from '../support/moving.ts'
 import { openFiles, openSockets } from '../support/open-files.ts'
+import { socketPair } from '../support/socket-pair.ts'
 import { tempDir } from '../support/temp.ts'
 import { until } from '../support/wait.ts'
 import { Wire } from '../support/wire.ts'
@@ -218,21 +220,30 @@ function turns(count: number): Promise<void> {
   return count === 0 ? Promise.resolve() : new Promise((resolve) => setImmediate(() => resolve(turns(count - 1))))
 }
 
-const whole = new Offload()
+const offloaded = new Offload()
+const count = countMoved(offloaded.sending)
 
 for (const [how, offload] of [
-  ['moved', whole],
+  ['moved', offloaded],
   ['read and written', undefined],
 ] as const) {
-  const skip = offload && !offload.sendfile ? 'sendfile(2) cannot be called here' : false
+  const skip = offload && !offload.sending ? 'sendfile(2) cannot be called here' : false
 
   describe(`sendBody of a stored file, ${how}`, { skip, ...hang }, () => {
-    for (const size of [1, 2, 65_536, 65_537, 20 * MB]) {
+    before(() => untilMoving(offload?.sending))
+
+    /** All but the last byte of what is worth it; unless it is nothing. */
+    const wouldMove = (bytes: number): number => (offload && bytes > 256 * 1024 ? bytes - 1 : 0)
+
+    for (const size of [1, 2, 65_536, 65_537, 256 * 1024, 256 * 1024 + 1, 20 * MB, 70 * MB]) {
       it(`gives ${size} bytes, whole and by ranges`, async () => {
         await using server = await serveStored(size, offload)
+        const before = count.bytes
         const got = await get(server.url())
         assert.deepEqual([got.complete, got.bytes, got.digest], [true, size, server.digest])
         assert.equal(server.sent(), size)
+        await Promise.all(server.ends)
+        assert.equal(count.bytes - before, wouldMove(size))
         const { length } = server.body
         for (const [start, end] of [
           [0, 0],
@@ -251,6 +262,7 @@ for (const [how, offload] of [
 
     it('gives one answer after the other on one connection, to requests sent at once too', async () => {
       await using server = await serveStored(2 * MB, offload)
+      const before = count.bytes
       using wire = await Wire.open(server.root)
       const ranges = [
         [0, 2 * MB - 1],
@@ -272,6 +284,9 @@ for (const [how, offload] of [
       }
       assert.equal(wire.rest, '')
       await Promise.all(server.ends)
+      const moved = ranges.reduce((bytes, [start, end]) => bytes + wouldMove(end + 1 - start), 0)
+      // What waits for its turn is read ahead, a little of it.
+      assert.equal(count.bytes - before > moved, moved > 0)
       assert.equal(await server.openFiles(), 0)
     })
 
@@ -279,15 +294,19 @@ for (const [how, offload] of [
       const size = 4 * MB
       const head = randomBlob(size, 2)
       await using server = await serveStored(size, offload, head)
+      const before = count.bytes
       const [first, second] = [await get(server.url(), { pace: () => turns(1) }), await get(server.url(5, 1_000_000))]
       assert.equal(first.digest, digestOf(Buffer.concat([head, server.body])))
       assert.equal(second.digest, digestOf(Buffer.concat([head, server.body.subarray(5, 1_000_001)])))
+      assert.equal(count.bytes > before, offload !== undefined)
     })
 
     it('gives each of several clients what it asked for, at its own pace', async () => {
       await using server = await serveStored(8 * MB, offload)
+      const before = count.bytes
       const got = await Promise.all([0, 1, 4, 0, 1].map((pace) => get(server.url(), { pace: () => turns(pace) })))
       for (const { complete, digest } of got) assert.deepEqual([complete, digest], [true, server.digest])
+      assert.equal(count.bytes - before, got.length * wouldMove(8 * MB))
     })
 
     it('has nothing open any more when a client leaves in the middle', async () => {
@@ -318,3 +337,32 @@ for (const [how, offload] of [
     })
   })
 }
+
+describe('sendBody of a file whose thread dies', hang, () => {
+  it('breaks the answer in its hands after bytes that are right, and gives the next one whole', async (test) => {
+    const deaths: Error[] = []
+    await using offload = new Offload((death) => deaths.push(death))
+    const { sending } = offload
+    if (!sending) return test.skip('sendfile(2) cannot be called here')
+    await untilMoving(sending)
+    await using server = await serveStored(40 * MB, offload)
+    {
+      await using client = await open(server.url())
+      const chunks = [await client.read(MB)]
+      // No number at all: the thread fails on it.
+      const poison = 'poison' as unknown as number
+      await using pair = await socketPair()
+      await sending.move(poison, pair.ours.fd, { position: 0, length: MB }).moved
+      assert.equal(deaths.length, 1)
+      for (let chunk = await client.some(); chunk; chunk = await client.some()) chunks.push(chunk)
+      assert.deepEqual([client.complete, client.closedBy], [false, 'fin'])
+      const all = Buffer.concat(chunks)
+      assert.ok(all.length < 40 * MB)
+      assert.ok(all.equals(server.body.subarray(0, all.length)))
+      assert.ok((await server.ends[0]) instanceof ClientGone)
+    }
+    const next = await get(server.url())
+    assert.deepEqual([next.complete, next.digest], [true, server.digest])
+    assert.equal(await server.openFiles(), 0)
+  })
+})

@@ -1,16 +1,21 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, readdir, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
+import { nothingMoved } from '../../src/storage/blob-store.ts'
 import { DataFolder, DataFolderError } from '../../src/storage/data-folder.ts'
 import { FileStore } from '../../src/storage/file-store.ts'
 import { pathOf } from '../../src/storage/layout.ts'
 import { Offload } from '../../src/storage/offload.ts'
 import { Spool } from '../../src/storage/spool.ts'
 import { blobStoreConformance } from '../conformance/blob-store.ts'
+import { randomBlob } from '../support/image.ts'
+import { untilMoving } from '../support/moving.ts'
+import { dropFromMemory } from '../support/page-cache.ts'
+import { socketPair } from '../support/socket-pair.ts'
 import { tempDir } from '../support/temp.ts'
 
 const offload = new Offload()
@@ -27,6 +32,7 @@ for (const [name, help] of [
       createSpool: () => Spool.create(pathOf(dir.path, { kind: 'spool' }), { ...(help && { offload: help }) }),
       // Beside them the folder's own lock is open.
       path: join(dir.path, 'blobs'),
+      sending: help?.sending,
       async [Symbol.asyncDispose]() {
         folder[Symbol.dispose]()
         await dir[Symbol.asyncDispose]()
@@ -50,6 +56,45 @@ describe('FileStore', () => {
     await assert.rejects(async () => {
       while (await reader.read());
     }, /ended at 300000/)
+    await reader.close()
+  })
+})
+
+const withoutSending = offload.sending ? false : 'sendfile(2) cannot be called here'
+
+describe('what is not in memory', { skip: withoutSending }, () => {
+  const MiB = 1024 * 1024
+
+  it('is read for a while before it is asked for again, and moved when it is there', async (test) => {
+    await using dir = await tempDir()
+    using _folder = await DataFolder.open(dir.path)
+    await using pair = await socketPair()
+    const content = randomBlob(12 * MiB)
+    const path = pathOf(dir.path, { kind: 'blob', digest: digestOf(content) })
+    await writeFile(path, content, { flush: true })
+    await untilMoving(offload.sending)
+    const blob = await new FileStore(dir.path, offload).open(digestOf(content))
+    const reader = blob?.reader({ start: 0, end: content.length - 1 })
+    assert.ok(reader)
+    await using file = await open(path)
+    dropFromMemory(file.fd, 0, content.length)
+    const transfer = () => reader.transfer(() => pair.ours.fd, content.length)
+    const first = await transfer()
+    if (first.bytes > 0) {
+      await reader.close()
+      return test.skip('the system keeps it in memory')
+    }
+    assert.ok(content.equals(await readFile(path)))
+    let read = 0
+    while (read < 8 * MiB) {
+      assert.deepEqual(await transfer(), nothingMoved)
+      const bytes = await reader.read()
+      assert.ok(bytes?.equals(content.subarray(read, read + 256 * 1024)))
+      read += 256 * 1024
+    }
+    const received = pair.theirs.receive(4 * MiB)
+    assert.deepEqual(await transfer(), { bytes: 4 * MiB, full: false })
+    assert.ok((await received).equals(content.subarray(8 * MiB)))
     await reader.close()
   })
 })

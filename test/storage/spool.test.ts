@@ -3,12 +3,13 @@ import { createHash, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, it } from 'node:test'
+import { before, describe, it } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import { type BodyReader, nothingMoved, ReaderClosed } from '../../src/storage/blob-store.ts'
 import { Offload } from '../../src/storage/offload.ts'
 import { Spool, SpoolUnwritable } from '../../src/storage/spool.ts'
 import { mountTinyDisk } from '../cache/support/tiny-disk.ts'
+import { untilMoving } from '../support/moving.ts'
 import { openFiles } from '../support/open-files.ts'
 import { socketPair } from '../support/socket-pair.ts'
 import { tempDir } from '../support/temp.ts'
@@ -218,32 +219,33 @@ describe('Spool', () => {
 })
 
 const offload = new Offload()
+const KiB = 1024
+/** What is worth moving. */
+const part = 256 * KiB
 
-/** Moves what can be moved until so many bytes have left, and gives them as they came to the other end. */
+/** Moves so many bytes, all of them, and gives them as they came to the other end. */
 async function moved(reader: BodyReader, length: number): Promise<Buffer> {
   await using pair = await socketPair()
   const received = pair.theirs.receive(length)
-  for (let left = length; left > 0; ) {
-    const { bytes } = await reader.transfer(() => pair.ours.fd, left)
-    left -= bytes
-    // Where the connection is full it is for the other end to read, which takes a turn.
-    if (bytes === 0) await new Promise((resolve) => setImmediate(resolve))
-  }
+  assert.deepEqual(await reader.transfer(() => pair.ours.fd, length), { bytes: length, full: false })
   return await received
+}
+
+async function turns(count: number): Promise<'over'> {
+  for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+  return 'over'
 }
 
 /** Whether it still waits after a few turns. */
 async function waits(work: Promise<unknown>): Promise<boolean> {
-  const turns = async (): Promise<'waits'> => {
-    for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve))
-    return 'waits'
-  }
-  return (await Promise.race([work.catch(() => undefined), turns()])) === 'waits'
+  return (await Promise.race([work.catch(() => undefined), turns(20)])) === 'over'
 }
 
-const withoutSendfile = offload.sendfile ? false : 'sendfile(2) cannot be called here'
+const withoutSending = offload.sending ? false : 'sendfile(2) cannot be called here'
 
-describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
+describe('a spool whose content is moved', { skip: withoutSending }, () => {
+  before(() => untilMoving(offload.sending))
+
   async function open(path: string, size: number | undefined = content.length): Promise<Spool> {
     const spool = await Spool.create(join(path, 'spool'), { offload })
     if (size !== undefined) spool.expect(size)
@@ -263,11 +265,11 @@ describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
     const waiting = reader.transfer(left, content.length)
     assert.ok(await waits(waiting))
     assert.equal(asked, 0)
-    await write(spool, 0, 65_536)
+    await spool.append(content.subarray(0, 2 * part))
     assert.deepEqual(await waiting, { bytes: 0, full: true })
     assert.equal(asked, 1)
-    assert.deepEqual(await reader.transfer(left, 20_000), { bytes: 20_000, full: false })
-    assert.deepEqual(await pair.theirs.receive(20_000), content.subarray(0, 20_000))
+    assert.deepEqual(await reader.transfer(left, part), { bytes: part, full: false })
+    assert.ok((await pair.theirs.receive(part)).equals(content.subarray(0, part)))
     await reader.close()
     await spool.close()
   })
@@ -275,21 +277,21 @@ describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
   it('waits for what comes, and moves it, to several readers', async () => {
     await using dir = await tempDir()
     const spool = await open(dir.path)
-    const half = 40 * 65_536
+    const half = 10 * part
     const readers = [0, 1, 200_000].map((start) => ({ start, reader: spool.follow({ start, end: undefined }) }))
     const got = readers.map(({ start, reader }) => moved(reader, half - start))
     await using pair = await socketPair()
     const late = spool.follow({ start: half, end: undefined })
-    const waiting = late.transfer(() => pair.ours.fd, 65_536)
-    assert.ok(await waits(waiting))
-    await write(spool, 0, half)
+    const waiting = late.transfer(() => pair.ours.fd, part)
+    assert.ok(await waits(Promise.any([waiting, ...got])))
+    await spool.append(content.subarray(0, half))
     for (const [index, { start }] of readers.entries()) {
       assert.ok((await got[index])?.equals(content.subarray(start, half)))
     }
     assert.ok(await waits(waiting))
-    await write(spool, half, half + 65_536)
-    assert.deepEqual(await waiting, { bytes: 65_536, full: false })
-    assert.ok((await pair.theirs.receive(65_536)).equals(content.subarray(half, half + 65_536)))
+    await spool.append(content.subarray(half, half + part))
+    assert.deepEqual(await waiting, { bytes: part, full: false })
+    assert.ok((await pair.theirs.receive(part)).equals(content.subarray(half, half + part)))
     for (const { reader } of [...readers, { reader: late }]) await reader.close()
     await spool.close()
     assert.equal(await openFiles(dir.path), 0)
@@ -298,11 +300,11 @@ describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
   it('never moves the last byte before it is released, and leaves it to a read afterwards', async () => {
     await using dir = await tempDir()
     const spool = await open(dir.path)
-    const reader = spool.follow({ start: content.length - 100_000, end: undefined })
+    const reader = spool.follow({ start: content.length - 2 * part, end: undefined })
     await write(spool)
     await using pair = await socketPair()
-    assert.deepEqual(await reader.transfer(() => pair.ours.fd, 100_000), { bytes: 99_999, full: false })
-    const rest = reader.transfer(() => pair.ours.fd, 100_000)
+    assert.deepEqual(await reader.transfer(() => pair.ours.fd, 2 * part), { bytes: 2 * part - 1, full: false })
+    const rest = reader.transfer(() => pair.ours.fd, 2 * part)
     assert.ok(await waits(rest))
     spool.release()
     assert.deepEqual(await rest, nothingMoved)
@@ -318,12 +320,12 @@ describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
     const spool = await open(dir.path)
     await write(spool)
     await using pair = await socketPair()
-    const reader = spool.follow({ start: 10, end: 100_009 })
-    assert.deepEqual(await reader.transfer(() => pair.ours.fd, 50_000), { bytes: 50_000, full: false })
-    assert.deepEqual(await reader.transfer(() => pair.ours.fd, 1_000_000), { bytes: 50_000, full: false })
-    assert.deepEqual(await reader.transfer(() => pair.ours.fd, 1_000_000), nothingMoved)
+    const reader = spool.follow({ start: 10, end: 2 * part + 9 })
+    assert.deepEqual(await reader.transfer(() => pair.ours.fd, part), { bytes: part, full: false })
+    assert.deepEqual(await reader.transfer(() => pair.ours.fd, 10 * part), { bytes: part, full: false })
+    assert.deepEqual(await reader.transfer(() => pair.ours.fd, 10 * part), nothingMoved)
     assert.equal(await reader.read(), undefined)
-    assert.ok((await pair.theirs.receive(100_000)).equals(content.subarray(10, 100_010)))
+    assert.ok((await pair.theirs.receive(2 * part)).equals(content.subarray(10, 2 * part + 10)))
     await reader.close()
     await spool.close()
   })
@@ -336,15 +338,22 @@ describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
     await using pair = await socketPair()
     const received = pair.theirs.receive(content.length)
     const reader = spool.follow(everything)
+    const count = { moved: 0, read: 0 }
     for (let left = content.length; left > 0; ) {
-      left -= (await reader.transfer(() => pair.ours.fd, Math.min(left, 30_000))).bytes
+      const { bytes } = await reader.transfer(() => pair.ours.fd, Math.min(left, part + 30_000))
+      count.moved += bytes
+      left -= bytes
       const chunk = await reader.read()
       if (!chunk) break
       await pair.ours.write(chunk)
+      count.read += chunk.length
       left -= chunk.length
     }
     pair.ours.socket.end()
     assert.ok((await received).equals(content))
+    assert.equal(count.moved + count.read, content.length)
+    // Reads have a smaller share: what is read between moves is not worth a large buffer.
+    assert.ok(count.moved > content.length / 2 && count.read > 0)
     await reader.close()
     await spool.close()
   })
@@ -354,15 +363,15 @@ describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
       await using dir = await tempDir()
       const spool = await open(dir.path)
       await using pair = await socketPair()
-      const [first, second] = [spool.follow(everything), spool.follow({ start: 65_536, end: undefined })]
-      const waiting = second.transfer(() => pair.ours.fd, 65_536)
+      const [first, second] = [spool.follow(everything), spool.follow({ start: part, end: undefined })]
+      const waiting = second.transfer(() => pair.ours.fd, part)
       assert.ok(await waits(waiting))
-      await write(spool, 0, 65_536)
+      await spool.append(content.subarray(0, part))
       spool[how](new Error('upstream died'))
       await assert.rejects(waiting, /upstream died/)
-      if (how === 'fail') assert.ok((await moved(first, 65_536)).equals(content.subarray(0, 65_536)))
+      if (how === 'fail') assert.ok((await moved(first, part)).equals(content.subarray(0, part)))
       await assert.rejects(
-        first.transfer(() => pair.ours.fd, 65_536),
+        first.transfer(() => pair.ours.fd, part),
         /upstream died/,
       )
       await assert.rejects(first.read(), /upstream died/)
@@ -379,34 +388,46 @@ describe('a spool whose content is moved', { skip: withoutSendfile }, () => {
     await using pair = await socketPair()
     const reader = spool.follow(everything)
     const waiting = assert.rejects(
-      reader.transfer(() => pair.ours.fd, 65_536),
+      reader.transfer(() => pair.ours.fd, part),
       ReaderClosed,
     )
     await reader.close()
     await waiting
     await assert.rejects(
-      reader.transfer(() => pair.ours.fd, 65_536),
+      reader.transfer(() => pair.ours.fd, part),
       ReaderClosed,
     )
     await spool.close()
     assert.equal(await openFiles(dir.path), 0)
   })
 
-  it('ends one that runs before its reader is closed', async () => {
+  it('ends one that runs when its reader is closed, with what was moved', async () => {
     await using dir = await tempDir()
-    const spool = await open(dir.path)
-    await write(spool)
+    const size = 40 * 1024 * KiB
+    const spool = await open(dir.path, size)
+    for (let at = 0; at < size; at += 1024 * KiB) await spool.append(content.subarray(0, 1024 * KiB))
     await using pair = await socketPair()
     const reader = spool.follow(everything)
-    const running = reader.transfer(() => pair.ours.fd, 1_000_000)
+    // More than the connection takes while nobody reads from it.
+    const running = reader.transfer(() => pair.ours.fd, size)
+    const first = await pair.theirs.receive(1024 * KiB)
+    assert.ok(first.equals(content.subarray(0, 1024 * KiB)))
     let isOver = false
     void running.then(() => {
       isOver = true
     })
+    await turns(20)
+    assert.ok(!isOver)
     await reader.close()
     assert.ok(isOver)
-    const { bytes } = await running
-    assert.ok((await pair.theirs.receive(bytes)).equals(content.subarray(0, bytes)))
+    const { bytes, full } = await running
+    assert.ok(full && bytes >= first.length && bytes < size)
+    pair.ours.socket.end()
+    assert.equal((await pair.theirs.receive(size)).length, bytes - first.length)
+    await assert.rejects(
+      reader.transfer(() => pair.ours.fd, size),
+      ReaderClosed,
+    )
     await spool.close()
     assert.equal(await openFiles(dir.path), 0)
   })
@@ -462,7 +483,8 @@ describe('a spool on a disk that is full', () => {
       spool.fail(new Error('full'))
 
       await using pair = await socketPair()
-      if ('offload' in options && !withoutSendfile) {
+      await untilMoving('offload' in options ? options.offload.sending : undefined)
+      if ('offload' in options && !withoutSending) {
         assert.ok((await moved(early, onDisk)).equals(content.subarray(0, onDisk)))
       } else {
         assert.ok((await readSome(early, onDisk)).length >= onDisk)

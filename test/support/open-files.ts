@@ -1,7 +1,7 @@
 import { readdir, readlink } from 'node:fs/promises'
 
 /** What this process has open: paths, and `socket:[1234]` and the like. */
-async function descriptors(): Promise<string[]> {
+export async function descriptors(): Promise<string[]> {
   const names = await readdir('/proc/self/fd')
   return Promise.all(names.map((name) => readlink(`/proc/self/fd/${name}`).catch(() => '')))
 }
