@@ -10,6 +10,7 @@ import { type Relieve, Spool, SpoolUnwritable } from '../../src/storage/spool.ts
 import { mountTinyDisk, type TinyDisk } from '../cache/support/tiny-disk.ts'
 import { randomBlob } from '../support/image.ts'
 import { openFiles } from '../support/open-files.ts'
+import { readAll } from '../support/read-all.ts'
 import { tempDir } from '../support/temp.ts'
 import { sharedCopy, started, stayAlive, warm } from '../support/threads.ts'
 
@@ -42,16 +43,6 @@ async function appendAll(spool: Spool, bytes: Buffer): Promise<void> {
     await spool.append(piece)
     at += piece.length
     piece.fill(0)
-  }
-}
-
-async function readAll(reader: BodyReader): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  try {
-    for (let chunk = await reader.read(); chunk; chunk = await reader.read()) chunks.push(Buffer.from(chunk))
-    return Buffer.concat(chunks)
-  } finally {
-    await reader.close()
   }
 }
 

@@ -11,22 +11,13 @@ import { Spool, SpoolUnwritable } from '../../src/storage/spool.ts'
 import { mountTinyDisk } from '../cache/support/tiny-disk.ts'
 import { untilMoving } from '../support/moving.ts'
 import { openFiles } from '../support/open-files.ts'
+import { readAll } from '../support/read-all.ts'
 import { socketPair } from '../support/socket-pair.ts'
 import { tempDir } from '../support/temp.ts'
 import { until } from '../support/wait.ts'
 
 const content = randomBytes(5 * 1024 * 1024 + 17)
 const everything = { start: 0, end: undefined }
-
-async function readAll(reader: BodyReader): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  try {
-    for (let chunk = await reader.read(); chunk; chunk = await reader.read()) chunks.push(Buffer.from(chunk))
-    return Buffer.concat(chunks)
-  } finally {
-    await reader.close()
-  }
-}
 
 /** Reads exactly so many bytes, or fewer where the reader ends. */
 async function readSome(reader: BodyReader, length: number): Promise<Buffer> {
