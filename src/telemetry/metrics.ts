@@ -25,7 +25,8 @@ export interface MetricsOptions {
  */
 export function createMetrics({ counters, sources, log, version }: MetricsOptions): Metrics {
   const registry = new PrometheusRegistry()
-  collectDefaultMetrics({ register: registry })
+  // The event loop's lag is looked at so often, in milliseconds; ten times as often is half a per cent of a processor, always.
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 })
   gauge(
     { registry, name: 'entrepot_build_info', help: '1, labelled with the running version.', labels: ['version'] },
     () => [{ labels: { version }, value: 1 }],
