@@ -43,7 +43,7 @@ export interface Sent {
 }
 
 /** Below this, in bytes, reading and writing is as cheap as a trip to a thread. */
-const worthMoving = 256 * 1024
+const worthMoving = 64 * 1024
 /** What is asked for at once, in bytes, so that what was sent is accounted for before long. */
 const mostAtOnce = 64 * 1024 * 1024
 const nonBlocking = 0o4000

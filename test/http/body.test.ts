@@ -233,7 +233,7 @@ for (const [how, offload] of [
     before(() => untilMoving(offload?.sending))
 
     /** All but the last byte of what is worth it; unless it is nothing. */
-    const wouldMove = (bytes: number): number => (offload && bytes > 256 * 1024 ? bytes - 1 : 0)
+    const wouldMove = (bytes: number): number => (offload && bytes > 65_536 ? bytes - 1 : 0)
 
     for (const size of [1, 2, 65_536, 65_537, 256 * 1024, 256 * 1024 + 1, 20 * MB, 70 * MB]) {
       it(`gives ${size} bytes, whole and by ranges`, async () => {

@@ -24,7 +24,7 @@ import { until } from '../support/wait.ts'
 const KiB = 1024
 const MiB = 1024 * KiB
 /** What is worth a thread's trouble. */
-const least = 256 * KiB
+const least = 64 * KiB
 const content = randomBlob(6 * MiB + 5)
 const libc = loadLibc()
 const skip = libc ? false : 'sendfile(2) cannot be called here'
