@@ -30,6 +30,7 @@ export class Thread<Request extends Numbered, Answer extends Numbered> implement
   readonly #worker: Worker
   readonly #options: ThreadOptions
   readonly #waiting = new Map<number, PromiseWithResolvers<Answer>>()
+  readonly #begun: Promise<unknown>
   #state: ThreadState = 'starting'
   #cause: unknown
   #isDisposed = false
@@ -53,6 +54,7 @@ export class Thread<Request extends Numbered, Answer extends Numbered> implement
       this.#cause = error
     })
     worker.on('exit', () => this.#died())
+    this.#begun = new Promise((resolve) => worker.once('message', resolve).once('exit', resolve))
     // Last: to listen to it is to wait for it.
     worker.unref()
   }
@@ -83,6 +85,9 @@ export class Thread<Request extends Numbered, Answer extends Numbered> implement
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isDisposed = true
+    this.#worker.ref()
+    // To end a thread that is just starting has been seen to abort the whole process.
+    await this.#begun
     await this.#worker.terminate()
   }
 
