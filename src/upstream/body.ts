@@ -2,8 +2,8 @@ import { UpstreamError } from '../oci/error.ts'
 import { buffers } from './buffers.ts'
 import { receiveSize } from './connector.ts'
 
-/** Bytes received ahead of the reader, who has as many: at first, and as long as the reader is the slower one. */
-const ahead = { least: receiveSize, most: 4 * receiveSize }
+/** Bytes received ahead of the reader: one buffer of them is filled while the other one is read. */
+const ahead = receiveSize
 
 /** What is read of a body nobody wants, in bytes, so that its connection can be used again. */
 const worthDiscarding = 16 * 1024
@@ -35,7 +35,6 @@ export class Body {
   readonly #options: BodyOptions
   #filling: Buffer | undefined
   #filled = 0
-  #ahead = ahead.least
   /** What the reader has. */
   #lent: Buffer | undefined
   /** Of the two buffers, those that are neither. */
@@ -51,7 +50,7 @@ export class Body {
   constructor(options: BodyOptions) {
     this.#options = options
     // A large one waits for its reader from the start: so its connection learns that the head is over.
-    if ((options.length ?? Number.POSITIVE_INFINITY) > ahead.least) this.#pause()
+    if ((options.length ?? Number.POSITIVE_INFINITY) > ahead) this.#pause()
   }
 
   /** The next bytes, valid until the next call; undefined at the end. One call at a time. */
@@ -118,10 +117,7 @@ export class Body {
     this.#filled += chunk.length
     this.#received += chunk.length
     if (this.#waiting) this.#wake()?.resolve(this.#take())
-    else if (!this.#paused && this.#filled > this.#ahead - receiveSize && this.#received !== this.#options.length) {
-      this.#ahead = Math.min(2 * this.#ahead, ahead.most)
-      this.#pause()
-    }
+    else if (!this.#paused && this.#received !== this.#options.length) this.#pause()
   }
 
   complete(): void {
@@ -147,10 +143,10 @@ export class Body {
       this.#filling = filling
       return filling
     }
-    const { length = this.#ahead } = this.#options
-    const size = Math.max(needed, Math.min(length, this.#ahead))
+    const { length = ahead } = this.#options
+    const size = Math.max(needed, Math.min(length, ahead))
     // A small one is for no thread.
-    const larger = length < ahead.least ? Buffer.allocUnsafeSlow(size) : buffers.take(size)
+    const larger = length < ahead ? Buffer.allocUnsafeSlow(size) : buffers.take(size)
     if (filling) {
       filling.copy(larger, 0, 0, this.#filled)
       buffers.giveBack(filling)
