@@ -52,8 +52,8 @@ const nothingSent: Sent = { moved: Promise.resolve(nothingMoved), stop: () => un
 
 /**
  * Threads that move bytes from the disk cache into connections by sendfile(2), without passing them through this process,
- * at a fifth of the CPU that reading and writing take. A thread waits for all its connections at once, and never for
- * the disk: what is not in memory is left to be read.
+ * at a third of the CPU that reading and writing take. A thread waits for all its connections at once, and not for the
+ * disk where the file system can say what is in memory: what is not is left to be read.
  */
 export class Sending implements AsyncDisposable {
   readonly #libc: Libc
