@@ -19,17 +19,13 @@ export const cold: Scenario = {
   async run(world) {
     const [upstream, mirror, registry] = await Promise.all([world.upstream(), world.mirror(), world.registry()])
     const rounds = world.rounds(9, 2)
-    const blobs: Descriptor[] = []
-    for (let round = 0; round <= rounds; round += 1) {
-      world.progress(`making blob ${round}`)
-      blobs.push(await world.content.addNoise(200 * megabyte))
+    const blobs = new Map<number, Promise<Descriptor>>()
+    const blobOf = (round: number): Promise<Descriptor> => {
+      const blob = blobs.get(round) ?? settle(world).then(() => world.content.addNoise(200 * megabyte))
+      blobs.set(round, blob)
+      return blob
     }
-    const blobOf = (round: number) => blobs[round] as Descriptor
-    const contenders = [
-      pull(world, mirror, upstream, blobOf),
-      pull(world, registry, upstream, blobOf),
-      direct(upstream, blobOf),
-    ]
+    const contenders = [pull(mirror, upstream, blobOf), pull(registry, upstream, blobOf), direct(upstream, blobOf)]
     const samples = await interleave(contenders, { rounds, warmUp: 'once', ...world.pace })
     const of = (column: string) => ratioOf(samples, column, mirror.name, registry.name)
     const goals = [
@@ -42,20 +38,20 @@ export const cold: Scenario = {
 }
 
 /**
- * What others have written and the kernel has not would be waited for by whoever writes next. And where the machine is
- * a guest whose host takes free memory back, the first to use it again would pay for that, four times over.
+ * Before each round: the kernel lets go of what it keeps of earlier ones. Where the machine is a guest whose host takes free
+ * memory back, whoever is the first to use more of it than was in use lately pays for that, four times over.
  */
 async function settle(world: World): Promise<void> {
-  const scratch = world.folder('scratch')
-  await shell('sync && head -c 300000000 /dev/zero > "$1" && rm "$1"', [scratch])
+  await shell('sync && find "$1" -size +100M -exec dd if={} iflag=nocache count=0 status=none ";"', [world.dir])
 }
 
-function pull(world: World, cache: Cache, upstream: Nginx, blobOf: (round: number) => Descriptor): Contender {
+function pull(cache: Cache, upstream: Nginx, blobOf: (round: number) => Promise<Descriptor>): Contender {
   return {
     name: cache.name,
     async measure(round) {
-      const blob = blobOf(round)
-      await settle(world)
+      const blob = await blobOf(round)
+      // What others have written and the kernel has not would be waited for by whoever writes next.
+      await shell('sync', [])
       const before = await upstream.asked(blob.digest)
       let storedAfter = 0
       const party = { server: cache.process, beside: [upstream.process] }
@@ -79,11 +75,11 @@ function pull(world: World, cache: Cache, upstream: Nginx, blobOf: (round: numbe
   }
 }
 
-function direct(upstream: Nginx, blobOf: (round: number) => Descriptor): Contender {
+function direct(upstream: Nginx, blobOf: (round: number) => Promise<Descriptor>): Contender {
   return {
     name: 'straight from the upstream',
     async measure(round) {
-      const { digest, size } = blobOf(round)
+      const { digest, size } = await blobOf(round)
       const url = upstream.blobUrl(digest)
       const { load, cpu, others } = await measure({ server: upstream.process }, () =>
         curl({ url, size }, { clients: 1 }),
