@@ -1,15 +1,14 @@
 import type { Hash } from 'node:crypto'
-import { type Digest, hexOf } from '../oci/digest.ts'
-import { ContentMismatch, RegistryError, UpstreamError } from '../oci/error.ts'
+import type { Digest } from '../oci/digest.ts'
+import { ContentMismatch } from '../oci/error.ts'
 import type { BlobStore, BodyReader } from '../storage/blob-store.ts'
 import { type Spool, SpoolUnwritable } from '../storage/spool.ts'
-import type { BlobSource, BlobSpan, Visibility } from '../upstream/upstream.ts'
-import { ask } from './deadline.ts'
+import type { BlobSpan, Visibility } from '../upstream/upstream.ts'
+import { Download } from './download.ts'
 import { FollowedBody } from './followed-body.ts'
 import type { FillEnd, Observer } from './observer.ts'
 import type { Origin } from './origin.ts'
 import { PassedBody } from './passed-body.ts'
-import { Progress } from './progress.ts'
 import { type Source, Sources } from './sources.ts'
 import type { Verdict } from './suspects.ts'
 
@@ -59,15 +58,12 @@ export class Fill {
   readonly startedAt: number
   readonly #dependencies: FillDependencies
   readonly #hooks: FillHooks
-  readonly #progress: Progress
+  readonly #download: Download
   readonly #opening = Promise.withResolvers<void>()
   readonly #abort = new AbortController()
-  #current: Source
-  #visibility: Visibility = 'unproven'
   #spool: Spool | undefined
   /** Of what the spool has, where it takes no more: for those who go on by themselves. */
   #hashSoFar: Promise<Hash> | undefined
-  #size: number | undefined
   #attendance = 0
   #end: FillEnd | undefined
   #verified = false
@@ -75,10 +71,13 @@ export class Fill {
   constructor(digest: Digest, source: Source, dependencies: FillDependencies, hooks: FillHooks) {
     this.digest = digest
     this.sources = new Sources(source)
-    this.#current = source
     this.#dependencies = dependencies
     this.#hooks = hooks
-    this.#progress = new Progress(dependencies.now)
+    this.#download = new Download(digest, this.sources, {
+      ...dependencies,
+      signal: this.#abort.signal,
+      opened: () => this.#opening.resolve(),
+    })
     this.startedAt = dependencies.now()
     this.opened = this.#opening.promise
     this.opened.catch(() => undefined)
@@ -87,7 +86,7 @@ export class Fill {
 
   /** Bytes of the blob; undefined before `opened`, and where nobody told. */
   get size(): number | undefined {
-    return this.#size
+    return this.#download.size
   }
 
   /** Why nobody may follow any more; undefined while they may. */
@@ -96,7 +95,7 @@ export class Fill {
   }
 
   get written(): number {
-    return this.#progress.written
+    return this.#download.progress.written
   }
 
   /** Clients that follow, or are about to. */
@@ -113,8 +112,8 @@ export class Fill {
   get progress() {
     return {
       digest: this.digest,
-      repository: this.#current.origin.repository,
-      size: this.#size ?? null,
+      repository: this.#download.origin.repository,
+      size: this.size ?? null,
       written: this.written,
       followers: this.#attendance,
       seconds: (this.#dependencies.now() - this.startedAt) / 1000,
@@ -144,7 +143,7 @@ export class Fill {
 
   /** Whether the fill has reached `offset`, or is expected to within `wait` milliseconds, or has ended. */
   reaches(offset: number, wait: number): Promise<boolean> {
-    return this.#progress.reaches(offset, wait)
+    return this.#download.progress.reaches(offset, wait)
   }
 
   /** Stops the download; whoever follows gets `reason`. */
@@ -161,28 +160,29 @@ export class Fill {
     const { observer, now } = this.#dependencies
     // Not in the constructor's own turn: whoever made the fill registers it first.
     await undefined
-    observer.fillStarted(this.#current.origin.upstream.name, this.digest)
-    const { end, error } = await this.#download()
+    observer.fillStarted(this.#download.origin.upstream.name, this.digest)
+    const { end, error } = await this.#fill()
     await this.#spool?.close()
-    const { upstream, repository } = this.#current.origin
+    const { upstream, repository } = this.#download.origin
     const { digest, written: bytes, startedAt } = this
     const seconds = (now() - startedAt) / 1000
     observer.fillEnded({ upstream: upstream.name, repository, digest, end, bytes, seconds, error })
     return end
   }
 
-  async #download(): Promise<{ end: FillEnd; error?: unknown }> {
+  async #fill(): Promise<{ end: FillEnd; error?: unknown }> {
     try {
       const spool = await this.#dependencies.createSpool()
       this.#spool = spool
       spool.hashFor(this.digest)
-      await this.#receive(spool)
+      await this.#download.into(spool)
       this.#verified = true
       this.#hooks.judged('verified')
       spool.release()
       this.#opening.resolve()
       await this.#dependencies.adopt(this.digest, spool)
-      this.#dependencies.proven(this.#current.origin, this.digest, this.written, this.#visibility)
+      const { origin, visibility } = this.#download
+      this.#dependencies.proven(origin, this.digest, this.written, visibility)
       this.#close('stored')
       return { end: 'stored' }
     } catch (error) {
@@ -213,83 +213,7 @@ export class Fill {
     this.#end = end
     if (end === 'mismatch') this.#hooks.judged('mismatch')
     this.#hooks.closed()
-    this.#progress.end()
-  }
-
-  /** Draws the whole body into the spool, from one source after the other if need be, and checks it. */
-  async #receive(spool: Spool): Promise<void> {
-    let failure: unknown
-    for (let source = this.sources.take(); source; source = this.sources.take()) {
-      this.#current = source
-      try {
-        if (await this.#drawFrom(source, spool)) return await this.#check(spool)
-        this.sources.failed(source, new RegistryError('BLOB_UNKNOWN'))
-        failure ??= this.sources.failureOf(source.origin)
-      } catch (error) {
-        // All bytes are here and can be read; that they cannot be kept shows when they are adopted.
-        if (error instanceof SpoolUnwritable && this.written === this.#size) return await this.#check(spool)
-        if (this.#abort.signal.aborted || error instanceof SpoolUnwritable) throw error
-        this.sources.failed(source, error)
-        if (error instanceof ContentMismatch) throw error
-        this.#dependencies.observer.upstreamFailed(source.origin.upstream.name, error)
-        failure = error
-      }
-    }
-    throw failure
-  }
-
-  /** False where the source does not hold the blob. */
-  async #drawFrom(source: Source, spool: Spool): Promise<boolean> {
-    const blob = await this.#open(source)
-    if (!blob) return false
-    this.#announce(source, blob, spool)
-    await this.#draw(blob, spool)
-    return true
-  }
-
-  async #open({ origin, size }: Source): Promise<BlobSource | undefined> {
-    const deadline = { within: this.#dependencies.openWithin, signal: this.#abort.signal }
-    const span = { start: this.written, end: undefined }
-    const blob = await ask(origin, deadline, (signal) => origin.upstream.blob(origin.name, this.digest, span, signal))
-    const expected = this.#size ?? size
-    if (blob?.size === undefined || expected === undefined || blob.size === expected) return blob
-    await blob.body[Symbol.asyncIterator]().return?.()
-    throw new UpstreamError(origin.upstream.name, 'protocol', `tells ${blob.size} bytes of a blob of ${expected}`)
-  }
-
-  #announce(source: Source, blob: BlobSource, spool: Spool): void {
-    this.sources.answered(source)
-    this.#visibility = blob.visibility
-    // What the upstream says of the size is not proven before the digest is, and links are believed later.
-    this.#dependencies.proven(source.origin, this.digest, source.size, blob.visibility)
-    this.#size ??= blob.size ?? source.size
-    if (this.#size !== undefined) spool.expect(this.#size)
-    if (this.#size !== 0) this.#opening.resolve()
-  }
-
-  async #draw(blob: BlobSource, spool: Spool): Promise<void> {
-    const { observer } = this.#dependencies
-    const upstream = this.#current.origin.upstream.name
-    for await (const chunk of blob.body) {
-      observer.received(upstream, chunk.length)
-      if (this.#size !== undefined && this.written + chunk.length > this.#size) {
-        throw new ContentMismatch(`${this.#size} bytes`, 'more')
-      }
-      try {
-        await spool.append(chunk)
-      } finally {
-        this.#progress.advance(chunk.length)
-      }
-    }
-  }
-
-  async #check(spool: Spool): Promise<void> {
-    if (this.#size !== undefined && this.written !== this.#size) {
-      throw new ContentMismatch(`${this.#size} bytes`, `${this.written}`)
-    }
-    const actual = await spool.digest()
-    this.#abort.signal.throwIfAborted()
-    if (actual !== hexOf(this.digest)) throw new ContentMismatch(this.digest, actual)
+    this.#download.progress.end()
   }
 
   /** The spool is full: one follower goes on from its own upstream, its hash taking over where the fill's stopped. */
@@ -299,7 +223,7 @@ export class Fill {
     const hash = verifies ? await this.#hashSoFar : undefined
     return await PassedBody.open(origin, this.digest, {
       span,
-      size: this.#size,
+      size: this.size,
       hash: hash?.copy(),
       openWithin,
       signal,

@@ -12,12 +12,14 @@ export interface Source {
 
 /** The repositories that one fill may draw from, in the order in which they came, and what became of each. */
 export class Sources {
+  readonly first: Origin
   readonly #all: Source[]
   readonly #proven = new Set<string>()
   readonly #failures = new Map<string, unknown>()
   #next = 0
 
   constructor(first: Source) {
+    this.first = first.origin
     this.#all = [first]
     if (first.proven) this.#proven.add(first.origin.repository)
   }

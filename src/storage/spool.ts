@@ -7,10 +7,11 @@ import type { BodyReader } from './blob-store.ts'
 import { SharedFile } from './file.ts'
 import { type Followed, Follower, type Waiting } from './follower.ts'
 import type { Offload } from './offload.ts'
+import type { Ring } from './ring.ts'
 import { Writer } from './writer.ts'
 
 /** Readers are told of growth by so many bytes, or so many milliseconds later: each telling costs each reader a turn. */
-const worthTelling = 512 * 1024
+const worthTelling = 1024 * 1024
 const tellWithin = 10
 
 const sync = promisify(fsync)
@@ -51,15 +52,18 @@ export class Spool implements Followed {
   readonly #writer: Writer
   readonly #waiting: Waiting = new Set()
   #size: number | undefined
-  #onDisk = 0
+  #appended = 0
+  #appending: Promise<void> | undefined
   /** The end of what was appended, where the disk did not take it. */
   #unwritten: Buffer | undefined
+  /** Bytes that readers know of. */
   #told = 0
   #telling: NodeJS.Timeout | undefined
   #state: 'growing' | 'released' | 'failed' | 'rejected' = 'growing'
   #error: unknown
   #diskError: SpoolUnwritable | undefined
   #moved = false
+  #closed = false
 
   /** Rejects with SpoolUnwritable. */
   static async create(path: string, options: SpoolOptions = {}): Promise<Spool> {
@@ -84,6 +88,7 @@ export class Spool implements Followed {
   /** Tells the size of the content in bytes, before any of it is appended. */
   expect(size: number): void {
     this.#size = size
+    this.#writer.expect(size)
   }
 
   /** Wants the content hashed as it comes, to be compared with `digest`. Before any of it is appended. */
@@ -93,29 +98,28 @@ export class Spool implements Followed {
 
   /** Bytes appended so far. */
   get written(): number {
-    return this.#onDisk + (this.#unwritten?.length ?? 0)
+    return this.#appended
+  }
+
+  /** Where what is appended is best received: then nothing is copied. Undefined where that is no help, or not yet. */
+  get memory(): Ring | undefined {
+    return this.#writer.memory
   }
 
   /**
-   * Writes a chunk, which is the caller's again afterwards; one at a time. Rejects with SpoolUnwritable where the disk does
-   * not take it: then it is readable all the same, and the last one.
+   * Appends a chunk, which is the caller's again afterwards; one at a time. Resolves when there is room for more. Rejects
+   * with SpoolUnwritable where the disk does not take it, or did not take what came before: then all that was appended is
+   * readable all the same, and this was the last one.
    */
   async append(chunk: Buffer): Promise<void> {
-    if (this.#diskError) throw this.#diskError
-    const start = this.#onDisk
-    try {
-      while (this.#onDisk < start + chunk.length) await this.#write(chunk.subarray(this.#onDisk - start))
-    } catch (cause) {
-      this.#unwritten = Buffer.from(chunk.subarray(this.#onDisk - start))
-      this.#diskError = new SpoolUnwritable(`spool cannot be written: ${(cause as Error).message}`, { cause })
-    }
-    this.#grown()
-    if (this.#diskError) throw this.#diskError
+    const appending = this.#append(chunk)
+    this.#appending = appending.catch(() => undefined)
+    await appending
   }
 
   /** The digest of all that was appended, in hex. Only after `hashFor`, and once. Rejects with SpoolUnwritable. */
   async digest(): Promise<string> {
-    const onDisk = this.#unwritten ? undefined : await this.#writer.digest().catch(() => undefined)
+    const onDisk = await this.#flushed()
     if (onDisk !== undefined) return onDisk
     // Where the thread is no help, it is done here.
     try {
@@ -127,7 +131,7 @@ export class Spool implements Followed {
 
   /** A hash of all that was appended, to go on with. Only after `hashFor`. Rejects where the file cannot be read. */
   hashSoFar(): Promise<Hash> {
-    const all = new Follower({ at: async (offset) => this.#there(offset, this.written) }, this.#file.share(), {
+    const all = new Follower({ at: async (offset) => this.#there(offset, this.#appended) }, this.#file.share(), {
       start: 0,
       end: undefined,
     })
@@ -152,6 +156,7 @@ export class Spool implements Followed {
   /** Makes the content durable and read-only under `path`. Rejects with SpoolUnwritable. */
   async moveTo(path: string): Promise<void> {
     if (this.#diskError) throw this.#diskError
+    await this.#persist(() => this.#writer.flush())
     try {
       await chmod(this.#file.fd, 0o444)
       await sync(this.#file.fd)
@@ -162,10 +167,14 @@ export class Spool implements Followed {
     }
   }
 
-  /** The writer lets go. */
+  /** The writer lets go, as soon as its readers can have all that was appended. */
   async close(): Promise<void> {
+    await this.#appending
+    const isWanted = this.#state === 'failed' || this.#state === 'released'
+    if (isWanted && !this.#diskError) await this.#persist(() => this.#writer.flush()).catch(() => undefined)
     await this.#writer.close()
-    clearTimeout(this.#telling)
+    this.#closed = true
+    this.#tell()
     if (!this.#moved) await rm(this.path, { force: true }).catch(() => undefined)
     await this.#file.release()
   }
@@ -184,39 +193,78 @@ export class Spool implements Followed {
       if (end !== undefined && offset > end) return 0
       const limit = Math.min(this.#readable(), end === undefined ? Number.POSITIVE_INFINITY : end + 1)
       if (offset < limit) return this.#there(offset, limit)
-      if (this.#state === 'failed' || this.#state === 'rejected') throw this.#error
-      if (this.#state === 'released') {
+      if (this.#state === 'rejected' || (this.#state === 'failed' && !this.#isBehind)) throw this.#error
+      if (this.#state === 'released' && !this.#isBehind) {
         if (end === undefined) return 0
-        throw new RangeError(`spool ended at ${this.written}, before ${end}`)
+        throw new RangeError(`spool ended at ${this.#appended}, before ${end}`)
       }
       await wait(this.#waiting)
     }
   }
 
+  async #append(chunk: Buffer): Promise<void> {
+    if (this.#diskError) throw this.#diskError
+    this.#appended += chunk.length
+    await this.#persist((again) => (again ? this.#writer.retry() : this.#writer.append(chunk)))
+    // The first bytes are told of at once.
+    if (this.#told === 0) await this.#persist(() => this.#writer.flush())
+    this.#grown()
+  }
+
   #there(offset: number, limit: number): number | Buffer {
     if (offset >= limit) return 0
-    if (offset < this.#onDisk) return Math.min(limit, this.#onDisk) - offset
-    return this.#unwritten?.subarray(offset - this.#onDisk, limit - this.#onDisk) ?? 0
+    const { written } = this.#writer
+    if (offset < written) return Math.min(limit, written) - offset
+    return this.#unwritten?.subarray(offset - written, limit - written) ?? 0
+  }
+
+  /** Bytes that can be read by now. */
+  get #available(): number {
+    return this.#unwritten ? this.#appended : this.#writer.written
+  }
+
+  /** Whether more will be told of, though no more be appended. */
+  get #isBehind(): boolean {
+    return this.#told < this.#appended && !this.#closed
   }
 
   #readable(): number {
     if (this.#state === 'rejected') return 0
-    if (this.#state === 'released' || this.#size === undefined) return this.written
-    return Math.min(this.written, this.#size - 1)
+    if (this.#state === 'growing' && this.#size !== undefined) return Math.min(this.#told, this.#size - 1)
+    return this.#told
   }
 
-  async #write(bytes: Buffer): Promise<void> {
+  /** Undefined where the digest is not to be had but by reading. */
+  async #flushed(): Promise<string | undefined> {
+    if (this.#diskError) return undefined
     try {
-      this.#onDisk += await this.#writer.append(bytes, { position: this.#onDisk, size: this.#size })
-    } catch (error) {
-      const { relieve } = this.#options
-      if (!isFull(error) || !(await relieve?.(bytes.length).catch(() => false))) throw error
+      await this.#persist(() => this.#writer.flush())
+      this.#tell()
+      return await this.#writer.digest()
+    } catch {
+      return undefined
     }
   }
 
-  /** The first bytes are told of at once. */
+  /** Does a piece of writing; again, where room was made for it. */
+  async #persist(write: (again: boolean) => Promise<void>, again = false): Promise<void> {
+    try {
+      await write(again)
+    } catch (cause) {
+      const { relieve } = this.#options
+      const waiting = this.#appended - this.#writer.written
+      if (isFull(cause) && (await relieve?.(waiting).catch(() => false))) {
+        return await this.#persist(write, true)
+      }
+      this.#unwritten = this.#writer.rest()
+      this.#diskError = new SpoolUnwritable(`spool cannot be written: ${(cause as Error).message}`, { cause })
+      this.#tell()
+      throw this.#diskError
+    }
+  }
+
   #grown(): void {
-    if (this.#told === 0 || this.written - this.#told >= worthTelling) this.#tell()
+    if (this.#told === 0 || this.#available - this.#told >= worthTelling) this.#tell()
     else this.#telling ??= setTimeout(() => this.#tell(), tellWithin)
   }
 
@@ -230,7 +278,9 @@ export class Spool implements Followed {
   #tell(): void {
     clearTimeout(this.#telling)
     this.#telling = undefined
-    this.#told = this.written
+    this.#told = this.#available
+    // A thread may be behind, and nothing more may come.
+    if (this.#isBehind) this.#telling = setTimeout(() => this.#tell(), tellWithin)
     if (this.#waiting.size === 0) return
     const waiting = [...this.#waiting]
     this.#waiting.clear()

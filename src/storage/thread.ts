@@ -74,12 +74,16 @@ export class Thread<Request extends Numbered, Answer extends Numbered> implement
 
   /** Rejects with ThreadDied. */
   ask(request: Request): Promise<Answer> {
+    const answer = this.expect(request.id)
+    if (this.#state !== 'dead') this.tell(request)
+    return answer
+  }
+
+  /** The answer of that number, to what the thread is asked in another way. Rejects with ThreadDied. */
+  expect(id: number): Promise<Answer> {
     const waiting = Promise.withResolvers<Answer>()
     if (this.#state === 'dead') waiting.reject(this.#death())
-    else {
-      this.#waiting.set(request.id, waiting)
-      this.tell(request)
-    }
+    else this.#waiting.set(id, waiting)
     return waiting.promise
   }
 

@@ -1,32 +1,69 @@
 import { createHash, type Hash } from 'node:crypto'
 import { readSync, writeSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
-import { parentPort } from 'node:worker_threads'
-import type { WriteAnswer, WriteRequest } from './writing.ts'
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { RingEnd } from './ring.ts'
+import type { WriteAnswer, WriteRequest, WriteThreadData } from './writing.ts'
 
 /** The other side of `Writing`: a thread that may wait for the disk. */
 
+/** Bytes written at once, before the next file's turn. */
+const atOnce = 128 * 1024
+/** Milliseconds. It is called for whatever there is to do, and looks even if not. */
+const tick = 1000
+
 class WrittenFile {
   readonly #descriptor: number
+  readonly #ring: RingEnd
   readonly #hash: Hash
+  /** What is there to be hashed first. */
+  readonly #start: number
   #size = 0
+  #error: WriteAnswer['error']
 
-  constructor(descriptor: number, algorithm: string, size: number) {
-    this.#descriptor = descriptor
+  constructor({ file, algorithm, size, ring }: WriteRequest & { kind: 'open' }) {
+    this.#descriptor = file
+    this.#ring = new RingEnd(ring)
     this.#hash = createHash(algorithm)
-    if (size > 0) this.#readBack(size)
+    this.#start = size
+    this.retry()
   }
 
-  /** Bytes written, at least one. Throws the system's error. */
-  append(bytes: Uint8Array): number {
-    const written = writeSync(this.#descriptor, bytes, 0, bytes.length, this.#size)
-    this.#hash.update(bytes.subarray(0, written))
-    this.#size += written
-    return written
+  /** False where there is nothing to do. */
+  write(): boolean {
+    const bytes = this.#ring.next(atOnce)
+    if (this.#error || bytes.length === 0) return false
+    this.#try(() => {
+      const written = writeSync(this.#descriptor, bytes, 0, bytes.length, this.#size)
+      this.#hash.update(bytes.subarray(0, written))
+      this.#size += written
+      this.#ring.take(written)
+    })
+    return true
   }
 
-  digest(): string {
-    return this.#hash.copy().digest('hex')
+  /** To what was asked, where it has come so far, or comes no further. */
+  answer(): WriteAnswer | undefined {
+    const id = this.#ring.question(this.#error !== undefined)
+    return id === 0 ? undefined : { id, error: this.#error }
+  }
+
+  retry(): void {
+    this.#error = undefined
+    this.#try(() => this.#readBack(this.#start))
+  }
+
+  digest(): Omit<WriteAnswer, 'id'> {
+    return this.#error ? { error: this.#error } : { digest: this.#hash.copy().digest('hex') }
+  }
+
+  #try(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      const { message, code } = error as NodeJS.ErrnoException
+      this.#error = { message, code }
+    }
   }
 
   #readBack(size: number): void {
@@ -42,30 +79,44 @@ class WrittenFile {
 
 const files = new Map<number, WrittenFile>()
 
-function answer(request: WriteRequest): WriteAnswer | undefined {
+function take(request: WriteRequest): WriteAnswer | undefined {
   const { kind, id } = request
-  if (kind === 'open') {
-    files.set(request.file, new WrittenFile(request.file, request.algorithm, request.size))
-    return undefined
+  if (kind === 'open') files.set(request.file, new WrittenFile(request))
+  else if (kind === 'digest') return { id, ...files.get(request.file)?.digest() }
+  else {
+    if (kind === 'retry') files.get(request.file)?.retry()
+    else files.delete(request.file)
+    return { id }
   }
-  if (kind === 'close') {
-    files.delete(request.file)
-    return undefined
-  }
-  const file = files.get(request.file)
-  if (!file) throw new Error('the file could not be read')
-  return kind === 'append' ? { id, written: file.append(request.bytes) } : { id, digest: file.digest() }
+  return undefined
 }
 
-parentPort?.on('message', (request: WriteRequest) => {
-  try {
-    const said = answer(request)
-    if (said) parentPort?.postMessage(said)
-  } catch (error) {
-    const { message, code } = error as NodeJS.ErrnoException
-    // That a file cannot be read back is told to whoever appends to it.
-    if (request.kind !== 'open') parentPort?.postMessage({ id: request.id, error: { message, code } })
+function work(port: NonNullable<typeof parentPort>, { calls, messages }: WriteThreadData): void {
+  let heard = 0
+  const answer = (said: WriteAnswer | undefined): void => {
+    if (said) port.postMessage(said)
   }
-})
-parentPort?.postMessage({ id: 0 })
-flushCompileCache()
+  const takeMessages = (): void => {
+    const sent = Atomics.load(messages, 0)
+    if (sent === heard) return
+    heard = sent
+    for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) answer(take(next.message))
+  }
+  port.on('message', (request: WriteRequest) => {
+    answer(take(request))
+    while (files.size > 0) {
+      const called = Atomics.load(calls, 0)
+      takeMessages()
+      let isIdle = true
+      for (const file of files.values()) {
+        if (file.write()) isIdle = false
+        answer(file.answer())
+      }
+      if (isIdle && Atomics.wait(calls, 0, called, tick) === 'timed-out') heard = -1
+    }
+  })
+  port.postMessage({ id: 0 })
+  flushCompileCache()
+}
+
+if (parentPort) work(parentPort, workerData)

@@ -1,81 +1,175 @@
 import type { Algorithm } from '../oci/digest.ts'
+import { Ring, type RingMemory } from './ring.ts'
 import { Crew, Thread, type ThreadDied } from './thread.ts'
 
 /**
- * To the thread, of an open file, which goes by its descriptor: that it has `size` bytes by now; bytes that come after
- * them; that its digest is wanted; that it is not to be touched any more.
+ * To the thread, of an open file, which goes by its descriptor: that it has `size` bytes by now, and what comes after them
+ * will be in the ring; that it is to be tried again; that its digest is wanted; that it is not to be touched any more.
  */
 export type WriteRequest = { readonly id: number; readonly file: number } & (
-  | { readonly kind: 'open'; readonly algorithm: Algorithm; readonly size: number }
-  | { readonly kind: 'append'; readonly bytes: Uint8Array }
-  | { readonly kind: 'digest' }
-  | { readonly kind: 'close' }
+  | { readonly kind: 'open'; readonly algorithm: Algorithm; readonly size: number; readonly ring: RingMemory }
+  | { readonly kind: 'retry' | 'digest' | 'close' }
 )
 
-/** From the thread: how many bytes were written, the digest in hex, or what went wrong, as the system says it. */
+/** From the thread: that it has come as far as was asked, or the digest in hex, or what went wrong, as the system says it. */
 export interface WriteAnswer {
   readonly id: number
-  readonly written?: number
   readonly digest?: string
-  readonly error?: { readonly message: string; readonly code: string | undefined }
+  readonly error?: { readonly message: string; readonly code: string | undefined } | undefined
 }
 
-/** A file that a thread writes, and hashes on the way. One call at a time. */
-export interface WrittenFile {
-  /**
-   * Appends bytes, which must not change meanwhile. Resolves to how many of them were written, at least one; rejects with
-   * the system's error, or ThreadDied.
-   */
-  append(bytes: Buffer): Promise<number>
-  /** Of what there was and what was appended, in hex. Rejects with ThreadDied, or where what there was cannot be read. */
-  digest(): Promise<string>
-  /** The thread lets go of it; the descriptor stays its owner's. */
-  close(): void
+/** What the thread starts with: how often it was called, and how often with a message. It waits for calls, not for those. */
+export interface WriteThreadData {
+  readonly calls: Int32Array<SharedArrayBuffer>
+  readonly messages: Int32Array<SharedArrayBuffer>
 }
 
-/**
- * Threads that write what was received and hash it while it is at hand, so that the event loop has its hands free, and
- * each byte is touched once.
- */
+/** A question's number has to fit into 32 bits with a sign. */
+const mostNumbers = 2 ** 31 - 1
+
+/** Threads that write what was received and hash it while it is at hand, so that the event loop has its hands free. */
 export class Writing implements AsyncDisposable {
-  readonly #threads: Crew<Thread<WriteRequest, WriteAnswer>>
-  #count = 0
+  readonly #threads: Crew<WriteThread>
 
   constructor(onDeath?: (error: ThreadDied) => void) {
-    this.#threads = new Crew({ start: (died) => new Thread({ name: 'write-thread', onDeath: died }), onDeath })
+    this.#threads = new Crew({ start: (died) => new WriteThread(died), onDeath })
   }
 
   /** A file that has `size` bytes, which are hashed too. Undefined where there is no thread for it, or not yet. */
   open(file: number, algorithm: Algorithm, size: number): WrittenFile | undefined {
     const thread = this.#threads.idlest()
-    if (!thread) return undefined
-    const ask = async (request: WriteRequest): Promise<WriteAnswer> => {
-      const answer = await thread.ask(request)
-      const { error } = answer
-      if (error) throw Object.assign(new Error(error.message), { code: error.code })
-      return answer
-    }
-    thread.tell({ kind: 'open', id: this.#next(), file, algorithm, size })
-    return {
-      append: async (bytes) =>
-        (await ask({ kind: 'append', id: this.#next(), file, bytes: shared(bytes) })).written ?? 0,
-      digest: async () => (await ask({ kind: 'digest', id: this.#next(), file })).digest ?? '',
-      close: () => thread.tell({ kind: 'close', id: this.#next(), file }),
-    }
+    return thread && new WrittenFile(thread, file, algorithm, size)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#threads[Symbol.asyncDispose]()
   }
+}
 
-  #next(): number {
-    this.#count += 1
-    return this.#count
+/**
+ * A file that a thread writes, and hashes on the way. One call at a time. Each promise rejects with ThreadDied, or with
+ * the system's error: then nothing more is written before `retry`.
+ */
+export class WrittenFile {
+  /** Where what is put may be received. */
+  readonly memory = new Ring()
+  readonly #thread: WriteThread
+  readonly #file: number
+  readonly #start: number
+  #end: number | undefined
+  #closing: Promise<void> | undefined
+
+  constructor(thread: WriteThread, file: number, algorithm: Algorithm, size: number) {
+    this.#thread = thread
+    this.#file = file
+    this.#start = size
+    thread.files += 1
+    thread.tell({ kind: 'open', id: thread.nextId(), file, algorithm, size, ring: this.memory.memory })
+  }
+
+  /** Bytes that the file has by now. */
+  get written(): number {
+    return this.#end ?? this.#start + this.memory.taken
+  }
+
+  /** Appends as much of it as there is room for, and tells how much. */
+  put(bytes: Buffer): number {
+    const put = this.memory.put(bytes)
+    this.#thread.call()
+    return put
+  }
+
+  /** Resolves when there is room. */
+  async room(): Promise<void> {
+    if (!this.memory.hasRoom) await this.#until('room')
+  }
+
+  /** Resolves when all is written. */
+  async flush(): Promise<void> {
+    if (this.memory.backlog > 0) await this.#until('empty')
+  }
+
+  /** Of what there was and what was written, in hex. After `flush`. */
+  async digest(): Promise<string> {
+    return (await this.#ask('digest')).digest ?? ''
+  }
+
+  /** What was put and is not written. */
+  rest(): Buffer {
+    return this.memory.rest()
+  }
+
+  /** Has what went wrong tried again: resolves when an error is a new one. */
+  async retry(): Promise<void> {
+    await this.#ask('retry')
+  }
+
+  /** Resolves when the thread has let go of it, and so has everybody else of its memory. The descriptor stays its owner's. */
+  async close(): Promise<void> {
+    this.#closing ??= this.#close()
+    await this.#closing
+  }
+
+  async #close(): Promise<void> {
+    await this.#ask('close').catch(() => undefined)
+    this.#thread.files -= 1
+    this.#end = this.written
+    this.memory.close()
+  }
+
+  async #until(until: 'room' | 'empty'): Promise<void> {
+    const id = this.#thread.nextId()
+    const answer = this.#thread.expect(id)
+    this.memory.ask(id, until)
+    this.#thread.call()
+    failIfToldSo(await answer)
+  }
+
+  async #ask(kind: 'retry' | 'digest' | 'close'): Promise<WriteAnswer> {
+    return failIfToldSo(await this.#thread.ask({ kind, id: this.#thread.nextId(), file: this.#file }))
   }
 }
 
-/** As the thread can see them: in memory that is shared, or else a copy. */
-function shared({ buffer, byteOffset, length }: Buffer): Uint8Array {
-  const bytes = new Uint8Array(buffer, byteOffset, length)
-  return buffer instanceof SharedArrayBuffer ? bytes : bytes.slice()
+function failIfToldSo(answer: WriteAnswer): WriteAnswer {
+  const { error } = answer
+  if (error) throw Object.assign(new Error(error.message), { code: error.code })
+  return answer
+}
+
+class WriteThread extends Thread<WriteRequest, WriteAnswer> {
+  /** Open ones. */
+  files = 0
+  readonly #told: WriteThreadData
+  #count = 0
+
+  constructor(onDeath: (error: ThreadDied) => void) {
+    const data = { calls: counter(), messages: counter() }
+    super({ name: 'write-thread', data, onDeath })
+    this.#told = data
+  }
+
+  override get load(): number {
+    return this.files
+  }
+
+  nextId(): number {
+    this.#count = (this.#count % mostNumbers) + 1
+    return this.#count
+  }
+
+  /** Wakes it, where it waits for more. */
+  call(): void {
+    Atomics.add(this.#told.calls, 0, 1)
+    Atomics.notify(this.#told.calls, 0)
+  }
+
+  override tell(request: WriteRequest): void {
+    super.tell(request)
+    Atomics.add(this.#told.messages, 0, 1)
+    this.call()
+  }
+}
+
+function counter(): Int32Array<SharedArrayBuffer> {
+  return new Int32Array(new SharedArrayBuffer(4))
 }

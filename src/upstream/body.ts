@@ -1,9 +1,7 @@
 import { UpstreamError } from '../oci/error.ts'
-import { buffers } from './buffers.ts'
+import { Buffers } from './buffers.ts'
 import { receiveSize } from './connector.ts'
-
-/** Bytes received ahead of the reader: one buffer of them is filled while the other one is read. */
-const ahead = receiveSize
+import type { Memory } from './upstream.ts'
 
 /** What is read of a body nobody wants, in bytes, so that its connection can be used again. */
 const worthDiscarding = 16 * 1024
@@ -12,6 +10,8 @@ const worthDiscarding = 16 * 1024
 export interface Source {
   pause(): void
   resume(): void
+  /** Has bytes received where `room` says, or elsewhere where it does not: in whatever room it has said last, until the end. */
+  receiveInto(room: () => Buffer | undefined): void
   /** Breaks the connection; `fail` is called with the same error before this returns. */
   abort(error: Error): void
 }
@@ -28,47 +28,56 @@ export interface BodyOptions {
 
 /**
  * The body of one response, between the connection that pushes and one reader that pulls. What comes while the reader is
- * busy is handed on as one piece, in one of two buffers that take turns. The reader reads to the end, or closes, or
+ * busy waits for it in memory that is bounded, and then the connection does. The reader reads to the end, or closes, or
  * discards; a failure waits for the reader, and never goes astray.
  */
 export class Body {
   readonly #options: BodyOptions
-  #filling: Buffer | undefined
-  #filled = 0
-  /** What the reader has. */
-  #lent: Buffer | undefined
-  /** Of the two buffers, those that are neither. */
-  readonly #spare: Buffer[] = []
+  #memory: Memory
+  /** What is lent, and not in use before the reader has read what is ready. */
+  #lent: Memory | undefined
+  readonly #own: Buffers
+  /** What was received and not read. */
+  readonly #ready: Buffer[] = []
   #received = 0
   #paused = false
   #end: 'open' | 'complete' | 'failed' = 'open'
   #failure: unknown
   #discardable: number | undefined
   #waiting: PromiseWithResolvers<Buffer | undefined> | undefined
+  #waitsSince = 0
   #timer: NodeJS.Timeout | undefined
+  #waking: NodeJS.Immediate | undefined
 
   constructor(options: BodyOptions) {
     this.#options = options
+    this.#own = new Buffers(options.length)
+    this.#memory = this.#own
     // A large one waits for its reader from the start: so its connection learns that the head is over.
-    if ((options.length ?? Number.POSITIVE_INFINITY) > ahead) this.#pause()
+    if ((options.length ?? Number.POSITIVE_INFINITY) > receiveSize) this.#pause()
   }
 
-  /** The next bytes, valid until the next call; undefined at the end. One call at a time. */
+  /** Once what was received so far is read, the next bytes are received there, as long as it has room. */
+  receiveInto(memory: Memory): void {
+    if (this.#memory === memory || this.#end !== 'open') return
+    this.#lent = memory
+    this.#useLent()
+  }
+
+  /** The next bytes, valid until the next call, or as long as the reader's own memory says; undefined at the end. One call at a time. */
   async read(): Promise<Buffer | undefined> {
-    if (this.#lent) this.#spare.push(this.#lent)
-    this.#lent = undefined
-    if (this.#filled > 0) {
-      const bytes = this.#take()
-      if (this.#paused) this.#flow()
+    this.#useLent()
+    const bytes = this.#take()
+    if (bytes) {
+      if (this.#paused && this.#memory.hasRoom && !this.#lent) this.#flow()
       return bytes
     }
-    if (this.#end !== 'open') this.#letGo()
     if (this.#end === 'failed') throw this.#failure
     if (this.#end === 'complete') return undefined
     const waiting = Promise.withResolvers<Buffer | undefined>()
     this.#waiting = waiting
     this.#watch()
-    if (this.#paused) this.#flow()
+    if (this.#paused && this.#memory.hasRoom) this.#flow()
     return waiting.promise
   }
 
@@ -89,15 +98,20 @@ export class Body {
 
   /** No more is wanted: what has not come is cut off. */
   close(): void {
-    this.#drop()
+    this.#ready.length = 0
     if (this.#end === 'open') this.#options.source.abort(new Error('closed by the reader'))
   }
 
   /** No more is wanted: a short rest is read behind the scenes, so that the connection can be used again. */
   discard(): void {
     if (this.#end !== 'open' || this.#discardable !== undefined) return
-    this.#discardable = worthDiscarding - this.#filled
-    this.#drop()
+    if (this.#memory !== this.#own) {
+      // What still comes would come there.
+      this.close()
+      return
+    }
+    this.#discardable = worthDiscarding - this.#ready.reduce((sum, { length }) => sum + length, 0)
+    this.#ready.length = 0
     // In this order: what flows may be all there is.
     this.#watch()
     if (this.#paused) this.#flow()
@@ -112,68 +126,49 @@ export class Body {
     }
     // A parser that goes on says so with an empty one.
     if (chunk.length === 0) return
-    const filling = this.#room(chunk.length)
-    chunk.copy(filling, this.#filled)
-    this.#filled += chunk.length
     this.#received += chunk.length
-    if (this.#waiting) this.#wake()?.resolve(this.#take())
-    else if (!this.#paused && this.#received !== this.#options.length) this.#pause()
+    this.#add(this.#memory.keep(chunk))
+    if (this.#memory.hasRoom) this.#waking ??= setImmediate(() => this.#wake())
+    else this.#wake()
+    if (!this.#paused && !this.#memory.hasRoom && this.#received !== this.#options.length) this.#pause()
   }
 
   complete(): void {
     this.#end = 'complete'
-    const waiting = this.#wake()
-    if (waiting) this.#letGo()
-    waiting?.resolve(undefined)
+    this.#over()
   }
 
   fail(error: unknown): void {
     this.#end = 'failed'
     this.#failure = error
-    const waiting = this.#wake()
-    if (waiting) this.#letGo()
-    waiting?.reject(error)
+    this.#over()
   }
 
-  /** The buffer that is being filled, with room for so many bytes more. */
-  #room(bytes: number): Buffer {
-    const needed = this.#filled + bytes
-    const filling = this.#filling ?? this.#spare.pop()
-    if (filling && filling.length >= needed) {
-      this.#filling = filling
-      return filling
-    }
-    const { length = ahead } = this.#options
-    const size = Math.max(needed, Math.min(length, ahead))
-    // A small one is for no thread.
-    const larger = length < ahead ? Buffer.allocUnsafeSlow(size) : buffers.take(size)
-    if (filling) {
-      filling.copy(larger, 0, 0, this.#filled)
-      buffers.giveBack(filling)
-    }
-    this.#filling = larger
-    return larger
+  #take(): Buffer | undefined {
+    this.#own.turn()
+    return this.#ready.shift()
   }
 
-  #take(): Buffer {
-    const filling = this.#filling as Buffer
-    const bytes = filling.subarray(0, this.#filled)
-    this.#lent = filling
-    this.#filling = undefined
-    this.#filled = 0
-    return bytes
+  /** As one with the last, if that is what it continues. */
+  #add(bytes: Buffer): void {
+    const last = this.#ready.at(-1)
+    const continues = last?.buffer === bytes.buffer && last.byteOffset + last.length === bytes.byteOffset
+    if (!last || !continues) this.#ready.push(bytes)
+    else this.#ready[this.#ready.length - 1] = Buffer.from(bytes.buffer, last.byteOffset, last.length + bytes.length)
   }
 
-  #drop(): void {
-    this.#filled = 0
-    this.#letGo()
+  #useLent(): void {
+    const memory = this.#lent
+    if (!memory || this.#ready.length > 0 || this.#end !== 'open') return
+    this.#lent = undefined
+    this.#memory = memory
+    // Without a length, the last of what is received may be no body any more.
+    if (this.#options.length !== undefined) this.#options.source.receiveInto(() => this.#room(memory))
   }
 
-  /** Of the buffers, but for the one that the reader has: bytes of it may still be on their way. */
-  #letGo(): void {
-    if (this.#filling) this.#spare.push(this.#filling)
-    this.#filling = undefined
-    for (const buffer of this.#spare.splice(0)) buffers.giveBack(buffer)
+  #room(memory: Memory): Buffer | undefined {
+    const left = (this.#options.length ?? 0) - this.#received
+    return left > 0 ? memory.room()?.subarray(0, Math.min(left, receiveSize)) : undefined
   }
 
   #pause(): void {
@@ -186,16 +181,36 @@ export class Body {
     this.#options.source.resume()
   }
 
+  /** One timer for many waits: it goes off, at first, for the one that was waiting when it was set. */
   #watch(): void {
-    const { source, stall, stalled } = this.#options
-    this.#timer = setTimeout(() => source.abort(stalled()), stall)
+    this.#waitsSince = performance.now()
+    this.#timer ??= setTimeout(() => this.#look(), this.#options.stall)
   }
 
-  #wake(): PromiseWithResolvers<Buffer | undefined> | undefined {
+  #look(): void {
+    const { source, stall, stalled } = this.#options
+    this.#timer = undefined
+    if (!this.#waiting && this.#discardable === undefined) return
+    const left = this.#waitsSince + stall - performance.now()
+    if (left <= 0) source.abort(stalled())
+    else this.#timer = setTimeout(() => this.#look(), left)
+  }
+
+  #over(): void {
     clearTimeout(this.#timer)
+    this.#wake()
+  }
+
+  /** Gives the reader that waits what there is, or the end. What comes in one turn of the event loop comes together. */
+  #wake(): void {
+    clearImmediate(this.#waking)
+    this.#waking = undefined
     const waiting = this.#waiting
+    if (!waiting || (this.#ready.length === 0 && this.#end === 'open')) return
     this.#waiting = undefined
-    return waiting
+    const bytes = this.#take()
+    if (bytes || this.#end === 'complete') waiting.resolve(bytes)
+    else waiting.reject(this.#failure)
   }
 }
 

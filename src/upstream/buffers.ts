@@ -1,26 +1,52 @@
 import { receiveSize } from './connector.ts'
-
-/** How many are kept for the next one who needs them: 8 MiB. */
-const mostKept = 64
+import type { Memory } from './upstream.ts'
 
 /**
- * Buffers that threads can see, which are used again. The garbage collector does not count what shared memory takes: what
- * bodies leave behind would pile up to hundreds of megabytes before it is let go.
+ * What a body is received into unless its reader has memory for it: two buffers that take turns, one to be filled while the
+ * reader has the other, made when they are needed.
  */
-export class Buffers {
-  readonly #kept: Buffer[] = []
+export class Buffers implements Memory {
+  readonly #size: number
+  #filling: Buffer | undefined
+  #filled = 0
+  /** What the reader has. */
+  #lent: Buffer | undefined
+  #spare: Buffer | undefined
 
-  /** With room for so many bytes at least; what they are is undefined. */
-  take(bytes: number): Buffer {
-    const kept = bytes <= receiveSize ? this.#kept.pop() : undefined
-    return kept ?? Buffer.from(new SharedArrayBuffer(Math.max(bytes, receiveSize)))
+  /** For a body of so many bytes, if that is known. */
+  constructor(length: number | undefined) {
+    this.#size = Math.min(length ?? receiveSize, receiveSize)
   }
 
-  /** From whoever is the last to know of it. Those of another size or kind are let go. */
-  giveBack(buffer: Buffer): void {
-    const isOurs = buffer.length === receiveSize && buffer.buffer instanceof SharedArrayBuffer
-    if (isOurs && this.#kept.length < mostKept) this.#kept.push(buffer)
+  get hasRoom(): boolean {
+    return this.#filled === 0
+  }
+
+  restart(): void {
+    this.#filled = 0
+  }
+
+  room(): undefined {
+    return undefined
+  }
+
+  keep(bytes: Buffer): Buffer {
+    const filling = this.#filling ?? this.#spare ?? Buffer.allocUnsafeSlow(this.#size)
+    this.#spare = undefined
+    this.#filling = filling
+    if (filling.length - this.#filled < bytes.length) return Buffer.from(bytes)
+    bytes.copy(filling, this.#filled)
+    this.#filled += bytes.length
+    return filling.subarray(this.#filled - bytes.length, this.#filled)
+  }
+
+  /** The reader takes what was kept, and gives back what it had. */
+  turn(): void {
+    this.#spare ??= this.#lent
+    this.#lent = undefined
+    if (this.#filled === 0) return
+    this.#lent = this.#filling
+    this.#filling = undefined
+    this.#filled = 0
   }
 }
-
-export const buffers = new Buffers()

@@ -5,48 +5,78 @@ import { buildConnector } from 'undici'
 /** Bytes taken from the kernel at once. */
 export const receiveSize = 128 * 1024
 
+/** What the parser is given for body bytes that were received where they belong: it only counts them. */
+const standIn = Buffer.alloc(receiveSize)
+
 /**
  * Makes the connections of an upstream. All of them receive into one buffer, where a socket left to itself allocates 64 KiB
- * for every read: of a large body that is a full garbage collection every 30 MB.
+ * for every read: of a large body that is a full garbage collection every 30 MB. Or into the memory of whoever reads a
+ * body, `Inlet.receiveInto`.
  *
  * So what a response's handler is given is valid until it returns, and no longer. The head of an answer is copied, since a
  * parser keeps parts of it; that it is over shows when the handler pauses, as it should before a large body.
  */
-export function createConnector({ timeout }: { timeout: number }): buildConnector.connector {
-  const buffer = Buffer.allocUnsafeSlow(receiveSize)
+export class Connector {
+  /** Through which what a handler is just being given has come. */
+  receiving: Inlet | undefined
+  readonly #timeout: number
+  readonly #buffer = Buffer.allocUnsafeSlow(receiveSize)
   // undici keeps them for each connector, and here every connection has one of its own.
-  const sessions = new LRUCache<string, Buffer>({ max: 100 })
-  return (target, callback) => {
-    const inlet = new Inlet()
+  readonly #sessions = new LRUCache<string, Buffer>({ max: 100 })
+
+  /** `timeout` in milliseconds. */
+  constructor(timeout: number) {
+    this.#timeout = timeout
+  }
+
+  readonly connect: buildConnector.connector = (target, callback) => {
+    const inlet = new Inlet(this.#buffer)
     const server = target.servername || target.hostname
-    const session = sessions.get(server)
+    const session = this.#sessions.get(server)
     const connect = buildConnector({
       allowH2: false,
-      timeout,
+      timeout: this.#timeout,
       ...(session && { session }),
-      onread: { buffer, callback: (length) => inlet.receive(buffer.subarray(0, length)) },
+      onread: { buffer: () => inlet.room(), callback: (length, buffer) => this.#receive(inlet, length, buffer) },
     })
     connect(target, (...[error, socket]) => {
       if (error) return callback(error, null)
       inlet.attach(socket)
-      socket.on('session', (fresh: Buffer) => sessions.set(server, fresh))
+      socket.on('session', (fresh: Buffer) => this.#sessions.set(server, fresh))
       callback(null, socket)
     })
+  }
+
+  #receive(inlet: Inlet, length: number, { buffer, byteOffset }: Uint8Array): boolean {
+    this.receiving = inlet
+    const goesOn = inlet.receive(Buffer.from(buffer, byteOffset, length))
+    this.receiving = undefined
+    return goesOn
   }
 }
 
 /** Between a socket that is given its bytes and a parser that takes them by `read`, and now and then has enough. */
-class Inlet {
+export class Inlet {
+  readonly #buffer: Buffer
   #socket: Socket | undefined
+  #isEncrypted = false
   #left: Buffer | undefined
   #paused = false
   #ended = false
   /** What had been sent when the last answer began. */
   #sent: number | undefined
   #inHead = true
+  #room: (() => Buffer | undefined) | undefined
+  /** What the parser is given a stand-in for. */
+  #original: Buffer | undefined
+
+  constructor(buffer: Buffer) {
+    this.#buffer = buffer
+  }
 
   attach(socket: Socket): void {
     this.#socket = socket
+    this.#isEncrypted = 'encrypted' in socket
     const read = socket.read.bind(socket)
     const push = socket.push.bind(socket)
     socket.read = (size?: number): Buffer | null => {
@@ -73,16 +103,43 @@ class Inlet {
     }
   }
 
+  /**
+   * Has nothing but the bytes of a body received where `room` says: each time into no more than are left of it. Once said,
+   * a room is used for that, if not at once; undefined for none from now on.
+   */
+  receiveInto(room: (() => Buffer | undefined) | undefined): void {
+    this.#room = room
+  }
+
+  /** Where the next bytes go. */
+  room(): Buffer {
+    // TLS goes on while it should not, and what comes then is not in order yet.
+    const isHeld = this.#paused && this.#isEncrypted
+    return (isHeld ? undefined : this.#room?.()) ?? this.#buffer
+  }
+
   /** Whether to go on receiving. Called all the same, by TLS: what it has deciphered it hands over. */
   receive(bytes: Buffer): boolean {
+    const isInPlace = bytes.buffer !== this.#buffer.buffer
     const sent = this.#socket?.bytesWritten
     if (sent !== this.#sent) this.#inHead = true
+    if (isInPlace) this.#inHead = false
     this.#sent = sent
-    // A parser keeps parts of a head until it has the whole.
-    const lasting = this.#inHead ? Buffer.from(bytes) : bytes
-    this.#left = this.#left ? Buffer.concat([this.#left, lasting]) : lasting
+    this.#original = isInPlace ? bytes : undefined
+    this.#pass(isInPlace ? standIn.subarray(0, bytes.length) : bytes)
     this.#socket?.emit('readable')
     if (this.#left?.buffer === bytes.buffer) this.#left = Buffer.from(this.#left)
     return !this.#paused && !this.#left
+  }
+
+  /** What the parser was given, as it was received. */
+  original(chunk: Buffer): Buffer {
+    return chunk.buffer === standIn.buffer ? (this.#original?.subarray(0, chunk.length) ?? chunk) : chunk
+  }
+
+  #pass(bytes: Buffer): void {
+    // A parser keeps parts of a head until it has the whole.
+    const lasting = this.#inHead ? Buffer.from(bytes) : bytes
+    this.#left = this.#left ? Buffer.concat([this.#left, lasting]) : lasting
   }
 }

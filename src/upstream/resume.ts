@@ -1,6 +1,7 @@
 import { UpstreamError, type UpstreamErrorKind } from '../oci/error.ts'
 import type { Body } from './body.ts'
 import type { Limits } from './limits.ts'
+import type { BlobBody, Memory } from './upstream.ts'
 import { pause } from './wait.ts'
 
 /** One attempt at the bytes of a blob, headers read. Offsets count from the blob's start. */
@@ -30,9 +31,10 @@ export interface ResumableOptions {
 }
 
 /** The bytes of a blob over as many attempts as it takes. For one reader, that reads once. */
-export class ResumableBody implements AsyncIterable<Buffer>, AsyncIterator<Buffer, undefined> {
+export class ResumableBody implements BlobBody, AsyncIterator<Buffer, undefined> {
   readonly #options: ResumableOptions
   #piece: Piece
+  #memory: Memory | undefined
   #skip: number
   #offset: number
   #end: number | undefined
@@ -70,6 +72,17 @@ export class ResumableBody implements AsyncIterable<Buffer>, AsyncIterator<Buffe
   async return(): Promise<IteratorResult<Buffer, undefined>> {
     this.#close()
     return { value: undefined, done: true }
+  }
+
+  receiveInto(memory: Memory): void {
+    this.#memory = memory
+    this.#lend()
+  }
+
+  /** Of all that comes, the reader has to take all. */
+  #lend(): void {
+    const { body, skip, tail } = this.#piece
+    if (this.#memory && skip === 0 && tail === 'none') body.receiveInto(this.#memory)
   }
 
   #close(): void {
@@ -153,6 +166,8 @@ export class ResumableBody implements AsyncIterable<Buffer>, AsyncIterator<Buffe
     this.#skip = piece.skip
     this.#size ??= piece.size
     this.#end ??= piece.end
+    this.#memory?.restart()
+    this.#lend()
   }
 
   /** Milliseconds. */

@@ -1,6 +1,6 @@
 import { Agent } from 'undici'
 import { UpstreamError } from '../oci/error.ts'
-import { createConnector } from './connector.ts'
+import { Connector } from './connector.ts'
 import { isStaleConnection, toUpstreamError } from './failure.ts'
 import type { Limits } from './limits.ts'
 import { Reception } from './reception.ts'
@@ -31,6 +31,7 @@ export interface TransportOptions {
 /** Below the registry API: requests as given, responses as they come; no redirect is followed, no status is a failure. */
 export class Transport implements AsyncDisposable {
   readonly #options: TransportOptions
+  readonly #connector: Connector
   readonly #agent: Agent
   #requests = 0
   #errors = 0
@@ -38,12 +39,13 @@ export class Transport implements AsyncDisposable {
   constructor(options: TransportOptions) {
     const { limits } = options
     this.#options = options
+    this.#connector = new Connector(limits.connect)
     this.#agent = new Agent({
       // One connection for each body: over HTTP/2 one slow reader's window would hold up the others.
       allowH2: false,
       // The connections are made for the one that takes what it is given by `read`.
       useMilo: false,
-      connect: createConnector({ timeout: limits.connect }),
+      connect: this.#connector.connect,
       // Ours are exact, and a body's time runs only while somebody waits for it.
       headersTimeout: 0,
       bodyTimeout: 0,
@@ -99,6 +101,7 @@ export class Transport implements AsyncDisposable {
     const doing = `${method} ${url.host}`
     const reception = new Reception({
       signal,
+      connector: this.#connector,
       limits,
       silence: (milliseconds) =>
         new UpstreamError(upstream, 'timeout', `${doing}: no byte for ${milliseconds / 1000} s`),

@@ -35,6 +35,23 @@ export interface Known {
   readonly etag: string | undefined
 }
 
+/** Where the reader of a body wants its bytes: then they are received there, and need not be copied. */
+export interface Memory {
+  /** Whatever was received, and is not the reader's yet, is void: it will come again. */
+  restart(): void
+  /** Where the next bytes can be received, as soon as `hasRoom`; undefined for nowhere here. Lent until they are kept, or `restart`. */
+  room(): Buffer | undefined
+  /** Keeps bytes until the reader has them, and tells where: if not in the room that was lent, then as a copy. */
+  keep(bytes: Buffer): Buffer
+  /** Whether to go on receiving. The reader sees to it before it asks for more. */
+  readonly hasRoom: boolean
+}
+
+export interface BlobBody extends AsyncIterable<Buffer> {
+  /** From now on, if it can be arranged, chunks are in this memory, and valid until the reader makes room there. */
+  receiveInto?(memory: Memory): void
+}
+
 export interface BlobSource {
   /** Bytes of the whole blob; undefined where the upstream sends no length. */
   readonly size: number | undefined
@@ -45,7 +62,7 @@ export interface BlobSource {
    * at the end asked for (or at the end of a body without a length). Nothing of it is verified.
    * Whoever got the source iterates to the end, leaves the loop early, or aborts the signal: each closes the connection.
    */
-  readonly body: AsyncIterable<Buffer>
+  readonly body: BlobBody
 }
 
 /** Bytes of a blob, from `start` to `end` inclusive; to the blob's end where `end` is undefined. */

@@ -189,7 +189,8 @@ describe('threads that write', () => {
       assert.ok((await readFile(spool.path)).equals(content))
       await spool.close()
     }
-    assert.equal(all.threads.length, 1)
+    // The other one was started since the first was busy, and none since it died.
+    assert.equal(all.threads.length, Math.min(most, 2))
     const [death, ...more] = deaths
     assert.deepEqual(more, [])
     assert.match(String(death), /^ThreadDied: the write-thread has died$/)

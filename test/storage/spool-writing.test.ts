@@ -12,7 +12,7 @@ import { randomBlob } from '../support/image.ts'
 import { openFiles } from '../support/open-files.ts'
 import { readAll } from '../support/read-all.ts'
 import { tempDir } from '../support/temp.ts'
-import { sharedCopy, started, stayAlive, warm } from '../support/threads.ts'
+import { block, receiveAll, started, stayAlive, warm } from '../support/threads.ts'
 
 stayAlive()
 
@@ -20,30 +20,30 @@ const MiB = 1024 * 1024
 const content = randomBlob(9 * MiB + 4321)
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
 
-/** As bodies come: in two buffers that take turns, each of them overwritten when its bytes are appended. */
-class Pieces {
-  readonly #buffers = [sharedCopy(Buffer.alloc(512 * 1024)), Buffer.alloc(512 * 1024)] as const
-  #turn = 0
-
-  next(bytes: Buffer): Buffer {
-    this.#turn += 1
-    const buffer = this.#buffers[this.#turn % 2] as Buffer
-    // Never the whole of it, nor the same length twice.
-    const length = 1 + ((this.#turn * 104_729) % (buffer.length - 1))
-    const piece = buffer.subarray(0, Math.min(length, bytes.length))
-    bytes.copy(piece, 0, 0, piece.length)
-    return piece
+/** As bodies come: in a buffer that is overwritten when its bytes are appended, or right where the spool wants them. */
+async function appendAll(spool: Spool, bytes: Buffer): Promise<void> {
+  const buffer = Buffer.alloc(512 * 1024)
+  for (let at = 0, turn = 1; at < bytes.length; turn += 1) {
+    // Never the same length twice.
+    const piece = buffer.subarray(0, 1 + ((turn * 104_729) % (buffer.length - 1)))
+    const length = bytes.copy(piece, 0, at)
+    const { memory } = spool
+    if (memory && turn % 3 > 0) await receiveAll(memory, piece.subarray(0, length), (chunk) => spool.append(chunk))
+    else await spool.append(piece.subarray(0, length))
+    piece.fill(0)
+    at += length
   }
 }
 
-async function appendAll(spool: Spool, bytes: Buffer): Promise<void> {
-  const pieces = new Pieces()
-  for (let at = 0; at < bytes.length; ) {
-    const piece = pieces.next(bytes.subarray(at))
-    await spool.append(piece)
-    at += piece.length
-    piece.fill(0)
+/** Whether it still waits when the event loop has turned a few times. */
+async function waits(work: Promise<unknown>): Promise<boolean> {
+  let isOver = false
+  const over = (): void => {
+    isOver = true
   }
+  work.then(over, over)
+  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+  return !isOver
 }
 
 /** All there is before it fails. */
@@ -138,19 +138,172 @@ describe('a spool that a thread writes', () => {
     })
   }
 
-  it('is closed when the append that runs is over', async () => {
+  it('shows nobody what is not in the file yet, and then all of it, though nothing more comes', async () => {
     await using dir = await tempDir()
     await using offload = await warmOffload()
     const spool = await spoolIn(dir.path, { offload })
-    await appendAll(spool, content.subarray(0, MiB))
-    let isOver = false
-    const running = spool.append(sharedCopy(content.subarray(MiB))).then(() => {
-      isOver = true
-    })
+    await spool.append(content.subarray(0, 1000))
+    await using blocker = await block(offload.writing, join(dir.path, 'blocker'))
+    await spool.append(content.subarray(1000, 200_000))
+    assert.equal(spool.written, 200_000)
+    const reader = spool.follow({ start: 0, end: undefined })
+    const first = await reader.read()
+    assert.ok(first?.equals(content.subarray(0, 1000)))
+    const second = reader.read()
+    assert.ok(await waits(second))
+    spool.fail(new Error('cut'))
+    assert.ok(await waits(second))
+    await blocker.over
+    const got = Buffer.from((await second) ?? '')
+    const rest = await readUntilFailure(reader, /cut/)
+    assert.ok(Buffer.concat([got, rest]).equals(content.subarray(1000, 200_000)))
     await spool.close()
-    assert.ok(isOver)
-    await running
+  })
+
+  for (const how of ['fails', 'is right'] as const) {
+    it(`gives its readers every byte that was appended when it ${how} and is closed while the thread is busy`, async () => {
+      await using dir = await tempDir()
+      await using offload = await warmOffload()
+      const spool = await Spool.create(join(dir.path, 'spool'), { offload })
+      spool.hashFor(digestOf(content))
+      await appendAll(spool, content.subarray(0, 2 * MiB))
+      await using _blocker = await block(offload.writing, join(dir.path, 'blocker'))
+      await spool.append(content.subarray(2 * MiB, 2 * MiB + 200_000))
+      const there = content.subarray(0, 2 * MiB + 200_000)
+      const reader = spool.follow({ start: 0, end: undefined })
+      if (how === 'fails') spool.fail(new Error('cut'))
+      else spool.release()
+      const closing = spool.close()
+      const got = how === 'fails' ? readUntilFailure(reader, /cut/) : readAll(reader)
+      assert.ok((await got).equals(there))
+      await closing
+      assert.equal(await openFiles(join(dir.path, 'spool')), 0)
+    })
+  }
+
+  it('gives its readers every byte that was appended where its thread dies and it fails', async () => {
+    await using dir = await tempDir()
+    using all = started()
+    await using offload = await warmOffload()
+    const spool = await spoolIn(dir.path, { offload })
+    await appendAll(spool, content.subarray(0, 2 * MiB))
+    await using _blocker = await block(offload.writing, join(dir.path, 'blocker'))
+    await spool.append(content.subarray(2 * MiB, 2 * MiB + 200_000))
+    const reader = spool.follow({ start: 0, end: undefined })
+    await all.threads[0]?.terminate()
+    spool.fail(new Error('cut'))
+    await spool.close()
+    assert.ok((await readUntilFailure(reader, /cut/)).equals(content.subarray(0, 2 * MiB + 200_000)))
+    assert.equal(await openFiles(join(dir.path, 'spool')), 0)
+  })
+
+  it('gives no byte any more when it is rejected, and is closed without waiting for them', async () => {
+    await using dir = await tempDir()
+    await using offload = await warmOffload()
+    const spool = await spoolIn(dir.path, { offload })
+    await appendAll(spool, content.subarray(0, 2 * MiB))
+    const reader = spool.follow({ start: 0, end: undefined })
+    await spool.append(content.subarray(2 * MiB, 2 * MiB + 200_000))
+    spool.reject(new Error('wrong'))
+    await assert.rejects(reader.read(), /wrong/)
+    await reader.close()
+    await spool.close()
     assert.equal(await openFiles(dir.path), 0)
+  })
+
+  it('tells its readers of the first bytes at once, then of 1 MiB, or of what there is after 10 ms', {
+    timeout: 20_000,
+  }, async (test) => {
+    await using dir = await tempDir()
+    await using offload = await warmOffload()
+    for (const threads of [undefined, offload]) {
+      test.mock.timers.enable({ apis: ['setTimeout'] })
+      const spool = await Spool.create(join(dir.path, 'spool'), threads ? { offload: threads } : {})
+      if (threads) spool.hashFor(digestOf(content))
+      spool.expect(content.length)
+      let there = 0
+      const append = async (to: number): Promise<void> => {
+        for (; there < to; there = Math.min(there + 100_000, to)) {
+          await spool.append(content.subarray(there, Math.min(there + 100_000, to)))
+        }
+      }
+      const reader = spool.follow({ start: 0, end: undefined })
+      await append(1)
+      assert.equal((await reader.read())?.length, 1)
+      const small = reader.read()
+      await append(MiB)
+      assert.ok(await waits(small))
+      test.mock.timers.tick(9)
+      assert.ok(await waits(small))
+      test.mock.timers.tick(1)
+      if (!threads) await small
+      // The thread may be behind.
+      while (await waits(small)) test.mock.timers.tick(10)
+      for (let at = 1 + ((await small)?.length ?? 0); at < MiB; ) {
+        const next = reader.read()
+        while (await waits(next)) test.mock.timers.tick(10)
+        at += (await next)?.length ?? 0
+      }
+      const large = reader.read()
+      await append(2 * MiB - 1)
+      await spool.append(Buffer.alloc(0))
+      assert.ok(await waits(large))
+      await append(2 * MiB)
+      while (await waits(large)) await spool.append(Buffer.alloc(0))
+      await large
+      test.mock.timers.reset()
+      await reader.close()
+      await spool.close()
+    }
+  })
+
+  it('leaves no timer and no descriptor behind', async () => {
+    await using dir = await tempDir()
+    await using offload = await warmOffload()
+    const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+    for (const how of ['release', 'fail', 'reject', 'close'] as const) {
+      for (const threads of [undefined, offload]) {
+        const before = timers()
+        const spool = await Spool.create(join(dir.path, 'spool'), threads ? { offload: threads } : {})
+        spool.hashFor(digestOf(content))
+        await spool.append(content.subarray(0, 2 * MiB))
+        await spool.append(content.subarray(2 * MiB, 2 * MiB + 100_000))
+        if (how !== 'close') spool[how](new Error('over'))
+        await spool.close()
+        assert.equal(timers(), before)
+        assert.equal(await openFiles(dir.path), 0)
+      }
+    }
+  })
+
+  for (const first of [0, MiB]) {
+    it(`is closed when the append that runs after ${first} bytes is over`, async () => {
+      await using dir = await tempDir()
+      await using offload = await warmOffload()
+      const spool = await spoolIn(dir.path, { offload })
+      await appendAll(spool, content.subarray(0, first))
+      let isOver = false
+      const running = spool.append(content.subarray(first)).then(() => {
+        isOver = true
+      })
+      await spool.close()
+      assert.ok(isOver)
+      await running
+      assert.equal(await openFiles(dir.path), 0)
+    })
+  }
+
+  it('is moved with all that was appended, though nobody asked for its digest', async () => {
+    await using dir = await tempDir()
+    await using offload = await warmOffload()
+    const spool = await spoolIn(dir.path, { offload })
+    await appendAll(spool, content.subarray(0, -1000))
+    await using _blocker = await block(offload.writing, join(dir.path, 'blocker'))
+    await spool.append(content.subarray(-1000))
+    const path = join(dir.path, 'stored')
+    await spool.moveTo(path)
+    assert.ok((await readFile(path)).equals(content))
+    await spool.close()
   })
 
   it('is not the digest of another where the claimed one is wrong', async () => {
@@ -190,7 +343,7 @@ describe('a spool that a thread writes to a disk that is full', () => {
     await appendAll(spool, content)
     assert.equal(asked.length, 3)
     assert.equal(new Set(asked).size, 1)
-    assert.ok((asked[0] ?? 0) > 0 && (asked[0] ?? 0) < 512 * 1024)
+    assert.ok((asked[0] ?? 0) > 0 && (asked[0] ?? 0) <= 256 * 1024 + 512 * 1024)
     assert.equal(spool.written, content.length)
     assert.equal(await spool.digest(), sha256(content))
     spool.release()
@@ -207,10 +360,15 @@ describe('a spool that a thread writes to a disk that is full', () => {
       await using _disk = disk
       using all = started()
       await using offload = await warmOffload()
-      const spool = await spoolIn(disk.path, { offload, relieve: async () => false })
+      let asked = 0
+      const relieve = async (): Promise<boolean> => {
+        asked += 1
+        return false
+      }
+      const spool = await spoolIn(disk.path, { offload, relieve })
       const early = spool.follow({ start: 0, end: undefined })
-      await spool.append(sharedCopy(content.subarray(0, MiB)))
-      const chunk = sharedCopy(content.subarray(MiB, 4 * MiB))
+      await spool.append(content.subarray(0, MiB))
+      const chunk = Buffer.from(content.subarray(MiB, 4 * MiB))
       await assert.rejects(spool.append(chunk), (error: SpoolUnwritable) => {
         assert.ok(error instanceof SpoolUnwritable)
         assert.equal((error.cause as NodeJS.ErrnoException).code, 'ENOSPC')
@@ -236,6 +394,7 @@ describe('a spool that a thread writes to a disk that is full', () => {
       assert.ok((await readUntilFailure(early, /full/)).equals(there))
       assert.ok((await readUntilFailure(late, /full/)).equals(there.subarray(3 * MiB)))
       await spool.close()
+      assert.equal(asked, 1)
       assert.equal(await openFiles(disk.path), 0)
     })
   }

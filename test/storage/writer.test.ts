@@ -1,20 +1,20 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { closeSync, openSync } from 'node:fs'
-import { mkdir, readFile, stat, truncate, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { Algorithm, Digest } from '../../src/oci/digest.ts'
 import type { BodyReader } from '../../src/storage/blob-store.ts'
 import { SharedFile } from '../../src/storage/file.ts'
 import { Follower } from '../../src/storage/follower.ts'
+import type { Ring } from '../../src/storage/ring.ts'
 import { Writer } from '../../src/storage/writer.ts'
 import { Writing, type WrittenFile } from '../../src/storage/writing.ts'
 import { mountTinyDisk } from '../cache/support/tiny-disk.ts'
 import { randomBlob } from '../support/image.ts'
 import { openFiles } from '../support/open-files.ts'
 import { tempDir } from '../support/temp.ts'
-import { sharedCopy, started, stayAlive, warm } from '../support/threads.ts'
+import { block, openAs, receiveAll, started, stayAlive, warm } from '../support/threads.ts'
 
 stayAlive()
 
@@ -30,27 +30,21 @@ function hexOf(bytes: Buffer, algorithm: Algorithm = 'sha256'): string {
   return createHash(algorithm).update(bytes).digest('hex')
 }
 
-/** Where its threads were given files, and how many they let go of. */
+/** Knows where its threads were given files. */
 class CountedWriting extends Writing {
   readonly opened: number[] = []
-  closed = 0
+  isBusy = false
 
   override open(file: number, algorithm: Algorithm, size: number): WrittenFile | undefined {
-    const opened = super.open(file, algorithm, size)
-    if (!opened) return undefined
-    this.opened.push(size)
-    const close = (): void => {
-      this.closed += 1
-      opened.close()
-    }
-    return { ...opened, close }
+    const opened = this.isBusy ? undefined : super.open(file, algorithm, size)
+    if (opened) this.opened.push(size)
+    return opened
   }
 
   static async warm(): Promise<CountedWriting> {
     const writing = new CountedWriting()
     await warm(writing)
     writing.opened.length = 0
-    writing.closed = 0
     return writing
   }
 }
@@ -77,16 +71,25 @@ async function written(writing: Writing | undefined, algorithm: Algorithm | unde
   }
 }
 
-/** Appends what comes after `from`, in odd pieces, of memory that threads can see or cannot. */
+/** Appends what comes after `from`, in odd pieces, which are received where they belong, or kept there, or neither. */
 async function appendAll(
   writer: Writer,
   bytes: Buffer,
-  { from = 0, size, piece = 100_000 }: { from?: number; size?: number | undefined; piece?: number } = {},
+  { from = 0, piece = 100_000 }: { from?: number; piece?: number } = {},
 ): Promise<void> {
   for (let at = from, turn = 0; at < bytes.length; turn += 1) {
     const chunk = bytes.subarray(at, at + piece)
-    at += await writer.append(turn % 2 === 0 ? sharedCopy(chunk) : Buffer.from(chunk), { position: at, size })
+    const { memory } = writer
+    if (memory && turn % 3 === 0) await receiveAll(memory, chunk, (received) => writer.append(received))
+    else await writer.append(memory && turn % 3 === 1 ? memory.keep(chunk) : Buffer.from(chunk))
+    at += chunk.length
   }
+}
+
+function inMemory(writer: Writer): Ring {
+  const { memory } = writer
+  assert.ok(memory)
+  return memory
 }
 
 describe('Writer', () => {
@@ -97,7 +100,11 @@ describe('Writer', () => {
         for (const size of [0, 1, MiB - 1, MiB, MiB + 1, content.length]) {
           await using test = await written(writing, algorithm)
           const bytes = content.subarray(0, size)
-          await appendAll(test.writer, bytes, { size: told ? size : undefined })
+          if (told) test.writer.expect(size)
+          await appendAll(test.writer, bytes)
+          await test.writer.flush()
+          assert.equal(test.writer.written, size)
+          assert.equal(test.writer.rest().length, 0)
           for (const _ of ['once', 'again']) assert.equal(await test.writer.digest(), hexOf(bytes, algorithm))
           assert.ok((await readFile(test.path)).equals(bytes))
           await test.writer.close()
@@ -110,7 +117,10 @@ describe('Writer', () => {
 
   it('does without a thread', async () => {
     await using test = await written(undefined)
-    await appendAll(test.writer, content, { size: content.length })
+    test.writer.expect(content.length)
+    assert.equal(test.writer.memory, undefined)
+    await appendAll(test.writer, content)
+    await test.writer.flush()
     assert.equal(await test.writer.digest(), hexOf(content))
     assert.ok((await readFile(test.path)).equals(content))
     await test.writer.close()
@@ -122,7 +132,9 @@ describe('Writer', () => {
     const path = join(dir.path, 'file')
     const file = await SharedFile.open(path, 'wx+', undefined)
     const writer = new Writer(file, writing)
-    await appendAll(writer, content, { size: content.length })
+    writer.expect(content.length)
+    assert.equal(writer.memory, undefined)
+    await appendAll(writer, content)
     await writer.close()
     await file.release()
     assert.ok((await readFile(path)).equals(content))
@@ -132,13 +144,16 @@ describe('Writer', () => {
   it('passes a file on to a thread that starts meanwhile', async () => {
     await using writing = new CountedWriting()
     await using test = await written(writing)
-    const size = content.length
-    await appendAll(test.writer, content.subarray(0, 1_500_001), { size })
-    assert.deepEqual(writing.opened, [])
+    test.writer.expect(content.length)
+    writing.isBusy = true
+    await appendAll(test.writer, content.subarray(0, 1_500_001))
+    assert.equal(test.writer.memory, undefined)
+    writing.isBusy = false
     await warm(writing)
     writing.opened.length = 0
-    await appendAll(test.writer, content, { from: 1_500_001, size })
+    await appendAll(test.writer, content, { from: 1_500_001 })
     assert.deepEqual(writing.opened, [1_500_001])
+    await test.writer.flush()
     assert.equal(await test.writer.digest(), hexOf(content))
     assert.ok((await readFile(test.path)).equals(content))
     await test.writer.close()
@@ -146,24 +161,26 @@ describe('Writer', () => {
 
   it('keeps a file whose beginning is too much to be read back, and passes on what is just not', async () => {
     await using writing = await CountedWriting.warm()
-    const chunk = Buffer.from('0123456789')
-    const zeros = createHash('sha256')
-    for (let mib = 0; mib < 64; mib += 1) zeros.update(Buffer.alloc(MiB))
     for (const position of [late, late + 1]) {
       await using test = await written(writing)
-      // Takes no room.
-      await truncate(test.path, position)
-      assert.equal(await test.writer.append(chunk, { position, size: undefined }), chunk.length)
+      writing.isBusy = true
+      const hash = createHash('sha256')
+      for (let at = 0; at < position; at += MiB) {
+        const chunk = Buffer.alloc(Math.min(MiB, position - at))
+        hash.update(chunk)
+        await test.writer.append(chunk)
+      }
+      writing.isBusy = false
+      await test.writer.append(Buffer.from('0123456789'))
       assert.deepEqual(writing.opened.splice(0), position === late ? [late] : [])
-      // Here, nothing but the chunk was hashed.
-      const hash = position === late ? zeros : createHash('sha256')
-      assert.equal(await test.writer.digest(), hash.update(chunk).digest('hex'))
+      await test.writer.flush()
+      assert.equal(await test.writer.digest(), hash.update('0123456789').digest('hex'))
+      assert.equal(test.writer.written, position + 10)
       await test.writer.close()
-      assert.deepEqual((await readFile(test.path)).subarray(position), chunk)
     }
   })
 
-  it('rejects with what the system says, here and in a thread', async () => {
+  it('rejects with what the system says, here and in a thread, and keeps what it refused', async () => {
     await using dir = await tempDir()
     const path = join(dir.path, 'file')
     await writeFile(path, 'x')
@@ -172,8 +189,14 @@ describe('Writer', () => {
       const file = await SharedFile.open(path, 'r', undefined)
       const writer = new Writer(file, threads)
       writer.hashFor(claimed())
-      for (let turn = 0; turn < 2; turn += 1) {
-        await assert.rejects(writer.append(Buffer.from('y'), { position: 0, size: content.length }), { code: 'EBADF' })
+      writer.expect(content.length)
+      const appended = writer.append(Buffer.from('y'))
+      if (threads) await appended
+      else await assert.rejects(appended, { code: 'EBADF' })
+      for (let turn = 0; turn < 3; turn += 1) {
+        await assert.rejects(writer.flush(), { code: 'EBADF' })
+        assert.equal(writer.rest().toString(), 'y')
+        assert.equal(writer.written, 0)
       }
       await writer.close()
       await file.release()
@@ -182,32 +205,93 @@ describe('Writer', () => {
     assert.equal(await readFile(path, 'utf8'), 'x')
   })
 
-  for (const how of ['here', 'in a thread'] as const) {
+  for (const how of ['here', 'in a thread', 'by a thread that has died'] as const) {
     it(`is right of a file that is written ${how}, where the disk was full for a while`, async (test) => {
+      const disk = await mountTinyDisk(16 * MiB)
+      if (typeof disk === 'string') return test.skip(disk)
+      await using _disk = disk
+      using all = started()
+      await mkdir(disk.path)
+      await using writing = await CountedWriting.warm()
+      await using full = await written(how === 'here' ? undefined : writing, 'sha256', disk.path)
+      const { writer } = full
+      writer.expect(content.length)
+      const { memory } = writer
+      await disk.fill(2 * MiB)
+      if (how === 'by a thread that has died') await all.threads[0]?.terminate()
+      let appended = 0
+      let refusals = 0
+      const append = async (chunk: Buffer): Promise<void> => {
+        appended += chunk.length
+        for (let work = writer.append(chunk); ; work = writer.retry()) {
+          try {
+            return await work
+          } catch (error) {
+            assert.equal((error as NodeJS.ErrnoException).code, 'ENOSPC')
+            assert.ok(writer.rest().equals(content.subarray(writer.written, appended)))
+            refusals += 1
+            if (refusals === 3) await disk.free()
+          }
+        }
+      }
+      if (memory) await receiveAll(memory, content, append)
+      else for (let at = 0; at < content.length; at += MiB) await append(content.subarray(at, at + MiB))
+      assert.equal(refusals, 3)
+      await writer.flush()
+      assert.equal((await writer.soFar(full.reader(content.length), undefined)).digest('hex'), hexOf(content))
+      assert.ok((await readFile(full.path)).equals(content))
+      if (how === 'in a thread') assert.equal(await writer.digest(), hexOf(content))
+      await writer.close()
+    })
+  }
+
+  it('writes here what a thread was refused that has died since', async (test) => {
+    const disk = await mountTinyDisk(16 * MiB)
+    if (typeof disk === 'string') return test.skip(disk)
+    await using _disk = disk
+    using all = started()
+    await mkdir(disk.path)
+    await using writing = await CountedWriting.warm()
+    await using full = await written(writing, 'sha256', disk.path)
+    const { writer } = full
+    await disk.fill(MiB)
+    await assert.rejects(writer.append(content.subarray(0, 3 * MiB)), { code: 'ENOSPC' })
+    const there = writer.written
+    await all.threads[0]?.terminate()
+    assert.ok(writer.rest().equals(content.subarray(there, 3 * MiB)))
+    await assert.rejects(writer.retry(), { code: 'ENOSPC' })
+    assert.ok(writer.rest().equals(content.subarray(writer.written, 3 * MiB)))
+    await disk.free()
+    await writer.retry()
+    await appendAll(writer, content, { from: 3 * MiB })
+    await writer.flush()
+    assert.ok((await readFile(full.path)).equals(content))
+    assert.equal(writer.rest().length, 0)
+    await writer.close()
+  })
+
+  for (const how of ['retry', 'flush'] as const) {
+    it(`goes on by ${how} with what was refused here, though by now there is a thread for it`, async (test) => {
       const disk = await mountTinyDisk(16 * MiB)
       if (typeof disk === 'string') return test.skip(disk)
       await using _disk = disk
       await mkdir(disk.path)
       await using writing = await CountedWriting.warm()
-      await using small = await written(how === 'here' ? undefined : writing, 'sha256', disk.path)
-      const where = (position: number) => ({ position, size: content.length })
-      await disk.fill(2 * MiB)
-      let at = 0
-      let refusals = 0
-      while (at < content.length) {
-        const chunk = sharedCopy(content.subarray(at, at + 3 * MiB))
-        const bytes = await small.writer.append(chunk, where(at)).catch(async (error) => {
-          assert.equal(error.code, 'ENOSPC')
-          refusals += 1
-          if (refusals === 2) await disk.free()
-          return 0
-        })
-        at += bytes
-      }
-      assert.equal(refusals, 2)
-      assert.equal(await small.writer.digest(), hexOf(content))
-      assert.ok((await readFile(small.path)).equals(content))
-      await small.writer.close()
+      await using full = await written(writing, 'sha256', disk.path)
+      const { writer } = full
+      await disk.fill(MiB)
+      writing.isBusy = true
+      await assert.rejects(writer.append(content.subarray(0, 3 * MiB)), { code: 'ENOSPC' })
+      writing.isBusy = false
+      writer.expect(content.length)
+      assert.ok(writer.memory)
+      await disk.free()
+      await writer[how]()
+      await appendAll(writer, content, { from: 3 * MiB })
+      await writer.flush()
+      assert.equal(await writer.digest(), hexOf(content))
+      assert.ok((await readFile(full.path)).equals(content))
+      await writer.close()
     })
   }
 
@@ -225,9 +309,13 @@ describe('Writer', () => {
       // More than is written within so short a time.
       const large = Buffer.concat([content.subarray(0, 500_000), Buffer.alloc(48 * MiB, 7), content])
       const size = large.length
-      await appendAll(test.writer, large.subarray(0, 500_000), { size })
+      test.writer.expect(size)
+      await appendAll(test.writer, large.subarray(0, 500_000))
       await moment(async () => await all.threads[0]?.terminate())
-      await appendAll(test.writer, large, { from: 500_000, size, piece: 48 * MiB })
+      await appendAll(test.writer, large, { from: 500_000, piece: 48 * MiB })
+      await test.writer.flush()
+      assert.equal(test.writer.written, size)
+      assert.equal(test.writer.memory, undefined)
       assert.equal(deaths.length, 1)
       await assert.rejects(test.writer.digest(), /has died/)
       assert.equal((await test.writer.soFar(test.reader(size), undefined)).digest('hex'), hexOf(large))
@@ -243,24 +331,144 @@ describe('Writer', () => {
       await warm(writing)
       await using test = await written(writing)
       const size = content.length
+      test.writer.expect(size)
+      const memory = inMemory(test.writer)
       setTimeout(() => void all.threads[0]?.terminate(), turn / 2)
-      await appendAll(test.writer, content, { size, piece: 50_000 })
+      if (turn % 2 === 0) await appendAll(test.writer, content, { piece: 50_000 })
+      else await receiveAll(memory, content, (bytes) => test.writer.append(bytes))
+      await test.writer.flush()
       assert.equal((await test.writer.soFar(test.reader(size), undefined)).digest('hex'), hexOf(content))
       assert.ok((await readFile(test.path)).equals(content))
       await test.writer.close()
     }
   })
 
-  it('rejects the digest where its thread dies when asked for it', async () => {
+  it('writes what a thread left in its memory when it died, once', async () => {
+    await using dir = await tempDir()
+    using all = started()
     await using writing = await CountedWriting.warm()
     await using test = await written(writing)
-    await appendAll(test.writer, content, { size: content.length })
-    await using other = await written(undefined)
-    // The thread has something else to do first.
-    const busy = writing.open(other.file.fd, 'sha256', 0)?.append(sharedCopy(Buffer.alloc(32 * MiB)))
-    const rejected = [busy, test.writer.digest()].map((asked) => assert.rejects(async () => await asked, /has died/))
+    const { writer } = test
+    writer.expect(content.length)
+    const memory = inMemory(writer)
+    await using _blocker = await block(writing, join(dir.path, 'blocker'))
+    await writer.append(content.subarray(0, 100_000))
+    const appending = writer.append(content.subarray(100_000, 500_000))
+    await all.threads[0]?.terminate()
+    await appending
+    assert.equal(writer.written, 500_000)
+    assert.ok((await readFile(test.path)).equals(content.subarray(0, 500_000)))
+    assert.ok(memory.hasRoom)
+    await appendAll(writer, content, { from: 500_000 })
+    await writer.flush()
+    assert.ok((await readFile(test.path)).equals(content))
+    await writer.close()
+  })
+
+  it('writes here what it was asked to flush when its thread died', async () => {
+    await using dir = await tempDir()
+    using all = started()
+    await using writing = await CountedWriting.warm()
+    await using test = await written(writing)
+    const { writer } = test
+    writer.expect(content.length)
+    inMemory(writer)
+    await using _blocker = await block(writing, join(dir.path, 'blocker'))
+    await writer.append(content.subarray(0, 100_000))
+    const flushing = writer.flush()
+    await all.threads[0]?.terminate()
+    await flushing
+    assert.equal(writer.written, 100_000)
+    assert.ok((await readFile(test.path)).equals(content.subarray(0, 100_000)))
+    await writer.close()
+  })
+
+  it('goes on with the memory of a thread that has died, in which bytes are received', async () => {
+    using all = started()
+    await using writing = await CountedWriting.warm()
+    await using test = await written(writing)
+    const { writer } = test
+    writer.expect(content.length)
+    const memory = inMemory(writer)
+    await receiveAll(memory, content.subarray(0, MiB + 1), (bytes) => writer.append(bytes))
+    await all.threads[0]?.terminate()
+    await receiveAll(memory, content.subarray(MiB + 1, 2 * MiB), (bytes) => writer.append(bytes))
+    assert.equal(writer.memory, undefined)
+    // And once more from another source.
+    memory.room()
+    memory.restart()
+    await receiveAll(memory, content.subarray(2 * MiB), (bytes) => writer.append(bytes))
+    await writer.flush()
+    assert.equal(memory.taken, content.length)
+    assert.ok((await readFile(test.path)).equals(content))
+    await writer.close()
+  })
+
+  it('counts once what filled the memory when its thread died', async () => {
+    await using dir = await tempDir()
+    using all = started()
+    await using writing = await CountedWriting.warm()
+    await using test = await written(writing)
+    const { writer } = test
+    writer.expect(content.length)
+    const memory = inMemory(writer)
+    const size = memory.memory.bytes.byteLength
+    await using _blocker = await block(writing, join(dir.path, 'blocker'))
+    const keepTwo = async (bytes: Buffer): Promise<Buffer> => {
+      await receiveAll(memory, bytes, () => undefined)
+      return Buffer.from(memory.memory.bytes)
+    }
+    const appending = writer.append(await keepTwo(content.subarray(0, size)))
+    await all.threads[0]?.terminate()
+    await appending
+    assert.equal(memory.taken, size)
+    for (let at = size; at < 4 * size; at += size) {
+      const both = await keepTwo(content.subarray(at, at + size))
+      assert.ok(!memory.hasRoom)
+      await writer.append(both)
+      assert.equal(memory.taken, at + size)
+    }
+    assert.ok((await readFile(test.path)).equals(content.subarray(0, 4 * size)))
+    await writer.close()
+  })
+
+  it('knows what is kept elsewhere still when its thread has died', async () => {
+    await using dir = await tempDir()
+    using all = started()
+    await using writing = await CountedWriting.warm()
+    await using test = await written(writing)
+    const { writer } = test
+    writer.expect(content.length)
+    const memory = inMemory(writer)
+    await using _blocker = await block(writing, join(dir.path, 'blocker'))
+    await writer.append(content.subarray(0, 200_000))
+    const kept = [
+      memory.keep(content.subarray(200_000, 400_000)),
+      memory.keep(content.subarray(400_000, 700_000)),
+      memory.keep(content.subarray(700_000, 700_001)),
+    ] as const
+    const appending = writer.append(kept[0])
+    await all.threads[0]?.terminate()
+    await appending
+    assert.ok(!memory.hasRoom)
+    await writer.append(kept[1])
+    assert.equal(memory.room(), undefined)
+    await writer.append(kept[2])
+    await receiveAll(memory, content.subarray(700_001), (bytes) => writer.append(bytes))
+    assert.ok((await readFile(test.path)).equals(content))
+    await writer.close()
+  })
+
+  it('rejects the digest where its thread dies when asked for it', async () => {
+    await using dir = await tempDir()
+    await using writing = await CountedWriting.warm()
+    await using test = await written(writing)
+    await appendAll(test.writer, content)
+    await test.writer.flush()
+    await using _blocker = await block(writing, join(dir.path, 'blocker'))
+    const rejected = assert.rejects(test.writer.digest(), /has died/)
     await writing[Symbol.asyncDispose]()
-    await Promise.all(rejected)
+    await rejected
     assert.equal((await test.writer.soFar(test.reader(content.length), undefined)).digest('hex'), hexOf(content))
     await test.writer.close()
   })
@@ -270,7 +478,9 @@ describe('Writer', () => {
       await using writing = await CountedWriting.warm()
       await using test = await written(how === 'here' ? undefined : writing)
       const [there, more] = [content.subarray(0, 2 * MiB), content.subarray(2 * MiB)]
-      await appendAll(test.writer, there, { size: content.length })
+      test.writer.expect(content.length)
+      await appendAll(test.writer, there)
+      await test.writer.flush()
       const all = (): BodyReader => {
         const reader = test.reader(there.length)
         let isMoreRead = false
@@ -298,45 +508,49 @@ describe('Writer', () => {
   it('is closed when the append that runs is over, and then nobody touches the number', async () => {
     await using dir = await tempDir()
     await using writing = await CountedWriting.warm()
-    const blocker = await SharedFile.open(join(dir.path, 'blocker'), 'wx+', undefined)
     const path = join(dir.path, 'file')
     const file = await SharedFile.open(path, 'wx+', undefined)
     const { fd } = file
     const writer = new Writer(file, writing)
     writer.hashFor(claimed())
-    const ahead = writing.open(blocker.fd, 'sha256', 0)
-    const first = sharedCopy(content.subarray(0, MiB))
-    await writer.append(first, { position: 0, size: content.length })
-    assert.deepEqual(writing.opened, [0, 0])
-    // The thread has something else to do first.
-    const large = ahead?.append(sharedCopy(Buffer.alloc(32 * MiB)))
+    await writer.append(content.subarray(0, 1000))
+    writer.expect(content.length)
+    const memory = inMemory(writer)
+    await using blocker = await block(writing, join(dir.path, 'blocker'))
     let isOver = false
-    const running = writer.append(sharedCopy(content.subarray(MiB)), { position: MiB, size: content.length })
-    void running.then(() => {
+    const running = writer.append(content.subarray(1000)).then(() => {
       isOver = true
     })
     await writer.close()
     assert.ok(isOver)
+    await running
     await file.release()
-    const other = join(dir.path, 'other')
-    const reused = openSync(other, 'wx+')
-    assert.equal(reused, fd)
-    await large
-    await ahead?.digest()
-    assert.equal((await stat(other)).size, 0)
-    assert.ok((await readFile(path)).equals(content))
-    closeSync(reused)
-    await blocker.release()
+    await using reused = await openAs(fd, join(dir.path, 'other'))
+    await blocker.over
+    assert.equal((await reused.stat()).size, 0)
+    assert.equal((await stat(path)).size, writer.written)
+    assert.ok(content.length - writer.written <= memory.memory.bytes.byteLength)
+    assert.ok((await readFile(path)).equals(content.subarray(0, writer.written)))
   })
 
-  it('has the thread let go of its file once, however often it is closed', async () => {
+  it('lets go of a file once, however often it is closed', async () => {
     await using writing = await CountedWriting.warm()
-    await using test = await written(writing)
-    await appendAll(test.writer, content, { size: content.length })
-    assert.equal(writing.closed, 0)
-    for (const _ of ['once', 'again']) await test.writer.close()
-    // By now the number may be another file's.
-    assert.equal(writing.closed, 1)
+    await using dir = await tempDir()
+    const file = await SharedFile.open(join(dir.path, 'file'), 'wx+', undefined)
+    const { fd } = file
+    const writer = new Writer(file, writing)
+    writer.hashFor(claimed())
+    await appendAll(writer, content)
+    await writer.close()
+    await file.release()
+    await using reused = await openAs(fd, join(dir.path, 'other'))
+    const another = writing.open(reused.fd, 'sha256', 0)
+    assert.ok(another)
+    await writer.close()
+    another.put(content.subarray(0, 1000))
+    await another.flush()
+    assert.equal(await another.digest(), hexOf(content.subarray(0, 1000)))
+    await another.close()
   })
 
   it('is closed though the append that runs fails', async () => {
@@ -348,7 +562,7 @@ describe('Writer', () => {
       const file = await SharedFile.open(path, 'r', undefined)
       const writer = new Writer(file, threads)
       writer.hashFor(claimed())
-      const failing = assert.rejects(writer.append(content, { position: 0, size: content.length }), { code: 'EBADF' })
+      const failing = assert.rejects(writer.append(content), { code: 'EBADF' })
       await writer.close()
       await failing
       await writer.close()
@@ -361,7 +575,9 @@ describe('Writer', () => {
     for (let turn = 0; turn < 10; turn += 1) {
       await using test = await written(writing)
       const bytes = content.subarray(turn * 1000)
-      await appendAll(test.writer, bytes, { size: bytes.length, piece: 1_000_000 })
+      test.writer.expect(bytes.length)
+      await appendAll(test.writer, bytes, { piece: 1_000_000 })
+      await test.writer.flush()
       const digest = turn % 2 === 0 ? test.writer.digest() : undefined
       if (digest) assert.equal(await digest, hexOf(bytes))
       await test.writer.close()

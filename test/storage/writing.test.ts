@@ -8,19 +8,21 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import type { Algorithm } from '../../src/oci/digest.ts'
+import { Ring } from '../../src/storage/ring.ts'
 import { ThreadDied } from '../../src/storage/thread.ts'
 import { Writing, type WrittenFile } from '../../src/storage/writing.ts'
 import { mountTinyDisk } from '../cache/support/tiny-disk.ts'
 import { randomBlob } from '../support/image.ts'
 import { tempDir } from '../support/temp.ts'
-import { sharedCopy, started, stayAlive, warm } from '../support/threads.ts'
+import { block, openAs, started, stayAlive, warm } from '../support/threads.ts'
 import { until } from '../support/wait.ts'
 
 stayAlive()
 
 const MiB = 1024 * 1024
+/** A thread that is not woken looks every second. */
+const hang = { timeout: 20_000 }
 const content = randomBlob(6 * MiB + 11)
-const large = sharedCopy(Buffer.alloc(32 * MiB))
 
 function hexOf(bytes: Buffer, algorithm: Algorithm = 'sha256'): string {
   return createHash(algorithm).update(bytes).digest('hex')
@@ -39,21 +41,30 @@ function opened(writing: Writing, file: number, algorithm: Algorithm = 'sha256',
 }
 
 async function appendAll(file: WrittenFile, bytes: Buffer): Promise<void> {
-  for (let at = 0; at < bytes.length; ) at += await file.append(bytes.subarray(at))
+  for (let at = 0; at < bytes.length; ) {
+    await file.room()
+    at += file.put(bytes.subarray(at))
+  }
 }
 
-/** The same bytes in every kind of memory that they may come in. */
-const memories: readonly ((bytes: Buffer) => Buffer)[] = [
-  sharedCopy,
-  // A part of the pool, where it is small.
-  (bytes) => Buffer.from(bytes),
-  (bytes) => bytes,
-  (bytes) => Buffer.concat([Buffer.alloc(3), bytes, Buffer.alloc(5)]).subarray(3, -5),
+/** The ways that bytes come in; of those given, as many as are told. */
+const ways: readonly ((file: WrittenFile, bytes: Buffer) => Promise<number>)[] = [
+  async (file, bytes) => file.put(bytes),
+  async (file, bytes) => file.put(Buffer.from(bytes.subarray(0, 5000))),
+  async (file, bytes) => {
+    const kept = file.memory.keep(bytes.subarray(0, 30_000))
+    await appendAll(file, kept)
+    return kept.length
+  },
+  async (file, bytes) => {
+    const room = file.memory.room() as Buffer
+    return file.put(file.memory.keep(room.subarray(0, bytes.copy(room))))
+  },
 ]
 
 describe('Writing', () => {
   for (const algorithm of ['sha256', 'sha384', 'sha512'] as const) {
-    it(`writes many files in turns, whatever memory the bytes are in, and gives their ${algorithm}`, async () => {
+    it(`writes many files in turns, whichever way the bytes come, and gives their ${algorithm}`, async () => {
       await using dir = await tempDir()
       await using writing = await warmWriting()
       const sizes = [0, 1, 5000, MiB - 1, MiB, MiB + 1, 3 * MiB, content.length]
@@ -65,13 +76,17 @@ describe('Writing', () => {
         let turn = index
         for (let at = 0; at < size; turn += 1) {
           const length = Math.min(size - at, turn % 3 === 0 ? 1000 : 300_000)
-          const chunk = memories[turn % memories.length]?.(content.subarray(at, at + length)) as Buffer
-          at += await file.append(chunk)
+          await file.room()
+          at += (await ways[turn % ways.length]?.(file, content.subarray(at, at + length))) ?? 0
         }
+        await file.flush()
+        assert.equal(file.written, size)
+        assert.equal(file.rest().length, 0)
         const digest = await file.digest()
         // It can be asked for twice.
         assert.equal(await file.digest(), digest)
-        file.close()
+        await file.close()
+        assert.equal(file.written, size)
         return digest
       })
       const digests = await Promise.all(writes)
@@ -83,18 +98,92 @@ describe('Writing', () => {
     })
   }
 
-  it('lets the caller have the bytes again when they are appended', async () => {
+  it('lets the caller have the bytes again when they are put', async () => {
     await using dir = await tempDir()
     await using writing = await warmWriting()
     const path = join(dir.path, 'file')
     await using handle = await open(path, 'wx+')
     const file = opened(writing, handle.fd)
-    for (const chunk of [sharedCopy(content.subarray(0, MiB)), Buffer.from(content.subarray(MiB, 2 * MiB))]) {
-      await appendAll(file, chunk)
-      chunk.fill(0)
+    await using _blocker = await block(writing, join(dir.path, 'blocker'))
+    const chunk = Buffer.from(content.subarray(0, 200_000))
+    assert.equal(file.put(chunk), chunk.length)
+    chunk.fill(0)
+    await file.flush()
+    assert.equal(await file.digest(), hexOf(content.subarray(0, 200_000)))
+    assert.ok((await readFile(path)).equals(content.subarray(0, 200_000)))
+  })
+
+  it('tells of room, and of the end, no sooner than it has come so far', async () => {
+    await using dir = await tempDir()
+    await using writing = await warmWriting()
+    await using handle = await open(join(dir.path, 'file'), 'wx+')
+    const file = opened(writing, handle.fd)
+    let put = 0
+    for (let turn = 0; turn < 100; turn += 1) {
+      put += file.put(content)
+      if (turn % 2 === 0) {
+        await file.room()
+        assert.ok(file.memory.hasRoom)
+      } else {
+        await file.flush()
+        assert.equal(file.written, put)
+        assert.equal((await handle.stat()).size, put)
+      }
     }
-    assert.equal(await file.digest(), hexOf(content.subarray(0, 2 * MiB)))
-    assert.ok((await readFile(path)).equals(content.subarray(0, 2 * MiB)))
+    // At once, where it is so.
+    await file.flush()
+    await file.room()
+    await file.flush()
+    await file.close()
+  })
+
+  it('is woken by what is put, though nobody asks how far it has come', hang, async () => {
+    await using dir = await tempDir()
+    await using writing = await warmWriting()
+    await using handle = await open(join(dir.path, 'file'), 'wx+')
+    const file = opened(writing, handle.fd)
+    for (let put = 1; put <= 40; put += 1) {
+      file.put(content.subarray(0, 1))
+      await until(() => file.written === put, 'what was put to be written')
+      await file.digest()
+    }
+    await file.close()
+  })
+
+  it('has written and hashed bytes before their place is free', async () => {
+    await using dir = await tempDir()
+    await using writing = await warmWriting()
+    await using handle = await open(join(dir.path, 'file'), 'wx+')
+    const file = opened(writing, handle.fd)
+    const { memory } = file
+    const long = Buffer.concat(Array.from({ length: 15 }, () => content))
+    // Used again as soon as that can be seen.
+    for (let at = 0; at < long.length; ) {
+      while (!memory.hasRoom);
+      const room = memory.room() as Buffer
+      at += file.put(memory.keep(room.subarray(0, long.copy(room, 0, at))))
+    }
+    await file.flush()
+    assert.equal(await file.digest(), hexOf(long))
+    assert.ok((await handle.readFile()).equals(long))
+    await file.close()
+  })
+
+  it('takes no more than there is room for', async () => {
+    await using dir = await tempDir()
+    await using writing = await warmWriting()
+    await using handle = await open(join(dir.path, 'file'), 'wx+')
+    const file = opened(writing, handle.fd)
+    await using blocker = await block(writing, join(dir.path, 'blocker'))
+    assert.equal(file.put(content), 256 * 1024)
+    assert.equal(file.put(content), 0)
+    assert.equal(file.written, 0)
+    assert.ok(file.rest().equals(content.subarray(0, 256 * 1024)))
+    await blocker.over
+    await file.room()
+    await file.flush()
+    assert.equal(file.written, 256 * 1024)
+    await file.close()
   })
 
   it('goes on with a file that is there, and hashes what it holds', async () => {
@@ -107,6 +196,8 @@ describe('Writing', () => {
       await using handle = await open(path, 'r+')
       const file = opened(writing, handle.fd, 'sha512', there)
       await appendAll(file, content.subarray(there, there + 100_000))
+      await file.flush()
+      assert.equal(file.written, there + 100_000)
       assert.equal(await file.digest(), hexOf(content.subarray(0, there + 100_000), 'sha512'))
       assert.ok((await readFile(path)).equals(content.subarray(0, there + 100_000)))
     }
@@ -126,13 +217,20 @@ describe('Writing', () => {
     await using good = await open(sound, 'r+')
     const files = [opened(writing, sealed.fd, 'sha256', 1000), opened(writing, cut.fd, 'sha256', 1001)]
     for (const file of files) {
-      await assert.rejects(file.append(Buffer.from('more')), /could not be read/)
-      await assert.rejects(file.digest(), /could not be read/)
-      file.close()
+      // To try again is to read it again.
+      for (let turn = 0; turn < 3; turn += 1) {
+        file.put(Buffer.from('more'))
+        await assert.rejects(file.flush(), /EBADF|the file ended/)
+        await assert.rejects(file.digest(), /EBADF|the file ended/)
+        await file.retry()
+      }
+      assert.equal(file.rest().toString(), 'moremoremore')
+      await file.close()
     }
     for (const path of [blind, short]) assert.equal((await stat(path)).size, 1000)
     const file = opened(writing, good.fd, 'sha256', 1000)
     await appendAll(file, content.subarray(1000, 2000))
+    await file.flush()
     assert.equal(await file.digest(), hexOf(content.subarray(0, 2000)))
   })
 
@@ -143,30 +241,105 @@ describe('Writing', () => {
     const number = first.fd
     const before = opened(writing, number)
     await appendAll(before, content.subarray(0, 5000))
-    before.close()
+    await before.close()
     await first.close()
     // For appending only: it cannot be read back.
-    await using second = await open(join(dir.path, 'second'), 'a')
-    assert.equal(second.fd, number)
+    await using second = await openAs(number, join(dir.path, 'second'), 'a')
     const after = opened(writing, number, 'sha256', 1)
-    await assert.rejects(after.append(Buffer.from('x')), /could not be read/)
+    after.put(Buffer.from('x'))
+    await assert.rejects(after.flush(), { code: 'EBADF' })
     assert.equal((await second.stat()).size, 0)
+    await after.close()
   })
 
-  it('rejects with what the system says', async () => {
+  it('has let go of a file when it is closed, and only then is its memory another one’s', async () => {
+    await using dir = await tempDir()
+    await using writing = await warmWriting()
+    const path = join(dir.path, 'first')
+    const first = await open(path, 'wx+')
+    const file = opened(writing, first.fd)
+    const neighbour = opened(writing, 1_000_001)
+    await using blocker = await block(writing, join(dir.path, 'blocker'))
+    const memory = file.memory.memory
+    file.put(content.subarray(0, 200_000))
+    const order: string[] = []
+    void blocker.over.then(() => order.push('what came before'))
+    const closing = file.close().then(() => order.push('closed'))
+    assert.notEqual(new Ring().memory, memory)
+    await closing
+    assert.deepEqual(order, ['what came before', 'closed'])
+    const there = file.written
+    // By the second answer it has been through all it has to do.
+    for (const _ of ['first', 'second']) await neighbour.digest()
+    await neighbour.close()
+    assert.equal((await first.stat()).size, there)
+    const number = first.fd
+    await first.close()
+    await using second = await openAs(number, join(dir.path, 'second'))
+    const again = new Ring()
+    assert.equal(again.memory, neighbour.memory.memory)
+    const next = opened(writing, second.fd)
+    assert.equal(next.memory.memory, memory)
+    await appendAll(next, content.subarray(1000, 3000))
+    await next.flush()
+    assert.equal(await next.digest(), hexOf(content.subarray(1000, 3000)))
+    assert.ok((await readFile(join(dir.path, 'second'))).equals(content.subarray(1000, 3000)))
+    assert.equal((await readFile(path)).length, there)
+    assert.equal(file.written, there)
+    await next.close()
+  })
+
+  it('is closed once, however often it is asked for', async () => {
+    await using dir = await tempDir()
+    await using writing = await warmWriting()
+    const first = await open(join(dir.path, 'first'), 'wx+')
+    const file = opened(writing, first.fd)
+    const closings = [file.close(), file.close()]
+    await Promise.all(closings)
+    const number = first.fd
+    await first.close()
+    await using second = await openAs(number, join(dir.path, 'second'))
+    const next = opened(writing, second.fd)
+    await file.close()
+    // Neither is the other let go of, nor the memory handed out again.
+    await appendAll(next, content)
+    await next.flush()
+    assert.equal(await next.digest(), hexOf(content))
+    assert.notEqual(new Ring().memory, next.memory.memory)
+    await next.close()
+  })
+
+  it('rejects with what the system says', hang, async () => {
     await using dir = await tempDir()
     await using writing = await warmWriting()
     const path = join(dir.path, 'file')
     await writeFile(path, 'x')
     await using handle = await open(path, 'r')
     const file = opened(writing, handle.fd)
-    await assert.rejects(file.append(Buffer.from('y')), { code: 'EBADF', message: /^EBADF: .*write/ })
+    file.put(Buffer.from('y'))
+    // Each of them wakes it.
+    for (let turn = 0; turn < 20; turn += 1) {
+      await assert.rejects(file.flush(), { code: 'EBADF', message: /^EBADF: .*write/ })
+      await assert.rejects(file.digest(), { code: 'EBADF', message: /^EBADF: .*write/ })
+    }
+    assert.equal(file.rest().toString(), 'y')
+    assert.equal(file.written, 0)
+    await file.close()
     assert.equal(await readFile(path, 'utf8'), 'x')
-    // Nothing of it was hashed.
-    assert.equal(await file.digest(), hexOf(Buffer.alloc(0)))
   })
 
-  it('says what a full disk took, says that it is full, and goes on when it is not', async (test) => {
+  it('rejects whoever waits for room, too', async () => {
+    await using writing = await warmWriting()
+    await using handle = await open('/dev/full', 'r+')
+    const file = opened(writing, handle.fd)
+    assert.equal(file.put(content), 256 * 1024)
+    for (let turn = 0; turn < 3; turn += 1) await assert.rejects(file.room(), { code: 'ENOSPC' })
+    await file.retry()
+    await assert.rejects(file.room(), { code: 'ENOSPC' })
+    await file.close()
+  })
+
+  it('writes nothing more to a disk that was full, and then all of it when told so', async (test) => {
     const disk = await mountTinyDisk(16 * MiB)
     if (typeof disk === 'string') return test.skip(disk)
     await using _disk = disk
@@ -176,16 +349,52 @@ describe('Writing', () => {
     await using handle = await open(path, 'wx+')
     const file = opened(writing, handle.fd)
     await disk.fill(500_000)
-    let at = await file.append(sharedCopy(content.subarray(0, MiB)))
-    assert.ok(at > 0 && at < MiB)
-    assert.equal(await file.digest(), hexOf(content.subarray(0, at)))
-    for (let turn = 0; turn < 2; turn += 1) {
-      await assert.rejects(file.append(content.subarray(at, MiB)), { code: 'ENOSPC' })
+    await assert.rejects(appendAll(file, content), { code: 'ENOSPC' })
+    const there = file.written
+    assert.ok(there > 400_000 && there < 600_000)
+    for (let turn = 0; turn < 3; turn += 1) {
+      await file.retry()
+      await assert.rejects(file.flush(), { code: 'ENOSPC' })
     }
+    const rest = file.rest()
     await disk.free()
-    while (at < content.length) at += await file.append(sharedCopy(content.subarray(at, at + MiB)))
+    await assert.rejects(file.flush(), { code: 'ENOSPC' })
+    assert.equal((await stat(path)).size, there)
+    assert.equal(file.written, there)
+    await file.retry()
+    await file.flush()
+    await appendAll(file, content.subarray(there + rest.length))
+    await file.flush()
     assert.equal(await file.digest(), hexOf(content))
     assert.ok((await readFile(path)).equals(content))
+    await file.close()
+  })
+
+  it('does not say that the disk is full when it was told to try again, whatever else the thread has to do', async (test) => {
+    const disk = await mountTinyDisk(4 * MiB)
+    if (typeof disk === 'string') return test.skip(disk)
+    await using _disk = disk
+    await using dir = await tempDir()
+    await using writing = await warmWriting()
+    await using other = await open(join(dir.path, 'other'), 'wx+')
+    const before = opened(writing, other.fd)
+    await mkdir(disk.path)
+    await using handle = await open(join(disk.path, 'file'), 'wx+')
+    const file = opened(writing, handle.fd)
+    let at = 0
+    for (let turn = 0; turn < 20; turn += 1) {
+      await disk.fill(0)
+      at += file.put(content.subarray(at, at + 100_000))
+      await assert.rejects(file.flush(), { code: 'ENOSPC' })
+      await disk.free()
+      before.put(content)
+      await file.retry()
+      await file.flush()
+      await before.flush()
+    }
+    assert.equal(await file.digest(), hexOf(content.subarray(0, at)))
+    await before.close()
+    await file.close()
   })
 
   it('says what was written of a chunk where the system takes a part of it', async () => {
@@ -202,9 +411,9 @@ describe('Writing', () => {
       while (!(written = writing.open(file, 'sha256', 0))) await new Promise((resolve) => setTimeout(resolve, 2))
       const timer = setInterval(() => {}, 1000)
       for (const fill of [1, 2]) {
-        console.log(await written.append(Buffer.alloc(5000, fill)).catch(({ code }) => code))
+        written.put(Buffer.alloc(5000, fill))
+        console.log(await written.flush().catch(({ code }) => code), written.written, written.rest().length)
       }
-      console.log(await written.digest())
       clearInterval(timer)`,
     )
     // In blocks of 512 bytes, or of 1024, as the shell has it.
@@ -219,64 +428,82 @@ describe('Writing', () => {
     )
     const { size } = await stat(path)
     assert.ok(size === 1024 || size === 2048)
-    assert.deepEqual(stdout.trim().split('\n'), [`${size}`, 'EFBIG', hexOf(Buffer.alloc(size, 1))])
+    assert.deepEqual(stdout.trim().split('\n'), [`EFBIG ${size} ${5000 - size}`, `EFBIG ${size} ${10_000 - size}`])
+    assert.ok((await readFile(path)).equals(Buffer.alloc(size, 1)))
   })
 
-  it('starts another thread when the first is busy, and gives it the next file', async (test) => {
+  it('starts another thread when the first has a file, and gives it the next one', async (test) => {
     if (availableParallelism() === 1) return test.skip('one processor, one thread')
     await using dir = await tempDir()
     using all = started()
     const deaths: ThreadDied[] = []
     await using writing = await warmWriting((error) => deaths.push(error))
-    assert.equal(all.threads.length, 1)
     const handles = await Promise.all([0, 1, 2].map((name) => open(join(dir.path, `${name}`), 'wx+')))
     const [one, two, three] = handles.map(({ fd }) => fd) as [number, number, number]
     const first = opened(writing, one)
-    const busy = first.append(sharedCopy(Buffer.alloc(8 * MiB)))
+    assert.equal(all.threads.length, 1)
     const second = opened(writing, two)
-    const another = await until(() => all.threads[1], 'another thread')
-    await once(another, 'message')
-    await busy
-    const busyAgain = first.append(sharedCopy(Buffer.alloc(MiB)))
+    await once(await until(() => all.threads[1], 'another thread'), 'message')
     const third = opened(writing, three)
-    await busyAgain
     await appendAll(third, content.subarray(0, 1000))
 
     await all.threads[0]?.terminate()
-    await assert.rejects(first.append(Buffer.from('x')), ThreadDied)
-    await assert.rejects(second.append(Buffer.from('x')), ThreadDied)
+    for (const file of [first, second]) {
+      file.put(Buffer.from('x'))
+      await assert.rejects(file.flush(), ThreadDied)
+      await file.close()
+    }
     await appendAll(third, content.subarray(1000, 2000))
+    await third.flush()
     assert.equal(await third.digest(), hexOf(content.subarray(0, 2000)))
     assert.equal(deaths.length, 1)
     // The other one has all the work now, and none is started.
     const fourth = opened(writing, one)
     await appendAll(fourth, content)
+    await fourth.flush()
     assert.equal(await fourth.digest(), hexOf(content))
     assert.equal(all.threads.length, 2)
+    for (const file of [third, fourth]) await file.close()
     for (const handle of handles) await handle.close()
   })
 
-  it('rejects what it was asked for, and whatever is asked afterwards, when its thread ends', async () => {
+  it('needs no other thread once the first has let go of its files', async () => {
     await using dir = await tempDir()
     using all = started()
-    const deaths: ThreadDied[] = []
-    await using writing = await warmWriting((error) => deaths.push(error))
+    await using writing = await warmWriting()
     await using handle = await open(join(dir.path, 'file'), 'wx+')
-    const file = opened(writing, handle.fd)
-    await appendAll(file, content.subarray(0, 1000))
-    // More than is written before it ends.
-    const pending = [file.append(large), file.append(large), file.digest()].map((asked) =>
-      assert.rejects(asked, ThreadDied),
-    )
-    await all.threads[0]?.terminate()
-    await Promise.all(pending)
-    await assert.rejects(file.append(Buffer.from('x')), ThreadDied)
-    await assert.rejects(file.digest(), ThreadDied)
-    file.close()
-    assert.equal(deaths.length, 1)
-    assert.equal(writing.open(handle.fd, 'sha256', 0), undefined)
+    for (let turn = 0; turn < 3; turn += 1) {
+      const file = opened(writing, handle.fd)
+      await appendAll(file, content.subarray(0, 1000))
+      await file.close()
+    }
     assert.equal(all.threads.length, 1)
   })
+
+  for (const asked of ['room', 'flush', 'retry', 'digest'] as const) {
+    it(`rejects the ${asked} that was asked for, and whatever is asked afterwards, when its thread ends`, async () => {
+      await using dir = await tempDir()
+      using all = started()
+      const deaths: ThreadDied[] = []
+      await using writing = await warmWriting((error) => deaths.push(error))
+      await using handle = await open(join(dir.path, 'file'), 'wx+')
+      const file = opened(writing, handle.fd)
+      await appendAll(file, content.subarray(0, 1000))
+      await file.flush()
+      await using _blocker = await block(writing, join(dir.path, 'blocker'))
+      file.put(content.subarray(1000))
+      const pending = assert.rejects(file[asked](), ThreadDied)
+      await all.threads[0]?.terminate()
+      await pending
+      for (const work of ['room', 'flush', 'retry', 'digest'] as const) await assert.rejects(file[work](), ThreadDied)
+      assert.equal(file.written, 1000)
+      assert.ok(file.rest().equals(content.subarray(1000, 1000 + 256 * 1024)))
+      await file.close()
+      assert.equal(file.written, 1000)
+      assert.equal(new Ring().memory, file.memory.memory)
+      assert.equal(deaths.length, 1)
+    })
+  }
 
   it('ends its threads when it is disposed of, and calls that no death', async () => {
     await using dir = await tempDir()
@@ -285,9 +512,11 @@ describe('Writing', () => {
     const writing = await warmWriting((error) => deaths.push(error))
     await using handle = await open(join(dir.path, 'file'), 'wx+')
     const file = opened(writing, handle.fd)
-    const pending = [file.append(large), file.append(large)].map((asked) => assert.rejects(asked, ThreadDied))
+    await using _blocker = await block(writing, join(dir.path, 'blocker'))
+    file.put(content)
+    const pending = assert.rejects(file.flush(), ThreadDied)
     await writing[Symbol.asyncDispose]()
-    await Promise.all(pending)
+    await pending
     assert.deepEqual(deaths, [])
     assert.deepEqual(
       all.threads.map(({ threadId }) => threadId),
@@ -308,7 +537,8 @@ describe('Writing', () => {
       const file = openSync(${JSON.stringify(join(dir.path, 'file'))}, 'wx+')
       let written
       while (!(written = writing.open(file, 'sha256', 0))) await new Promise((resolve) => setTimeout(resolve, 2))
-      written.append(Buffer.alloc(1000))
+      written.put(Buffer.alloc(1000))
+      void written.flush()
       console.log('over')`,
     )
     // Killed where it does not end by itself.

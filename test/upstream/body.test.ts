@@ -1,29 +1,51 @@
 import assert from 'node:assert/strict'
-import { describe, it } from 'node:test'
+import { afterEach, describe, it } from 'node:test'
 import { Body, type Source } from '../../src/upstream/body.ts'
 import { receiveSize } from '../../src/upstream/connector.ts'
+import type { Memory } from '../../src/upstream/upstream.ts'
+import { digestOfBytes } from '../support/bytes.ts'
 import { randomBlob } from '../support/image.ts'
+import { DrainedRing, type Pace, turns } from './drained-ring.ts'
 
 type Step = Buffer | 'end' | Error
 
-/** A connection that has all its bytes at hand, and pushes them from one buffer as fast as it may. */
+const connections: Connection[] = []
+
+afterEach(() => {
+  for (const { body } of connections.splice(0)) body.close()
+})
+
+/**
+ * A connection that has all its bytes at hand, and pushes them as fast as it may: from one buffer, or from where it was
+ * told to receive them. That it asks for as soon as it has pushed, as the system does.
+ */
 class Connection implements Source {
   readonly body: Body
   readonly #steps: Step[]
   /** Used over and over, as that of real connections. */
   readonly #buffer = Buffer.alloc(receiveSize)
+  #room: (() => Buffer | undefined) | undefined
+  #next: Buffer | undefined
   #flowing = true
   pauses = 0
+  lendings = 0
+  /** Of the rooms it was told. */
+  readonly rooms: number[] = []
   aborted: Error | undefined
 
   constructor(steps: readonly Step[], { length, stall = 60_000 }: { length?: number; stall?: number } = {}) {
     this.#steps = [...steps]
+    connections.push(this)
     this.body = new Body({ source: this, length, stall, stalled: () => new Error('stalled') })
     this.flow()
   }
 
   get left(): number {
     return this.#steps.length
+  }
+
+  get flowing(): boolean {
+    return this.#flowing
   }
 
   /** More comes. */
@@ -38,11 +60,7 @@ class Connection implements Source {
       if (step === undefined) return
       if (step === 'end') this.body.complete()
       else if (step instanceof Error) this.body.fail(step)
-      else {
-        step.copy(this.#buffer)
-        this.body.push(this.#buffer.subarray(0, step.length))
-        this.#buffer.fill(0)
-      }
+      else this.#receive(step)
     }
   }
 
@@ -56,24 +74,97 @@ class Connection implements Source {
     this.flow()
   }
 
+  receiveInto(room: () => Buffer | undefined): void {
+    this.lendings += 1
+    this.#room = room
+  }
+
   abort(error: Error): void {
     this.aborted = error
     this.body.fail(error)
   }
+
+  #receive(bytes: Buffer): void {
+    const place = this.#next ?? this.#buffer
+    const length = bytes.copy(place)
+    if (length < bytes.length) this.#steps.unshift(bytes.subarray(length))
+    this.body.push(place.subarray(0, length))
+    this.#buffer.fill(0)
+    this.#next = this.#room?.()
+    if (this.#next) this.rooms.push(this.#next.length)
+  }
+}
+
+/** Memory of one page, which is free again when all of it was filled and given back. */
+class Page implements Memory {
+  readonly bytes: Buffer
+  #filled = 0
+  #returned = 0
+  inPlace = 0
+
+  constructor(size: number) {
+    this.bytes = Buffer.alloc(size)
+  }
+
+  get hasRoom(): boolean {
+    return this.#filled < this.bytes.length
+  }
+
+  restart(): void {
+    this.#filled = 0
+    this.#returned = 0
+  }
+
+  room(): Buffer {
+    return this.bytes.subarray(this.#filled % this.bytes.length)
+  }
+
+  keep(bytes: Buffer): Buffer {
+    const isOurs = bytes.buffer === this.bytes.buffer
+    if (!isOurs && this.bytes.length - this.#filled < bytes.length) return Buffer.from(bytes)
+    const kept = this.bytes.subarray(this.#filled, this.#filled + bytes.length)
+    if (isOurs) this.inPlace += bytes.length
+    if (isOurs) assert.equal(bytes.byteOffset, kept.byteOffset)
+    else bytes.copy(kept)
+    this.#filled += bytes.length
+    return kept
+  }
+
+  /** Its owner is done with a chunk. */
+  giveBack(chunk: Buffer): void {
+    if (chunk.buffer === this.bytes.buffer) this.#returned += chunk.length
+    if (this.#returned === this.bytes.length) this.restart()
+  }
 }
 
 const content = randomBlob(40 * receiveSize)
-const turn = () => new Promise((resolve) => setImmediate(resolve))
+const small = content.subarray(0, 300_000)
+const turn = () => turns(1)
 
 /** The content, in pieces that are received one after the other. */
-function pieces(size: number): Buffer[] {
+function pieces(size: number, of = content): Buffer[] {
   const all: Buffer[] = []
-  for (let at = 0; at < content.length; at += size) all.push(content.subarray(at, at + size))
+  for (let at = 0; at < of.length; at += size) all.push(of.subarray(at, at + size))
   return all
 }
 
-function timers(): number {
-  return process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+function digestOf(bytes: Buffer): string {
+  return digestOfBytes({ size: bytes.length, slice: (start, end) => bytes.subarray(start, end) })
+}
+
+function active(name: 'Timeout' | 'Immediate'): number {
+  return process.getActiveResourcesInfo().filter((resource) => resource === name).length
+}
+
+/** Reads all into memory of its own, of which the reader sees to it that there is room. */
+async function readInto(page: Page, { body }: Connection): Promise<Buffer> {
+  const copies: Buffer[] = []
+  body.receiveInto(page)
+  for (let chunk = await body.read(); chunk; chunk = await body.read()) {
+    copies.push(Buffer.from(chunk))
+    page.giveBack(chunk)
+  }
+  return Buffer.concat(copies)
 }
 
 describe('Body', () => {
@@ -94,7 +185,6 @@ describe('Body', () => {
         copies.push(before)
       }
       assert.ok(Buffer.concat(copies).equals(Buffer.concat([content, content])))
-      assert.ok(memory.every((buffer) => buffer instanceof SharedArrayBuffer))
       assert.deepEqual(
         [...new Set(memory)].map(({ byteLength }) => byteLength),
         [receiveSize, receiveSize],
@@ -140,98 +230,77 @@ describe('Body', () => {
 
   it('has no larger buffers than it has bytes, however slow its reader', async () => {
     for (const length of [1, 5000, receiveSize + 1, 300_000]) {
-      const small = content.subarray(0, length)
-      const steps: Step[] = []
-      for (let at = 0; at < length; at += 40_000) steps.push(small.subarray(at, at + 40_000))
-      const { body } = new Connection([...steps, 'end'], { length })
+      const { body } = new Connection([...pieces(40_000, content.subarray(0, length)), 'end'], { length })
       const copies: Buffer[] = []
       for (let chunk = await body.read(); chunk; chunk = await body.read()) {
         assert.ok(chunk.buffer.byteLength <= Math.min(length, receiveSize))
         copies.push(Buffer.from(chunk))
         await turn()
       }
-      assert.ok(Buffer.concat(copies).equals(small))
+      assert.ok(Buffer.concat(copies).equals(content.subarray(0, length)))
     }
     const { body } = new Connection([content.subarray(0, 10), 'end'])
     assert.equal((await body.read())?.buffer.byteLength, receiveSize)
   })
 
-  it('takes more at once than it has room for', async () => {
-    let paused = false
-    const source = { pause: () => (paused = true), resume: () => (paused = false), abort: () => undefined }
-    const body = new Body({ source, length: content.length, stall: 60_000, stalled: () => new Error('stalled') })
-    const first = body.read()
-    assert.equal(paused, false)
-    body.push(content.subarray(0, 10))
-    body.push(content.subarray(10, 100))
-    body.push(content.subarray(100, 1_000_000))
-    assert.ok(paused)
-    assert.deepEqual(await first, content.subarray(0, 10))
-    assert.ok((await body.read())?.equals(content.subarray(10, 1_000_000)))
-    body.push(content.subarray(1_000_000))
-    body.complete()
-    assert.ok((await body.read())?.equals(content.subarray(1_000_000)))
-    assert.equal(await body.read(), undefined)
-  })
-
-  it('leaves its buffers to the next one, however it ends', async () => {
-    // The garbage collector does not count shared memory, and would let that of hundreds of bodies pile up.
-    const memory = new Set<ArrayBufferLike>()
-    for (let count = 0; count < 100; count += 1) {
-      const end = count % 3 === 0 ? new Error('cut') : 'end'
-      const connection = new Connection([...pieces(receiveSize), ...(count % 2 === 0 ? ([end] as const) : [])])
-      const { body } = connection
-      const read = async (): Promise<void> => {
-        let given = 0
-        for (let chunk = await body.read(); chunk; chunk = await body.read()) {
-          assert.ok(chunk.equals(content.subarray(given, given + chunk.length)))
-          given += chunk.length
-          memory.add(chunk.buffer)
-          // The end may come when all has been read, to one who waits for it.
-          if (given === content.length && count % 2 === 1) setImmediate(() => connection.bring(end))
+  it('takes more at once than it has room for, as from a connection that ends while it is paused', async () => {
+    for (const end of ['end', new Error('cut')] as const) {
+      for (const lent of [undefined, new Page(100), new DrainedRing()]) {
+        const connection = new Connection([])
+        const { body } = connection
+        if (lent) body.receiveInto(lent)
+        const first = body.read()
+        const whole = [10, 90, 50, 128 * 1024, 1000, 128 * 1024, 7].map((size) => {
+          const bytes = content.subarray(size, 2 * size)
+          body.push(bytes)
+          return bytes
+        })
+        assert.ok(!connection.flowing)
+        if (end === 'end') body.complete()
+        else body.fail(end)
+        const copies = [Buffer.from((await first) ?? assert.fail())]
+        while (Buffer.concat(copies).length < Buffer.concat(whole).length) {
+          const chunk = (await body.read()) ?? assert.fail()
+          const before = Buffer.from(chunk)
+          await turn()
+          assert.ok(chunk.equals(before))
+          copies.push(before)
         }
+        assert.ok(Buffer.concat(copies).equals(Buffer.concat(whole)))
+        if (end === 'end') assert.equal(await body.read(), undefined)
+        else await assert.rejects(body.read(), end)
       }
-      if (end === 'end') await read()
-      else await assert.rejects(read(), end)
     }
-    assert.ok(memory.size <= 6, `${memory.size} buffers`)
   })
 
-  it('keeps what its reader has from others, where that one closes it, and leaves them the rest', async () => {
-    const lent: { chunk: Buffer; copy: Buffer }[] = []
-    const memory = new Set<ArrayBufferLike>()
-    for (let count = 0; count < 20; count += 1) {
-      const { body } = new Connection([...pieces(receiveSize), 'end'])
-      // Closed while another piece is there.
-      for (const _ of [1, 2, 3, 4]) await body.read()
-      const chunk = (await body.read()) as Buffer
-      lent.push({ chunk, copy: Buffer.from(chunk) })
-      if (count % 2 === 0) body.close()
-      else body.discard()
-      const other = new Connection([...pieces(receiveSize).toReversed(), 'end']).body
-      for (let next = await other.read(); next; next = await other.read()) memory.add(next.buffer)
+  it('leaves alone what its reader has, when that one closes or discards it', async () => {
+    for (const how of ['close', 'discard'] as const) {
+      const connection = new Connection([...pieces(1000, content.subarray(0, 10_000)), 'end'])
+      const chunk = (await connection.body.read()) as Buffer
+      const copy = Buffer.from(chunk)
+      connection.body[how]()
+      await turn()
+      assert.equal(connection.left === 0, how === 'discard')
+      assert.ok(chunk.equals(copy))
     }
-    for (const { chunk, copy } of lent) assert.ok(chunk.equals(copy))
-    assert.equal(new Set(lent.map(({ chunk }) => chunk.buffer)).size, lent.length)
-    // Each took one away, and no more.
-    assert.ok(memory.size <= 6 + lent.length, `${memory.size} buffers`)
   })
 
   it('does not hold its connection up when it is small, and all there', async () => {
-    const small = content.subarray(0, 5000)
-    const connection = new Connection([small, 'end'], { length: small.length })
+    const whole = content.subarray(0, 5000)
+    const connection = new Connection([whole, 'end'], { length: whole.length })
     assert.equal(connection.pauses, 0)
     assert.equal(connection.left, 0)
-    assert.deepEqual(await connection.body.read(), small)
+    assert.deepEqual(await connection.body.read(), whole)
     assert.equal(await connection.body.read(), undefined)
   })
 
   it('waits for its reader from the start when it is large, or of unknown size', async () => {
-    for (const length of [content.length, undefined]) {
+    for (const length of [content.length, receiveSize + 1, undefined]) {
       const connection = new Connection([...pieces(receiveSize), 'end'], { ...(length !== undefined && { length }) })
       assert.equal(connection.left, 41)
       assert.ok((await connection.body.readAll(content.length))?.equals(content))
     }
+    assert.equal(new Connection([], { length: receiveSize }).pauses, 0)
   })
 
   it('gives what there is before it fails, or ends', async () => {
@@ -256,12 +325,73 @@ describe('Body', () => {
     }
   })
 
+  it('wakes its reader at once where it has no more room, and else for all that comes in one turn', async () => {
+    for (const { memory, whole } of [
+      { memory: undefined, whole: 10 },
+      { memory: new Page(10), whole: 10 },
+      { memory: new Page(1000), whole: 30 },
+    ]) {
+      const connection = new Connection([])
+      if (memory) connection.body.receiveInto(memory)
+      const read = connection.body.read()
+      let isLater = false
+      setImmediate(() => {
+        isLater = true
+      })
+      connection.bring(...pieces(10, content.subarray(0, 30)))
+      const chunk = (await read) ?? assert.fail()
+      assert.ok(chunk.equals(content.subarray(0, whole)))
+      assert.equal(isLater, whole === 30)
+    }
+  })
+
+  it('is over at once for a reader that waits for what came last', async () => {
+    for (const end of ['end', new Error('cut')] as const) {
+      const connection = new Connection([])
+      connection.body.receiveInto(new Page(1000))
+      const read = connection.body.read()
+      connection.bring(content.subarray(0, 10), end)
+      assert.equal(active('Immediate'), 0)
+      assert.ok((await read)?.equals(content.subarray(0, 10)))
+      if (end === 'end') assert.equal(await connection.body.read(), undefined)
+      else await assert.rejects(connection.body.read(), end)
+    }
+  })
+
   it('breaks its connection when a reader waits for too long, and not while none does', async () => {
     const connection = new Connection([], { stall: 1 })
     await new Promise((resolve) => setTimeout(resolve, 5))
     assert.equal(connection.aborted, undefined)
     await assert.rejects(connection.body.read(), /stalled/)
     assert.match(String(connection.aborted), /stalled/)
+  })
+
+  it('measures each wait from its own beginning, with one timer', async () => {
+    const before = active('Timeout')
+    const connection = new Connection([], { stall: 60 })
+    for (let time = 0; time < 20; time += 1) {
+      const read = connection.body.read()
+      connection.bring(content.subarray(0, 10))
+      await read
+      assert.equal(active('Timeout'), before + 1)
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    let isLong = false
+    setTimeout(() => {
+      isLong = true
+    }, 30)
+    await assert.rejects(connection.body.read(), /stalled/)
+    assert.ok(isLong)
+  })
+
+  it('is left in peace by the timer of a wait that is over', async () => {
+    const connection = new Connection([], { stall: 5 })
+    const read = connection.body.read()
+    connection.bring(content.subarray(0, 10))
+    await read
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    assert.equal(connection.aborted, undefined)
+    await assert.rejects(connection.body.read(), /stalled/)
   })
 
   it('reads a short rest that nobody wants, and is broken off in a long one', async () => {
@@ -272,10 +402,21 @@ describe('Body', () => {
     long.body.discard()
     assert.match(String(long.aborted), /closed by the reader/)
     assert.ok(long.left > 30)
+    const silent = new Connection([], { stall: 1 })
+    silent.body.discard()
+    await new Promise((resolve) => setTimeout(resolve, 10))
+    assert.match(String(silent.aborted), /stalled/)
   })
 
-  it('leaves no timer behind, however it ends', async () => {
-    const before = timers()
+  it('counts what was received already to the rest that nobody wants', () => {
+    const connection = new Connection([content.subarray(0, 16_000), content.subarray(0, 1000)], { length: 20_000 })
+    connection.body.discard()
+    assert.match(String(connection.aborted), /closed by the reader/)
+  })
+
+  it('leaves no timer and nothing else behind, however it ends', async () => {
+    await turn()
+    const before = active('Timeout')
     const discarded = new Connection([content.subarray(0, 100), 'end'])
     discarded.body.discard()
     const cut = new Connection([...pieces(receiveSize), 'end'])
@@ -286,6 +427,166 @@ describe('Body', () => {
     const waiting = assert.rejects(closed.body.read(), /closed by the reader/)
     closed.body.close()
     await waiting
-    assert.equal(timers(), before)
+    const lent = new Connection([])
+    lent.body.receiveInto(new Page(1000))
+    const lentWaiting = assert.rejects(lent.body.read(), /closed by the reader/)
+    lent.bring(content.subarray(0, 10))
+    lent.body.close()
+    await lentWaiting
+    assert.equal(active('Timeout'), before)
+    assert.equal(active('Immediate'), 0)
+  })
+})
+
+describe('Body, received into the memory of its reader,', () => {
+  for (const size of [1, 7, 1013, receiveSize, receiveSize + 1, 290_000, 400_000]) {
+    it(`of ${size} bytes, is whole and goes no further than it should`, async () => {
+      const whole = size < 100 ? small.subarray(0, 5000) : small
+      for (const pieceSize of [100, 999, whole.length]) {
+        const page = new Page(size)
+        const connection = new Connection([...pieces(pieceSize, whole), 'end'], { length: whole.length })
+        assert.ok((await readInto(page, connection)).equals(whole))
+        if (size >= 1013) assert.ok(page.inPlace > whole.length / 2, `${page.inPlace}`)
+        assert.ok(Math.max(...connection.rooms, 0) <= receiveSize)
+        assert.equal(connection.aborted, undefined)
+      }
+    })
+  }
+
+  it('is told no room beyond its end', async () => {
+    const connection = new Connection([content.subarray(0, 10)], { length: 100 })
+    const page = new Page(1000)
+    await connection.body.read()
+    connection.body.receiveInto(page)
+    for (const [piece, room] of [
+      [20, 70],
+      [69, 1],
+    ] as const) {
+      const read = connection.body.read()
+      connection.bring(content.subarray(0, piece))
+      await read
+      assert.equal(connection.rooms.at(-1), room)
+    }
+    const count = connection.rooms.length
+    connection.bring(content.subarray(0, 1), 'end')
+    assert.equal(connection.rooms.length, count)
+  })
+
+  it('is copied there, and received elsewhere, where its length is not known', async () => {
+    const page = new Page(1013)
+    const connection = new Connection([...pieces(100, small), 'end'])
+    assert.ok((await readInto(page, connection)).equals(small))
+    assert.deepEqual(connection.rooms, [])
+    assert.ok(page.bytes.some((byte) => byte !== 0))
+  })
+
+  for (const { name, pace } of [
+    { name: 'at once', pace: { every: 1 } },
+    { name: 'little by little', pace: { every: 1, most: 10_000 } },
+    { name: 'in bursts', pace: { every: 7 } },
+    { name: 'when it has long been full', pace: 'when full' },
+  ] satisfies { name: string; pace: Pace }[]) {
+    for (const framing of ['of known length', 'without a length'] as const) {
+      it(`a ring that is emptied ${name}, ${framing}, is whole`, async () => {
+        for (const pieceSize of [1009, 50_000, receiveSize - 1, receiveSize]) {
+          const ring = new DrainedRing()
+          const length = framing === 'of known length' ? { length: content.length } : {}
+          const connection = new Connection([...pieces(pieceSize), 'end'], length)
+          await ring.takeFrom(connection.body, pace)
+          assert.equal(ring.drained, content.length)
+          assert.equal(ring.digest, digestOf(content))
+          assert.ok(ring.mostElsewhere <= receiveSize, `${ring.mostElsewhere}`)
+          if (framing === 'of known length') assert.ok(ring.inPlace > content.length / 2)
+        }
+      })
+    }
+  }
+
+  it('waits with its connection where there is no room, until the reader has made some and asks', async () => {
+    const connection = new Connection(pieces(100), { length: content.length })
+    const page = new Page(1000)
+    connection.body.receiveInto(page)
+    assert.equal((await connection.body.read())?.length, 1000)
+    assert.ok(!connection.flowing)
+    const { left } = connection
+    const waiting = connection.body.read()
+    await turn()
+    assert.equal(connection.left, left)
+    assert.ok(!connection.flowing)
+    connection.body.close()
+    await assert.rejects(waiting, /closed by the reader/)
+  })
+
+  it('goes on at once when the reader takes what was ready, and there is room for more', async () => {
+    const connection = new Connection(pieces(100), { length: content.length })
+    const page = new Page(1000)
+    connection.body.receiveInto(page)
+    const first = (await connection.body.read()) ?? assert.fail()
+    assert.equal(first.length, 1000)
+    assert.ok(!connection.flowing)
+    page.giveBack(first)
+    // To lend it again changes nothing.
+    connection.body.receiveInto(page)
+    assert.equal(connection.lendings, 1)
+    const { left } = connection
+    assert.equal((await connection.body.read())?.length, 1000)
+    assert.equal(connection.left, left - 10)
+  })
+
+  for (const framing of ['of known length', 'without a length'] as const) {
+    it(`comes to it in the midst, ${framing}, when all that came before is read`, async () => {
+      const length = framing === 'of known length' ? { length: content.length } : {}
+      const connection = new Connection([...pieces(1000), 'end'], length)
+      const { body } = connection
+      const ring = new DrainedRing()
+      await ring.drainDuring({ every: 1 }, async () => {
+        for (let chunks = 1; ; chunks += 1) {
+          const chunk = await body.read()
+          if (!chunk) return
+          // More is ready by now.
+          await turn()
+          await ring.pass(chunk)
+          if (chunks === 5) body.receiveInto(ring)
+        }
+      })
+      assert.equal(ring.digest, digestOf(content))
+      assert.ok(ring.inPlace + ring.copied + ring.elsewhere > content.length - 10_000)
+    })
+  }
+
+  it('is cut off when it is discarded, since the memory is no longer for it', async () => {
+    const connection = new Connection([content.subarray(0, 100)], { length: 200 })
+    const page = new Page(1000)
+    await connection.body.read()
+    connection.body.receiveInto(page)
+    connection.body.discard()
+    assert.match(String(connection.aborted), /closed by the reader/)
+  })
+
+  it('leaves its connection alone once it is over, though the memory was lent before', async () => {
+    const connection = new Connection([content.subarray(0, 100), 'end'], { length: 100 })
+    const late = new Connection([content.subarray(0, 50)], { length: 100 })
+    late.body.receiveInto(new Page(1000))
+    assert.equal(late.lendings, 0)
+    late.body.push(content.subarray(50, 100))
+    late.body.complete()
+    for (const { body } of [connection, late]) {
+      body.receiveInto(new Page(1000))
+      while (await body.read());
+      body.receiveInto(new Page(1000))
+    }
+    assert.equal(connection.lendings + late.lendings, 0)
+  })
+
+  it('is received there no more once it is over', async () => {
+    for (const end of ['end', new Error('cut')] as const) {
+      const connection = new Connection([content.subarray(0, 100), end], { length: 100 })
+      const page = new Page(1000)
+      connection.body.receiveInto(page)
+      assert.equal((await connection.body.read())?.length, 100)
+      if (end === 'end') assert.equal(await connection.body.read(), undefined)
+      else await assert.rejects(connection.body.read(), end)
+      assert.ok(page.bytes.every((byte) => byte === 0))
+    }
   })
 })

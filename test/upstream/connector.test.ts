@@ -6,14 +6,15 @@ import { createServer as createSecureServer } from 'node:https'
 import { type AddressInfo, createServer as createRawServer, type Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { describe, it } from 'node:test'
-import { getCACertificates, setDefaultCACertificates } from 'node:tls'
+import { createServer as createRawSecureServer, getCACertificates, setDefaultCACertificates } from 'node:tls'
 import type { Body } from '../../src/upstream/body.ts'
 import { defaultLimits } from '../../src/upstream/limits.ts'
 import type { Response } from '../../src/upstream/response.ts'
 import { Transport } from '../../src/upstream/transport.ts'
-import { type Bytes, digestOfBytes, sliceSize, synthetic } from '../support/bytes.ts'
+import { allOf, type Bytes, digestOfBytes, sliceSize, synthetic } from '../support/bytes.ts'
 import { selfSigned } from '../support/certificate.ts'
 import { until } from '../support/wait.ts'
+import { DrainedRing, type Pace, turns } from './drained-ring.ts'
 
 const MB = 1_000_000
 const certificate = selfSigned()
@@ -67,20 +68,18 @@ function serve(protocol: Protocol, listener: RequestListener): Promise<Line> {
 }
 
 /** Answers that are written byte by byte, the head too. */
-function serveRaw(answer: (socket: Socket, path: string) => unknown): Promise<Line> {
-  const server = createRawServer({ noDelay: true }, (socket) => {
+function serveRaw(answer: (socket: Socket, path: string) => unknown, protocol: Protocol = 'http'): Promise<Line> {
+  const listener = (socket: Socket) => {
     socket.on('error', () => {})
+    socket.setNoDelay(true)
     socket.on('data', (request) => answer(socket, String(request).split(' ')[1] ?? ''))
-  })
-  return connectTo(server as Server, 'http')
+  }
+  const server = protocol === 'http' ? createRawServer(listener) : createRawSecureServer(certificate, listener)
+  return connectTo(server as Server, protocol)
 }
 
-function* slices(bytes: Bytes): Generator<Buffer> {
-  for (let at = 0; at < bytes.size; at += sliceSize) yield bytes.slice(at, Math.min(at + sliceSize, bytes.size))
-}
-
-async function turns(count: number): Promise<void> {
-  for (let turn = 0; turn < count; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+function* slices(bytes: Bytes, size = sliceSize): Generator<Buffer> {
+  for (let at = 0; at < bytes.size; at += size) yield bytes.slice(at, Math.min(at + size, bytes.size))
 }
 
 /** Until a connection whose body has ended takes another request. */
@@ -320,5 +319,273 @@ describe('a body of 200 MB', () => {
       }
       assert.ok(most - start < 8 * MB, `${most - start} bytes more`)
     })
+  }
+})
+
+const pattern = Buffer.alloc(256 * 1024, 'whose is this? ')
+
+/** Fills the memory of a ring that is done with; returns what says whether somebody wrote to it since. */
+function claim(ring: DrainedRing): () => boolean {
+  const bytes = Buffer.from(ring.memory.bytes)
+  pattern.copy(bytes)
+  return () => bytes.equals(pattern)
+}
+
+async function intoRing(body: Body, pace: Pace): Promise<DrainedRing> {
+  const ring = new DrainedRing()
+  await ring.takeFrom(body, pace)
+  return ring
+}
+
+const KiB = 1024
+const paces: readonly { readonly name: string; readonly pace: Pace }[] = [
+  { name: 'at once', pace: { every: 1 } },
+  { name: 'little by little', pace: { every: 1, most: 30_000 } },
+  { name: 'in bursts', pace: { every: 9 } },
+  { name: 'when it has long been full', pace: 'when full' },
+]
+
+for (const protocol of protocols) {
+  describe(`bodies over ${protocol} into the memory of their reader`, () => {
+    for (const framing of ['by their length', 'in chunks', 'by the end of the connection'] as const) {
+      for (const { name, pace } of paces) {
+        it(`are right ${framing}, in all sizes, where it is emptied ${name}`, async () => {
+          const sizes = [128, 256].flatMap((KiBs) => [-1, 0, 1].map((more) => KiBs * KiB + more))
+          for (const size of [1, 1000, 100_000, ...sizes, 2 * MB + 1]) {
+            // Each in pieces that fit to nothing.
+            const bytes = synthetic(size, size)
+            await using line = await serve(protocol, (_request, response) => {
+              if (framing === 'by their length') response.setHeader('content-length', size)
+              if (framing === 'by the end of the connection') response.useChunkedEncodingByDefault = false
+              Readable.from(slices(bytes, 31_337)).pipe(response)
+            })
+            const ring = await intoRing((await line.send()).body, pace)
+            assert.equal(ring.drained, size)
+            assert.equal(ring.digest, digestOfBytes(bytes))
+            if (framing === 'by their length' && size > MB) assert.ok(ring.inPlace > size / 2, `${ring.inPlace}`)
+          }
+        })
+      }
+    }
+
+    it('are right where they come byte by byte, or their head comes alone', async () => {
+      for (const size of [1, 300, 100_000, 128 * KiB, 128 * KiB + 1, 300_000]) {
+        const bytes = synthetic(size, 13)
+        await using line = await serveRaw(async (socket) => {
+          socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n`)
+          await turns(20)
+          for (const slice of slices(bytes, Math.ceil(size / 150))) {
+            socket.write(slice)
+            await turns(2)
+          }
+        }, protocol)
+        for (const pace of [{ every: 1 }, 'when full'] as const) {
+          const ring = await intoRing((await line.send()).body, pace)
+          assert.equal(ring.drained, size)
+          assert.equal(ring.digest, digestOfBytes(bytes))
+          await free()
+        }
+        assert.equal(line.sockets.length, 1)
+      }
+    })
+
+    it('leave their connection to other answers, which keep out of it', async () => {
+      const large = synthetic(MB, 14)
+      const other = synthetic(MB + 1, 15)
+      await using line = await serve(protocol, (request, response) => {
+        const bytes = { '/large': large, '/other': other }[request.url ?? ''] ?? synthetic(5000, 16)
+        response.statusCode = request.url === '/absent' ? 404 : 200
+        response.setHeader('content-length', bytes.size)
+        if (request.method === 'HEAD') response.end()
+        else Readable.from(slices(bytes)).pipe(response)
+      })
+      for (const { pace } of paces) {
+        const ring = await intoRing((await line.send('/large')).body, pace)
+        assert.equal(ring.digest, digestOfBytes(large))
+        const isUntouched = claim(ring)
+        await free()
+        assert.equal(await digestOf((await line.send('/small')).body, 1), digestOfBytes(synthetic(5000, 16)))
+        await free()
+        const head = await line.send('/large', 'HEAD')
+        assert.equal(await head.body.read(), undefined)
+        await free()
+        const absent = await line.send('/absent')
+        assert.equal(absent.status, 404)
+        absent.body.discard()
+        await turns(10)
+        const second = await intoRing((await line.send('/other')).body, pace)
+        assert.equal(second.digest, digestOfBytes(other))
+        const isSecondUntouched = claim(second)
+        await free()
+        assert.equal(await digestOf((await line.send('/large')).body, 1), digestOfBytes(large))
+        await free()
+        assert.ok(isUntouched())
+        assert.ok(isSecondUntouched())
+        // Closed ones are used again.
+        ring.close()
+        second.close()
+      }
+      assert.equal(line.sockets.length, 1)
+    })
+
+    it('are right side by side, each in its own', async () => {
+      const bodies = [0, 1, 2, 3, 4, 5].map((seed) => synthetic(3 * MB + seed, 20 + seed))
+      await using line = await serve(protocol, (request, response) => {
+        const bytes = bodies[Number(request.url?.slice(1))] ?? assert.fail()
+        if (request.url !== '/5') response.setHeader('content-length', bytes.size)
+        Readable.from(slices(bytes, 50_000)).pipe(response)
+      })
+      for (let time = 0; time < 2; time += 1) {
+        const got = await Promise.all(
+          bodies.map(async (_bytes, index) => {
+            const { pace } = paces[index % paces.length] ?? assert.fail()
+            return (await intoRing((await line.send(`/${index}`)).body, pace)).digest
+          }),
+        )
+        assert.deepEqual(got, bodies.map(digestOfBytes))
+        await free()
+      }
+      assert.equal(line.sockets.length, bodies.length)
+    })
+
+    it('may come to it in the midst, after what was received elsewhere', async () => {
+      const bytes = synthetic(3 * MB, 30)
+      await using line = await serve(protocol, (_request, response) => {
+        response.setHeader('content-length', bytes.size)
+        Readable.from(slices(bytes, 70_001)).pipe(response)
+      })
+      for (const elsewhere of [1, 2, 3, 10]) {
+        const { body } = await line.send()
+        const ring = new DrainedRing()
+        await ring.drainDuring({ every: 2 }, async () => {
+          for (let chunks = 1; ; chunks += 1) {
+            const chunk = await body.read()
+            if (!chunk) break
+            await turns(chunks % 3)
+            await ring.pass(chunk)
+            if (chunks >= elsewhere) body.receiveInto(ring)
+          }
+        })
+        assert.equal(ring.digest, digestOfBytes(bytes))
+        assert.ok(ring.inPlace > MB / 2, `${ring.inPlace}`)
+        await free()
+      }
+      assert.equal(line.sockets.length, 1)
+    })
+
+    for (const how of ['after a chunk', 'while it waits', 'while the memory is full'] as const) {
+      it(`leave it alone when they are closed ${how}`, async () => {
+        const bytes = synthetic(20 * MB, 31)
+        await using line = await serve(protocol, (_request, response) => {
+          response.setHeader('content-length', bytes.size)
+          const all = how === 'while it waits' ? synthetic(MB, 31) : bytes
+          Readable.from(slices(all)).pipe(response, { end: false })
+        })
+        for (const after of [1, 2, 5]) {
+          const { body } = await line.send()
+          const ring = new DrainedRing()
+          body.receiveInto(ring)
+          if (how === 'while it waits') {
+            let received = 0
+            while (received < MB) {
+              const chunk = (await body.read()) ?? assert.fail()
+              received += chunk.length
+              ring.put(chunk)
+              ring.empty()
+            }
+            const waiting = assert.rejects(body.read(), { name: 'UpstreamError' })
+            body.close()
+            await waiting
+          } else {
+            for (let chunks = 0; chunks < after; chunks += 1) {
+              ring.put((await body.read()) ?? assert.fail())
+              ring.empty()
+            }
+            if (how === 'while the memory is full') {
+              const waiting = ring.hasRoom ? await body.read() : undefined
+              if (waiting) ring.put(waiting)
+              await turns(20)
+            }
+            body.close()
+          }
+          const isUntouched = claim(ring)
+          await turns(20)
+          assert.ok(isUntouched())
+        }
+      })
+    }
+
+    it('end where their length says, whatever the server sends beyond it', async () => {
+      const bytes = synthetic(400_000, 32)
+      const more = synthetic(100_000, 33)
+      await using line = await serveRaw((socket) => {
+        socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes.size}\r\n\r\n`)
+        socket.write(Buffer.concat([allOf(bytes), allOf(more)]))
+      }, protocol)
+      for (const { pace } of paces) {
+        const ring = await intoRing((await line.send()).body, pace)
+        assert.equal(ring.drained, bytes.size)
+        assert.equal(ring.digest, digestOfBytes(bytes))
+        const isUntouched = claim(ring)
+        await turns(20)
+        assert.ok(isUntouched())
+      }
+      // The connection is not used again.
+      assert.equal(line.sockets.length, paces.length)
+    })
+
+    it('say that they were cut, after what there was', async () => {
+      const bytes = synthetic(700_000, 34)
+      for (const end of ['end', 'reset'] as const) {
+        await using line = await serve(protocol, (_request, response) => {
+          response.setHeader('content-length', MB)
+          response.write(allOf(bytes), () => {
+            if (end === 'end') response.socket?.end()
+            else setTimeout(() => response.socket?.destroy(), 5)
+          })
+        })
+        for (const { pace } of paces) {
+          const ring = new DrainedRing()
+          await assert.rejects(ring.takeFrom((await line.send()).body, pace), {
+            name: 'UpstreamError',
+            kind: 'unreachable',
+          })
+          assert.equal(ring.drained, bytes.size)
+          assert.equal(ring.digest, digestOfBytes(bytes))
+        }
+      }
+    })
+
+    it('are refused where they have both a length and chunks', async () => {
+      await using line = await serveRaw((socket) => {
+        const head = 'HTTP/1.1 200 OK\r\nContent-Length: 200000\r\nTransfer-Encoding: chunked\r\n\r\n'
+        socket.write(Buffer.concat([Buffer.from(`${head}30d40\r\n`), allOf(synthetic(200_000, 35))]))
+      }, protocol)
+      await assert.rejects(line.send(), { name: 'UpstreamError' })
+    })
+  })
+}
+
+describe('a body of 200 MB into the memory of its reader', () => {
+  for (const protocol of protocols) {
+    for (const framing of ['by its length', 'in chunks', 'by the end of the connection'] as const) {
+      it(`costs next to no memory over ${protocol}, ${framing}`, async () => {
+        const size = 200 * MB
+        const slice = Buffer.alloc(50_000, 1)
+        await using line = await serve(protocol, (_request, response) => {
+          if (framing === 'by its length') response.setHeader('content-length', size)
+          if (framing === 'by the end of the connection') response.useChunkedEncodingByDefault = false
+          const parts = function* () {
+            for (let at = 0; at < size; at += slice.length) yield slice
+          }
+          Readable.from(parts()).pipe(response)
+        })
+        const ring = await intoRing((await line.send()).body, { every: 2 })
+        assert.equal(ring.drained, size)
+        assert.ok(ring.mostElsewhere <= 128 * KiB, `${ring.mostElsewhere} bytes elsewhere at once`)
+        assert.ok(ring.elsewhere < 0.6 * size, `${ring.elsewhere} bytes elsewhere`)
+        if (framing === 'by its length') assert.ok(ring.inPlace > 0.7 * size, `${ring.inPlace} bytes in place`)
+      })
+    }
   }
 })

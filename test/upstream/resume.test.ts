@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { BlobSource } from '../../src/upstream/upstream.ts'
 import type { Behaviour } from '../support/fault.ts'
 import { TestUpstream } from '../support/upstream.ts'
+import { DrainedRing, type Pace, turns } from './drained-ring.ts'
 import { digestOfSource, patience, pull, Subject, whole } from './subject.ts'
 
 const KiB = 1024
@@ -195,4 +197,149 @@ test('the login of a running body is the one it began with', async () => {
   const source = await subject.blob('a', digest, whole, patience())
   assert.equal(source?.visibility, 'unproven')
   assert.equal(await digestOfSource(source, () => test.expireTokens()), digest)
+})
+
+/** A ring that counts how often what it had not passed on was void. */
+class BlobRing extends DrainedRing {
+  restarts = 0
+
+  override restart(): void {
+    this.restarts += 1
+    super.restart()
+  }
+
+  async takeBlob(source: BlobSource | undefined, pace: Pace): Promise<string> {
+    const body = source?.body ?? assert.fail()
+    const iterator = body[Symbol.asyncIterator]()
+    const read = async () => (await iterator.next()).value as Buffer | undefined
+    await this.takeFrom({ receiveInto: (memory) => body.receiveInto?.(memory), read }, pace)
+    return this.digest
+  }
+}
+
+const paces: readonly { readonly name: string; readonly pace: Pace }[] = [
+  { name: 'at once', pace: { every: 1 } },
+  { name: 'little by little', pace: { every: 1, most: 30_000 } },
+  { name: 'when it has long been full', pace: 'when full' },
+]
+
+for (const { name, behaviour, cost } of troubles) {
+  test(`${name} is resumed unseen into the same memory`, async () => {
+    for (const { pace } of paces) {
+      await using test = await TestUpstream.start({ auth })
+      await using subject = new Subject(test, { limits: name === 'a stall' ? { stall: 100 } : {} })
+      const digest = test.addSynthetic('a', size)
+      test.fault(get, { ...behaviour, times: 1 })
+      const ring = new BlobRing()
+      assert.equal(await ring.takeBlob(await subject.blob('a', digest, whole, patience()), pace), digest)
+      assert.equal(ring.drained, size)
+      assert.equal(ring.restarts, 1)
+      assert.equal(test.count(get), cost)
+      assert.ok(ring.inPlace + ring.copied + ring.elsewhere > size - 128 * KiB)
+    }
+  })
+}
+
+for (const { name, pace } of paces) {
+  test(`cuts at any place are resumed into the same memory, emptied ${name}`, async () => {
+    await using test = await TestUpstream.start({ cdn: true })
+    await using subject = new Subject(test)
+    const digest = test.addSynthetic('a', size)
+    const cuts = [1, 128 * KiB - 1, 128 * KiB, 128 * KiB + 1, 0, 256 * KiB, 99_999, 200_000, 256 * KiB + 1]
+    for (const cutAfter of cuts) test.fault({ kind: 'cdn' }, { cutAfter, times: 1 })
+    const ring = new BlobRing()
+    assert.equal(await ring.takeBlob(await subject.blob('a', digest, whole, patience()), pace), digest)
+    assert.equal(ring.restarts, cuts.length)
+  })
+
+  test(`the rest after a cut is right though it is small and comes slowly, emptied ${name}`, async () => {
+    for (const rest of [1, 1000, 100 * KiB, 128 * KiB - 1]) {
+      await using test = await TestUpstream.start()
+      await using subject = new Subject(test)
+      const digest = test.addSynthetic('a', size)
+      test.fault(get, { cutAfter: size - rest, times: 1 })
+      test.fault(get, { bodyDelay: 5, throttle: 2_000_000 })
+      const ring = new BlobRing()
+      assert.equal(await ring.takeBlob(await subject.blob('a', digest, whole, patience()), pace), digest)
+      assert.equal(test.count(get), 2)
+    }
+  })
+}
+
+test('what nobody asked for is received elsewhere, and nothing of it lands in the memory', async () => {
+  for (const { behaviour, span } of [
+    { behaviour: { ignoreRange: true }, span: { start: 300 * KiB, end: undefined } },
+    { behaviour: { ignoreRange: true }, span: { start: 0, end: 1000 * KiB } },
+  ] as const) {
+    await using test = await TestUpstream.start()
+    await using subject = new Subject(test)
+    const digest = test.addSynthetic('a', size)
+    const expected = await pull(subject, 'a', digest, span)
+    test.fault(get, behaviour)
+    const ring = new BlobRing()
+    assert.equal(await ring.takeBlob(await subject.blob('a', digest, span, patience()), { every: 1 }), expected)
+    assert.equal(ring.inPlace + ring.copied, 0)
+  }
+})
+
+test('a range is received into memory like a whole blob, and resumed', async () => {
+  await using test = await TestUpstream.start()
+  await using subject = new Subject(test)
+  const digest = test.addSynthetic('a', size)
+  const span = { start: 100 * KiB, end: 1300 * KiB - 1 }
+  const expected = await pull(subject, 'a', digest, span)
+  test.fault(get, { cutAfter: 700 * KiB, times: 1 })
+  const ring = new BlobRing()
+  assert.equal(await ring.takeBlob(await subject.blob('a', digest, span, patience()), { every: 2 }), expected)
+  assert.equal(ring.restarts, 1)
+  assert.ok(ring.inPlace > 400 * KiB)
+})
+
+test('a registry without ranges, or without lengths, is resumed into the same memory by copies', async () => {
+  await using test = await TestUpstream.start()
+  await using subject = new Subject(test)
+  const digest = test.addSynthetic('a', size)
+  test.fault(get, { cutAfter: 300 * KiB, times: 1 })
+  test.fault(get, { ignoreRange: true, cutAfter: 500 * KiB, times: 1 })
+  test.fault(get, { chunked: true, cutAfter: 200 * KiB, times: 1 })
+  const ring = new BlobRing()
+  assert.equal(await ring.takeBlob(await subject.blob('a', digest, whole, patience()), { every: 3 }), digest)
+  assert.equal(ring.restarts, 3)
+})
+
+test('the memory of a blob that its reader leaves is touched no more', async () => {
+  await using test = await TestUpstream.start()
+  await using subject = new Subject(test)
+  const digest = test.addSynthetic('a', 20 * size)
+  for (const how of ['return', 'abort'] as const) {
+    const leaver = new AbortController()
+    const { body } = (await subject.blob('a', digest, whole, leaver.signal)) ?? assert.fail()
+    const iterator = body[Symbol.asyncIterator]()
+    const ring = new BlobRing()
+    body.receiveInto?.(ring)
+    await ring.drainDuring({ every: 1 }, async () => {
+      for (let chunks = 0; chunks < 5; chunks += 1) await ring.pass((await iterator.next()).value ?? assert.fail())
+    })
+    if (how === 'abort') leaver.abort(new Error('left'))
+    else await iterator.return?.()
+    const bytes = Buffer.from(ring.memory.bytes)
+    bytes.fill(7)
+    await turns(20)
+    assert.ok(bytes.every((byte) => byte === 7))
+  }
+})
+
+test('memory that was lent once is used by every attempt', async () => {
+  await using test = await TestUpstream.start()
+  await using subject = new Subject(test)
+  const digest = test.addSynthetic('a', size)
+  test.fault(get, { cutAfter: 10 * KiB, times: 1 })
+  const { body } = (await subject.blob('a', digest, whole, patience())) ?? assert.fail()
+  const ring = new BlobRing()
+  await ring.drainDuring({ every: 1 }, async () => {
+    body.receiveInto?.(ring)
+    for await (const chunk of body) await ring.pass(chunk)
+  })
+  assert.equal(ring.digest, digest)
+  assert.ok(ring.inPlace + ring.copied + ring.elsewhere > size - 128 * KiB)
 })

@@ -1,0 +1,139 @@
+import { type Digest, hexOf } from '../oci/digest.ts'
+import { ContentMismatch, RegistryError, UpstreamError } from '../oci/error.ts'
+import { type Spool, SpoolUnwritable } from '../storage/spool.ts'
+import type { BlobBody, BlobSource, Visibility } from '../upstream/upstream.ts'
+import { ask } from './deadline.ts'
+import type { FillDependencies } from './fill.ts'
+import type { Origin } from './origin.ts'
+import { Progress } from './progress.ts'
+import type { Source, Sources } from './sources.ts'
+
+export interface DownloadOptions extends Pick<FillDependencies, 'observer' | 'now' | 'openWithin' | 'proven'> {
+  /** Ends it. */
+  readonly signal: AbortSignal
+  /** A source has answered, and there is something to follow; it may be called again by the next one. */
+  readonly opened: () => void
+}
+
+/** The bytes of one blob on their way from its sources into a spool. */
+export class Download {
+  readonly progress: Progress
+  readonly #digest: Digest
+  readonly #sources: Sources
+  readonly #options: DownloadOptions
+  #origin: Origin
+  #visibility: Visibility = 'unproven'
+  #size: number | undefined
+
+  constructor(digest: Digest, sources: Sources, options: DownloadOptions) {
+    this.progress = new Progress(options.now)
+    this.#digest = digest
+    this.#sources = sources
+    this.#options = options
+    this.#origin = sources.first
+  }
+
+  /** Bytes of the blob; undefined before `opened`, and where nobody told. */
+  get size(): number | undefined {
+    return this.#size
+  }
+
+  /** Which it is drawn from, or will be first. */
+  get origin(): Origin {
+    return this.#origin
+  }
+
+  /** Of its answer. */
+  get visibility(): Visibility {
+    return this.#visibility
+  }
+
+  /**
+   * Draws the whole body, from one source after the other if need be, and checks it. Rejects with ContentMismatch,
+   * SpoolUnwritable, the signal's reason, or why the last source failed.
+   */
+  async into(spool: Spool): Promise<void> {
+    let failure: unknown
+    for (let source = this.#sources.take(); source; source = this.#sources.take()) {
+      this.#origin = source.origin
+      try {
+        if (await this.#drawFrom(source, spool)) return await this.#check(spool)
+        this.#sources.failed(source, new RegistryError('BLOB_UNKNOWN'))
+        failure ??= this.#sources.failureOf(source.origin)
+      } catch (error) {
+        // All bytes are here and can be read; that they cannot be kept shows when they are adopted.
+        if (error instanceof SpoolUnwritable && this.progress.written === this.#size) return await this.#check(spool)
+        if (this.#options.signal.aborted || error instanceof SpoolUnwritable) throw error
+        this.#sources.failed(source, error)
+        if (error instanceof ContentMismatch) throw error
+        this.#options.observer.upstreamFailed(source.origin.upstream.name, error)
+        failure = error
+      }
+    }
+    throw failure
+  }
+
+  /** False where the source does not hold the blob. */
+  async #drawFrom(source: Source, spool: Spool): Promise<boolean> {
+    const blob = await this.#open(source)
+    if (!blob) return false
+    this.#announce(source, blob, spool)
+    await this.#draw(blob, spool)
+    return true
+  }
+
+  async #open({ origin, size }: Source): Promise<BlobSource | undefined> {
+    const deadline = { within: this.#options.openWithin, signal: this.#options.signal }
+    const span = { start: this.progress.written, end: undefined }
+    const blob = await ask(origin, deadline, (signal) => origin.upstream.blob(origin.name, this.#digest, span, signal))
+    const expected = this.#size ?? size
+    if (blob?.size === undefined || expected === undefined || blob.size === expected) return blob
+    await blob.body[Symbol.asyncIterator]().return?.()
+    throw new UpstreamError(origin.upstream.name, 'protocol', `tells ${blob.size} bytes of a blob of ${expected}`)
+  }
+
+  #announce(source: Source, blob: BlobSource, spool: Spool): void {
+    this.#sources.answered(source)
+    this.#visibility = blob.visibility
+    const { proven } = this.#options
+    // What the upstream says of the size is not proven before the digest is, and links are believed later. To record it
+    // takes a while, and clients wait for their headers.
+    setImmediate(() => proven(source.origin, this.#digest, source.size, blob.visibility))
+    this.#size ??= blob.size ?? source.size
+    if (this.#size !== undefined) spool.expect(this.#size)
+    if (this.#size !== 0) this.#options.opened()
+  }
+
+  async #draw(blob: BlobSource, spool: Spool): Promise<void> {
+    const { observer } = this.#options
+    const upstream = this.#origin.upstream.name
+    spool.memory?.restart()
+    lend(spool, blob.body)
+    for await (const chunk of blob.body) {
+      observer.received(upstream, chunk.length)
+      if (this.#size !== undefined && this.progress.written + chunk.length > this.#size) {
+        throw new ContentMismatch(`${this.#size} bytes`, 'more')
+      }
+      try {
+        await spool.append(chunk)
+      } finally {
+        this.progress.advance(chunk.length)
+      }
+      lend(spool, blob.body)
+    }
+  }
+
+  async #check(spool: Spool): Promise<void> {
+    if (this.#size !== undefined && this.progress.written !== this.#size) {
+      throw new ContentMismatch(`${this.#size} bytes`, `${this.progress.written}`)
+    }
+    const actual = await spool.digest()
+    this.#options.signal.throwIfAborted()
+    if (actual !== hexOf(this.#digest)) throw new ContentMismatch(this.#digest, actual)
+  }
+}
+
+/** Has bytes received where the spool wants them; a spool may come to want that late. */
+function lend({ memory }: Spool, body: BlobBody): void {
+  if (memory) body.receiveInto?.(memory)
+}
