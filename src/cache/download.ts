@@ -8,6 +8,9 @@ import type { Origin } from './origin.ts'
 import { Progress } from './progress.ts'
 import type { Source, Sources } from './sources.ts'
 
+/** Milliseconds after which it is recorded that a source has the blob: most are through by then, and that is recorded. */
+const worthRecording = 100
+
 export interface DownloadOptions extends Pick<FillDependencies, 'observer' | 'now' | 'openWithin' | 'proven'> {
   /** Ends it. */
   readonly signal: AbortSignal
@@ -24,6 +27,7 @@ export class Download {
   #origin: Origin
   #visibility: Visibility = 'unproven'
   #size: number | undefined
+  #recording: NodeJS.Timeout | undefined
 
   constructor(digest: Digest, sources: Sources, options: DownloadOptions) {
     this.progress = new Progress(options.now)
@@ -49,20 +53,31 @@ export class Download {
   }
 
   /**
-   * Draws the whole body, from one source after the other if need be, and checks it. Rejects with ContentMismatch,
-   * SpoolUnwritable, the signal's reason, or why the last source failed.
+   * Draws the whole body, from one source after the other if need be, into a spool that is being made, and checks it.
+   * Resolves to the spool when that is there and all is in it. Rejects with ContentMismatch, SpoolUnwritable, the signal's
+   * reason, or why the last source failed; then too the spool is there, or will never be.
    */
-  async into(spool: Spool): Promise<void> {
+  async into(making: Promise<Spool>): Promise<Spool> {
+    try {
+      return await this.#receive(making)
+    } finally {
+      clearTimeout(this.#recording)
+    }
+  }
+
+  async #receive(making: Promise<Spool>): Promise<Spool> {
     let failure: unknown
     for (let source = this.#sources.take(); source; source = this.#sources.take()) {
       this.#origin = source.origin
       try {
-        if (await this.#drawFrom(source, spool)) return await this.#check(spool)
+        const spool = await this.#drawFrom(source, making)
+        if (spool) return await this.#check(spool)
         this.#sources.failed(source, new RegistryError('BLOB_UNKNOWN'))
         failure ??= this.#sources.failureOf(source.origin)
       } catch (error) {
         // All bytes are here and can be read; that they cannot be kept shows when they are adopted.
-        if (error instanceof SpoolUnwritable && this.progress.written === this.#size) return await this.#check(spool)
+        if (error instanceof SpoolUnwritable && this.progress.written === this.#size)
+          return await this.#check(await making)
         if (this.#options.signal.aborted || error instanceof SpoolUnwritable) throw error
         this.#sources.failed(source, error)
         if (error instanceof ContentMismatch) throw error
@@ -73,13 +88,26 @@ export class Download {
     throw failure
   }
 
-  /** False where the source does not hold the blob. */
-  async #drawFrom(source: Source, spool: Spool): Promise<boolean> {
-    const blob = await this.#open(source)
-    if (!blob) return false
+  /** Undefined where the source does not hold the blob. */
+  async #drawFrom(source: Source, making: Promise<Spool>): Promise<Spool | undefined> {
+    const [blob, spool] = await this.#openBoth(source, making)
+    if (!blob) return undefined
     this.#announce(source, blob, spool)
     await this.#draw(blob, spool)
-    return true
+    return spool
+  }
+
+  /** The disk and the upstream at once: neither waits for the other. */
+  async #openBoth(source: Source, making: Promise<Spool>): Promise<[BlobSource | undefined, Spool]> {
+    const opening = this.#open(source)
+    opening.catch(() => undefined)
+    try {
+      const spool = await making
+      return [await opening, spool]
+    } catch (error) {
+      if (error instanceof SpoolUnwritable) void opening.then((blob) => blob && close(blob.body)).catch(() => undefined)
+      throw error
+    }
   }
 
   async #open({ origin, size }: Source): Promise<BlobSource | undefined> {
@@ -88,7 +116,7 @@ export class Download {
     const blob = await ask(origin, deadline, (signal) => origin.upstream.blob(origin.name, this.#digest, span, signal))
     const expected = this.#size ?? size
     if (blob?.size === undefined || expected === undefined || blob.size === expected) return blob
-    await blob.body[Symbol.asyncIterator]().return?.()
+    await close(blob.body)
     throw new UpstreamError(origin.upstream.name, 'protocol', `tells ${blob.size} bytes of a blob of ${expected}`)
   }
 
@@ -96,9 +124,12 @@ export class Download {
     this.#sources.answered(source)
     this.#visibility = blob.visibility
     const { proven } = this.#options
-    // What the upstream says of the size is not proven before the digest is, and links are believed later. To record it
-    // takes a while, and clients wait for their headers.
-    setImmediate(() => proven(source.origin, this.#digest, source.size, blob.visibility))
+    // What the upstream says of the size is not proven before the digest is, and links are believed later.
+    clearTimeout(this.#recording)
+    this.#recording = setTimeout(
+      () => proven(source.origin, this.#digest, source.size, blob.visibility),
+      worthRecording,
+    )
     this.#size ??= blob.size ?? source.size
     if (this.#size !== undefined) spool.expect(this.#size)
     if (this.#size !== 0) this.#options.opened()
@@ -123,17 +154,22 @@ export class Download {
     }
   }
 
-  async #check(spool: Spool): Promise<void> {
+  async #check(spool: Spool): Promise<Spool> {
     if (this.#size !== undefined && this.progress.written !== this.#size) {
       throw new ContentMismatch(`${this.#size} bytes`, `${this.progress.written}`)
     }
     const actual = await spool.digest()
     this.#options.signal.throwIfAborted()
     if (actual !== hexOf(this.#digest)) throw new ContentMismatch(this.#digest, actual)
+    return spool
   }
 }
 
 /** Has bytes received where the spool wants them; a spool may come to want that late. */
 function lend({ memory }: Spool, body: BlobBody): void {
   if (memory) body.receiveInto?.(memory)
+}
+
+async function close(body: BlobBody): Promise<void> {
+  await body[Symbol.asyncIterator]().return?.()
 }

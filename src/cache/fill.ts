@@ -172,10 +172,7 @@ export class Fill {
 
   async #fill(): Promise<{ end: FillEnd; error?: unknown }> {
     try {
-      const spool = await this.#dependencies.createSpool()
-      this.#spool = spool
-      spool.hashFor(this.digest)
-      await this.#download.into(spool)
+      const spool = await this.#download.into(this.#createSpool())
       this.#verified = true
       this.#hooks.judged('verified')
       spool.release()
@@ -194,6 +191,13 @@ export class Fill {
       else this.#spool?.fail(error)
       return { end, error }
     }
+  }
+
+  async #createSpool(): Promise<Spool> {
+    const spool = await this.#dependencies.createSpool()
+    this.#spool = spool
+    spool.hashFor(this.digest)
+    return spool
   }
 
   #endAfter(error: unknown): FillEnd {
