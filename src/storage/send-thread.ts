@@ -6,9 +6,12 @@ import type { SendAnswer, SendRequest, SendThreadData } from './sending.ts'
 
 /** The other side of `Sending`: a thread that waits for its connections, and for nothing else. */
 
-/** What one call moves at most, in bytes; and how many calls one connection has before the next one's turn. */
+/**
+ * What one call moves at most, in bytes; and how many calls one connection has before the next one's turn: few, since where
+ * all are filled to the brim the thread goes to sleep, and is woken for little.
+ */
 const span = 1024 * 1024
-const spansAtOnce = 8
+const spansAtOnce = 2
 /** Milliseconds. What is idle is looked for so often; and the end of the process waits for this thread so long. */
 const tick = 100
 const mostEvents = 64
