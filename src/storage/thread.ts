@@ -128,6 +128,7 @@ export class Crew<T extends Worked> implements AsyncDisposable {
   readonly #options: CrewOptions<T>
   readonly #threads = new Set<T>()
   #diedAt = Number.NEGATIVE_INFINITY
+  #isDisposed = false
 
   constructor(options: CrewOptions<T>) {
     this.#options = options
@@ -145,6 +146,7 @@ export class Crew<T extends Worked> implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isDisposed = true
     const threads = [...this.#threads]
     // Each of them once: what it had open is another's afterwards.
     this.#threads.clear()
@@ -155,7 +157,7 @@ export class Crew<T extends Worked> implements AsyncDisposable {
   #start(): void {
     const isStarting = [...this.#threads].some(({ state }) => state === 'starting')
     const isMourning = performance.now() - this.#diedAt < mourning
-    if (isStarting || isMourning || this.#threads.size === mostThreads) return
+    if (this.#isDisposed || isStarting || isMourning || this.#threads.size === mostThreads) return
     const { start, onDeath } = this.#options
     const died = (error: ThreadDied): void => {
       this.#diedAt = performance.now()

@@ -156,6 +156,9 @@ describe('Crew', () => {
       workers.map(({ disposals }) => disposals),
       workers.map(() => 1),
     )
+    const { length } = workers
+    assert.equal(all.idlest(), undefined)
+    assert.equal(workers.length, length)
   })
 })
 
