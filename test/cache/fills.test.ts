@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import type { FillDependencies } from '../../src/cache/fill.ts'
 import { Fills, type Located } from '../../src/cache/fills.ts'
 import type { FillReport, Observer } from '../../src/cache/observer.ts'
@@ -15,6 +15,7 @@ import { pathOf } from '../../src/storage/layout.ts'
 import { Spool, SpoolUnwritable } from '../../src/storage/spool.ts'
 import { Gate } from '../support/gate.ts'
 import { tempDir } from '../support/temp.ts'
+import { until } from '../support/wait.ts'
 import { FakeRegistry, type Step } from './support/registry.ts'
 
 const body = Buffer.from('0123456789')
@@ -233,6 +234,50 @@ describe('Fill', () => {
     assert.equal(await other.fill.ended, 'unwritable')
     await assert.rejects(other.fill.opened, SpoolUnwritable)
     await turn()
+  })
+
+  it('asks the upstream while its spool is being made', async () => {
+    await using dir = await tempDir()
+    const making = Promise.withResolvers<Spool>()
+    await using test = await open([body], { createSpool: () => making.promise })
+    const { fill, leave } = filling(await test.locate())
+    try {
+      await until(() => test.registry.asked.length === 1, 'a question')
+      assert.equal(fill.end, undefined)
+    } finally {
+      making.resolve(await Spool.create(join(dir.path, 'spool')))
+    }
+    assert.equal(await fill.ended, 'stored')
+    leave()
+  })
+
+  it('lets go of the answer where its spool cannot be made', async () => {
+    const making = Promise.withResolvers<Spool>()
+    await using test = await open([body], { createSpool: () => making.promise })
+    const { fill, leave } = filling(await test.locate())
+    await until(() => test.registry.asked.length === 1, 'a question')
+    making.reject(new SpoolUnwritable('full'))
+    assert.equal(await fill.ended, 'unwritable')
+    await until(() => test.registry.closed === 1, 'the answer to be let go of')
+    leave()
+  })
+
+  it('is recorded as held by its source when it is done, and before where that takes long', async () => {
+    for (const takesLong of [false, true]) {
+      const gate = new Gate()
+      const sizes: (number | undefined)[] = []
+      await using test = await open([body.subarray(0, 4), gate, body.subarray(4)], {
+        proven: (_origin, _digest, size) => sizes.push(size),
+      })
+      const { fill, leave } = filling(await test.locate())
+      if (takesLong) await until(() => sizes.length === 1, 'a record')
+      gate.open()
+      assert.equal(await fill.ended, 'stored')
+      leave()
+      // Longer than what is long.
+      await sleep(150)
+      assert.deepEqual(sizes, takesLong ? [undefined, body.length] : [body.length])
+    }
   })
 
   it('hands out all it has before it fails', async () => {

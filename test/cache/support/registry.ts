@@ -14,6 +14,8 @@ export class FakeRegistry implements Upstream {
   readonly asked: { readonly span: BlobSpan; readonly signal: AbortSignal }[] = []
   /** Bodies that were closed or have ended. */
   released = 0
+  /** Bodies that were let go of, read or not. */
+  closed = 0
   readonly #steps: readonly Step[]
   readonly #size: number | undefined
 
@@ -31,7 +33,13 @@ export class FakeRegistry implements Upstream {
   async blob(_name: string, _digest: Digest, span: BlobSpan, signal: AbortSignal): Promise<BlobSource> {
     signal.throwIfAborted()
     this.asked.push({ span, signal })
-    return { size: this.#size, visibility: 'public', body: this.#body(signal) }
+    const body = this.#body(signal)
+    const close = body.return.bind(body)
+    body.return = (value) => {
+      this.closed += 1
+      return close(value)
+    }
+    return { size: this.#size, visibility: 'public', body }
   }
 
   async *#body(signal: AbortSignal): AsyncGenerator<Buffer> {
