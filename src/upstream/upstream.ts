@@ -35,11 +35,14 @@ export interface Known {
   readonly etag: string | undefined
 }
 
-/** Where the reader of a body wants its bytes: then they are received there, and need not be copied. */
+/**
+ * Where the reader of a body wants its bytes: then they are received there, and need not be copied. The reader takes every
+ * chunk over, in order, before it asks for the next.
+ */
 export interface Memory {
   /** Whatever was received, and is not the reader's yet, is void: it will come again. */
   restart(): void
-  /** Where the next bytes can be received, as soon as `hasRoom`; undefined for nowhere here. Lent until they are kept, or `restart`. */
+  /** Where the next bytes can be received, as soon as `hasRoom`; undefined where they have to be copied. Lent until `keep` or `restart`. */
   room(): Buffer | undefined
   /** Keeps bytes until the reader has them, and tells where: if not in the room that was lent, then as a copy. */
   keep(bytes: Buffer): Buffer
