@@ -43,6 +43,10 @@ export class FollowedBody implements BodyReader {
     return moved
   }
 
+  cork(socket: number): (() => void) | undefined {
+    return this.#body.cork(socket)
+  }
+
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return
     this.#closing.abort(new ReaderClosed())

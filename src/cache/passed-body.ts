@@ -85,6 +85,10 @@ export class PassedBody implements BodyReader {
     return nothingMoved
   }
 
+  cork(): undefined {
+    return undefined
+  }
+
   async close(): Promise<void> {
     this.#failure ??= new ReaderClosed()
     this.#abort.abort(this.#failure)

@@ -39,6 +39,7 @@ function watchedReader(reader: BodyReader, leave: () => void): BodyReader {
   return {
     read: () => reader.read(),
     transfer: (socket, most) => reader.transfer(socket, most),
+    cork: (socket) => reader.cork(socket),
     close: () => reader.close().finally(leave),
   }
 }

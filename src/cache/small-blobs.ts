@@ -60,6 +60,10 @@ export class MemoryBody implements BodyReader {
     return nothingMoved
   }
 
+  cork(): undefined {
+    return undefined
+  }
+
   async close(): Promise<void> {
     this.#body = undefined
   }

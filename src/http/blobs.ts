@@ -48,7 +48,6 @@ export async function serveBlob(
   // From here on the response is ours: koa would pipe, and end what must not end.
   context.respond = false
   exchange.headersSent()
-  context.res.flushHeaders()
   await sendBody(context.res, served.reader, {
     length,
     patience: clientTimeout,

@@ -19,7 +19,7 @@ export interface SendOptions {
 }
 
 /**
- * Sends a body whose headers are set, by pulling: what can be moved from the disk into the connection is moved, until that
+ * Sends headers that are set, and a body by pulling: what can be moved from the disk into the connection is moved, until that
  * is full; then read, write, and when the kernel has taken it, on. So one buffer serves a whole stream, and memory stays
  * constant however slow the client is. Closes the reader.
  *
@@ -30,8 +30,9 @@ export async function sendBody(response: ServerResponse, reader: BodyReader, opt
   const outlet = new Outlet(response, reader, options.patience)
   let left = options.length ?? Number.POSITIVE_INFINITY
   try {
+    outlet.open()
     for (;;) {
-      const moved = await move(reader, outlet, left - 1)
+      const moved = await move(reader, outlet, left)
       options.sent(moved.bytes)
       left -= moved.bytes
       if (!moved.full) continue
@@ -43,7 +44,7 @@ export async function sendBody(response: ServerResponse, reader: BodyReader, opt
       left -= chunk.length
     }
     if (options.length !== undefined && left > 0) throw new RangeError(`the body ended ${left} bytes off its length`)
-    response.end()
+    outlet.end()
   } catch (error) {
     cut(response)
     throw outlet.gone ?? error
@@ -55,7 +56,7 @@ export async function sendBody(response: ServerResponse, reader: BodyReader, opt
 
 const nothingMoved: Moved = { bytes: 0, full: true }
 
-/** All but the last byte, by which the response learns of its end. Not in chunks: they need their framing. */
+/** Not in chunks: they need their framing. */
 async function move(reader: BodyReader, outlet: Outlet, most: number): Promise<Moved> {
   if (most <= 0 || most === Number.POSITIVE_INFINITY || outlet.descriptor() === undefined) return nothingMoved
   return await reader.transfer(outlet.descriptor, most)
@@ -75,6 +76,7 @@ class Outlet {
   readonly #onTimeout: () => void
   #reject: ((error: ClientGone) => void) | undefined
   #gone: ClientGone | undefined
+  #uncork: (() => void) | undefined
 
   constructor(response: ServerResponse, reader: BodyReader, patience: number) {
     this.#response = response
@@ -100,10 +102,20 @@ class Outlet {
   /** Of the connection, where all that was written before has left: headers first. */
   readonly descriptor = (): number | undefined => {
     const { socket, headersSent } = this.#response
-    if (this.#gone || !headersSent || !socket || socket.destroyed || socket.writableLength > 0) return undefined
-    // Node.js has no public way to it; without one everything is written. Null from the moment it is destroyed.
-    const { fd } = (socket as Socket & { _handle?: { fd?: unknown } })._handle ?? {}
-    return typeof fd === 'number' && fd >= 0 ? fd : undefined
+    return headersSent && socket?.writableLength === 0 ? this.#connection() : undefined
+  }
+
+  /** Sends the headers: as one with what comes after them, where all of it is at hand. */
+  open(): void {
+    const connection = this.#connection()
+    if (connection !== undefined) this.#uncork = this.#reader.cork(connection)
+    this.#response.flushHeaders()
+  }
+
+  /** All is written, or moved. */
+  end(): void {
+    if (this.#connection() !== undefined) this.#uncork?.()
+    this.#response.end()
   }
 
   write(chunk: Buffer): Promise<void> {
@@ -122,6 +134,14 @@ class Outlet {
   close(): void {
     this.#response.off('timeout', this.#onTimeout)
     this.#response.off('close', this.#onClose)
+  }
+
+  #connection(): number | undefined {
+    const { socket } = this.#response
+    if (this.#gone || !socket || socket.destroyed) return undefined
+    // Node.js has no public way to it; without one everything is written. Null from the moment it is destroyed.
+    const { fd } = (socket as Socket & { _handle?: { fd?: unknown } })._handle ?? {}
+    return typeof fd === 'number' && fd >= 0 ? fd : undefined
   }
 
   #leave(reason: string): void {

@@ -47,6 +47,11 @@ export interface BodyReader {
    * Waits and rejects as `read` does. A client that has left shows at the next write.
    */
   transfer(socket: SocketDescriptor, most: number): Promise<Moved>
+  /**
+   * Before anything is written to a socket that all of it will be moved into: has whole segments only leave it, headers
+   * and body in one, until what it returns is called. Undefined where that is of no use: something may be waited for.
+   */
+  cork(socket: number): (() => void) | undefined
   /** Idempotent. Ends a waiting `read`, releases every handle. */
   close(): Promise<void>
 }

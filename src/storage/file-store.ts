@@ -91,7 +91,7 @@ export class FileStore implements BlobStore {
 }
 
 /** What is stored does not grow: all that is asked for is there. */
-const whole: Followed = { at: async (offset, end = offset) => Math.max(0, end + 1 - offset) }
+const whole: Followed = { isWhole: true, at: async (offset, end = offset) => Math.max(0, end + 1 - offset) }
 
 class OpenFile implements OpenBlob {
   readonly #file: SharedFile

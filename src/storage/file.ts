@@ -57,4 +57,9 @@ export class SharedFile {
     const sending = this.#sending
     return sending && ((socket, span) => sending.move(this.fd, socket, span))
   }
+
+  /** `Sending.cork`, where there is such a thing. */
+  cork(socket: number): (() => void) | undefined {
+    return this.#sending?.cork(socket)
+  }
 }

@@ -12,6 +12,8 @@ export type Waiting = Set<() => void>
 
 /** A file to read, which may grow meanwhile. */
 export interface Followed {
+  /** Whether it is all there. */
+  readonly isWhole: boolean
   /**
    * What is to be had at `offset`: so many bytes of the file, or the bytes themselves where the disk did not take them; 0
    * at the clean end, or beyond `end`. Waits until there is something; rejects with why there is no more.
@@ -56,6 +58,10 @@ export class Follower implements BodyReader {
     return moved
   }
 
+  cork(socket: number): (() => void) | undefined {
+    return this.#content.isWhole && this.#isForMoving ? this.#file.cork(socket) : undefined
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
@@ -93,8 +99,11 @@ export class Follower implements BodyReader {
   /** What will be moved needs little, and there may be many who are slow. */
   get #bufferSize(): number {
     if (this.#offset < this.#readUntil) return bufferSize
-    const isForMoving = this.#file.move !== undefined && this.#left > bufferSize
-    return this.#hasMoved || isForMoving ? betweenMoves : bufferSize
+    return this.#hasMoved || this.#isForMoving ? betweenMoves : bufferSize
+  }
+
+  get #isForMoving(): boolean {
+    return this.#file.move !== undefined && this.#left > bufferSize
   }
 
   #readThrough(offset: number): void {

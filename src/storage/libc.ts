@@ -8,6 +8,8 @@ export interface Libc {
   readonly dup: Call
   /** `(socket, how)` */
   readonly shutdown: Call
+  /** `(socket, level, option, value, bytes)` */
+  readonly setsockopt: Call
   /** `(initial, flags)` */
   readonly eventfd: Call
   /** `(flags)` */
@@ -40,6 +42,7 @@ export function loadLibc(): Libc | undefined {
     return {
       dup: call('int dup(int fd)'),
       shutdown: call('int shutdown(int socket, int how)'),
+      setsockopt: call('int setsockopt(int socket, int level, int option, const void *value, unsigned int length)'),
       eventfd: call('int eventfd(unsigned int initial, int flags)'),
       epollCreate: call('int epoll_create1(int flags)'),
       epollControl: call('int epoll_ctl(int epoll, int operation, int fd, void *event)'),

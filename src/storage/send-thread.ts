@@ -6,12 +6,8 @@ import type { SendAnswer, SendRequest, SendThreadData } from './sending.ts'
 
 /** The other side of `Sending`: a thread that waits for its connections, and for nothing else. */
 
-/**
- * What one call moves at most, in bytes; and how many calls one connection has before the next one's turn: few, since where
- * all are filled to the brim the thread goes to sleep, and is woken for little.
- */
-const span = 1024 * 1024
-const spansAtOnce = 2
+/** What one connection is given before the next one's turn, in bytes. */
+const span = 2 * 1024 * 1024
 /** Milliseconds. What is idle is looked for so often; and the end of the process waits for this thread so long. */
 const tick = 100
 const mostEvents = 64
@@ -30,6 +26,7 @@ interface Move {
   readonly file: number
   readonly start: number
   readonly end: number
+  readonly startedAt: number
   position: number
   movedAt: number
 }
@@ -59,14 +56,15 @@ class Sender {
     const { id, socket } = request
     if (request.kind === 'stop') {
       const move = this.#moves.get(socket)
-      if (move?.id === id) this.#finish(move)
+      if (move?.id === id) this.#giveBack(move)
       return
     }
     const { file, position, length } = request
-    const move = { id, socket, file, start: position, end: position + length, position, movedAt: performance.now() }
+    const now = performance.now()
+    const move = { id, socket, file, start: position, end: position + length, startedAt: now, position, movedAt: now }
     const absent = !this.#inMemory(file, position)
     if (absent || !this.#watch(socket, writable)) {
-      this.#answer({ id, bytes: 0, absent })
+      this.#answer({ id, bytes: 0, full: true, absent })
       return
     }
     this.#moves.set(socket, move)
@@ -83,30 +81,23 @@ class Sender {
       if (move) this.#advance(move)
       else if (descriptor === this.#given.bell) readSync(descriptor, this.#event, 0, 8, null)
     }
-    this.#giveBackIdle()
+    this.#lookAtAll()
   }
 
-  /** Until the connection is full, or its turn is over: if it takes more, that is told again. */
+  /** If the connection takes more, that is told again. */
   #advance(move: Move): void {
-    for (let count = 0; count < spansAtOnce; count += 1) {
-      const wanted = Math.min(span, move.end - move.position)
-      const absent = wanted > 0 && !this.#inMemory(move.file, move.position + wanted - 1)
-      const bytes = absent ? 0 : this.#send(move, wanted)
-      const error = bytes < 0 ? this.#libc.errno() : undefined
-      if (error === errors.again || error === errors.interrupted) return
-      if (bytes <= 0) {
-        this.#finish(move, absent)
-        return
-      }
-      move.position += bytes
-      move.movedAt = performance.now()
-      if (bytes < wanted) return
-    }
+    const wanted = Math.min(span, move.end - move.position)
+    const absent = !this.#inMemory(move.file, move.position + wanted - 1)
+    const bytes = absent ? 0 : this.#send(move, wanted)
+    const error = bytes < 0 ? this.#libc.errno() : undefined
+    if (error === errors.again || error === errors.interrupted) return
+    move.position += Math.max(bytes, 0)
+    if (bytes <= 0 || move.position === move.end) this.#giveBack(move, { full: bytes <= 0, absent })
+    else move.movedAt = performance.now()
   }
 
-  /** The bytes moved; 0 where there is nothing to move, negative where that failed. */
+  /** The bytes moved; 0 where the file has no more, negative where that failed. */
   #send({ socket, file, position }: Move, bytes: number): number {
-    if (bytes === 0) return 0
     this.#offset[0] = position % 2 ** 32
     this.#offset[1] = Math.floor(position / 2 ** 32)
     return this.#libc.sendfile(socket, file, this.#offset, bytes)
@@ -119,19 +110,21 @@ class Sender {
     return bytes === 1 || (bytes < 0 && this.#libc.errno() === errors.unsupported)
   }
 
-  #giveBackIdle(): void {
+  #lookAtAll(): void {
     const now = performance.now()
     if (now - this.#lookedAt < tick) return
     this.#lookedAt = now
+    const { idle, busy } = this.#given
     for (const move of this.#moves.values()) {
-      if (now - move.movedAt >= this.#given.idle) this.#finish(move)
+      const full = now - move.movedAt >= idle
+      if (full || now - move.startedAt >= busy) this.#giveBack(move, { full })
     }
   }
 
-  #finish(move: Move, absent = false): void {
+  #giveBack(move: Move, { full = true, absent = false } = {}): void {
     this.#moves.delete(move.socket)
     this.#libc.epollControl(this.#given.epoll, operations.remove, move.socket, this.#event)
-    this.#answer({ id: move.id, bytes: move.position - move.start, absent })
+    this.#answer({ id: move.id, bytes: move.position - move.start, full, absent })
   }
 
   #watch(descriptor: number, events: number): boolean {

@@ -15,23 +15,32 @@ export type SendRequest =
     }
   | { readonly kind: 'stop'; readonly id: number; readonly socket: number }
 
-/** From the thread: how many of the bytes were moved; and whether those that come next are not in memory. */
+/**
+ * From the thread: how many of the bytes were moved; and, of those that come next, whether they cannot be moved now, and
+ * whether that is because they are not in memory.
+ */
 export interface SendAnswer {
   readonly id: number
   readonly bytes: number
+  readonly full: boolean
   readonly absent: boolean
 }
 
-/** What the thread starts with: an epoll instance, the bell that ends its waiting, and `idle` in milliseconds. */
-export interface SendThreadData {
-  readonly epoll: number
-  readonly bell: number
+/** In milliseconds, after which a connection is given back. */
+export interface Patience {
+  /** One that takes nothing. */
   readonly idle: number
+  /** One that takes what it is given: so that this is accounted for before long. */
+  readonly busy: number
 }
 
-export interface SendingOptions {
-  /** Milliseconds after which a connection that takes nothing is given back. */
-  readonly idle?: number
+/** What the thread starts with: an epoll instance, the bell that ends its waiting, and its patience. */
+export interface SendThreadData extends Patience {
+  readonly epoll: number
+  readonly bell: number
+}
+
+export interface SendingOptions extends Partial<Patience> {
   readonly onDeath?: ((error: ThreadDied) => void) | undefined
 }
 
@@ -44,10 +53,10 @@ export interface Sent {
 
 /** Below this, in bytes, reading and writing is as cheap as a trip to a thread. */
 const worthMoving = 64 * 1024
-/** What is asked for at once, in bytes, so that what was sent is accounted for before long. */
-const mostAtOnce = 64 * 1024 * 1024
 const nonBlocking = 0o4000
 const bothWays = 2
+const tcp = { level: 6, cork: 3 }
+const [off, on] = [Buffer.from(Int32Array.of(0).buffer), Buffer.from(Int32Array.of(1).buffer)]
 const nothingSent: Sent = { moved: Promise.resolve(nothingMoved), stop: () => undefined }
 
 /**
@@ -61,19 +70,19 @@ export class Sending implements AsyncDisposable {
   #count = 0
 
   /** Undefined where the system has it not. */
-  static load({ idle = 1000, onDeath }: SendingOptions = {}): Sending | undefined {
+  static load({ idle = 1000, busy = 5000, onDeath }: SendingOptions = {}): Sending | undefined {
     const libc = loadLibc()
-    return libc && new Sending(libc, idle, onDeath)
+    return libc && new Sending(libc, { idle, busy }, onDeath)
   }
 
-  private constructor(libc: Libc, idle: number, onDeath: SendingOptions['onDeath']) {
+  private constructor(libc: Libc, patience: Patience, onDeath: SendingOptions['onDeath']) {
     this.#libc = libc
-    this.#threads = new Crew({ start: (died) => new SendThread(libc, idle, died), onDeath })
+    this.#threads = new Crew({ start: (died) => new SendThread(libc, patience, died), onDeath })
   }
 
   /**
-   * Moves up to `length` bytes at `position` of an open file into a non-blocking socket, until it takes no more for a
-   * while. Never rejects: a file that cannot be read, or a client that has left, is told by whatever comes next.
+   * Moves up to `length` bytes at `position` of an open file into a non-blocking socket, for a while, or until it takes no
+   * more. Never rejects: a file that cannot be read, or a client that has left, is told by whatever comes next.
    */
   move(file: number, socket: number, { position, length }: { position: number; length: number }): Sent {
     const thread = length < worthMoving ? undefined : this.#threads.idlest()
@@ -82,11 +91,17 @@ export class Sending implements AsyncDisposable {
     if (!thread || out < 0) return nothingSent
     this.#count += 1
     const id = this.#count
-    const asked = Math.min(length, mostAtOnce)
     return {
-      moved: this.#ask(thread, { kind: 'move', id, socket: out, file, position, length: asked }),
+      moved: this.#ask(thread, { kind: 'move', id, socket: out, file, position, length }),
       stop: () => thread.tell({ kind: 'stop', id, socket: out }),
     }
+  }
+
+  /** Has whole segments only leave a socket, until what it returns is called, while that is the same socket. */
+  cork(socket: number): () => void {
+    const set = (value: Buffer): unknown => this.#libc.setsockopt(socket, tcp.level, tcp.cork, value, value.length)
+    set(on)
+    return () => set(off)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -95,8 +110,8 @@ export class Sending implements AsyncDisposable {
 
   async #ask(thread: SendThread, request: SendRequest & { kind: 'move' }): Sent['moved'] {
     try {
-      const { bytes, absent } = await thread.ask(request)
-      return { bytes, full: bytes < request.length, ...(absent && { absent }) }
+      const { bytes, full, absent } = await thread.ask(request)
+      return { bytes, full, ...(absent && { absent }) }
     } catch {
       // Nobody knows how much of it was moved, so nothing may follow.
       this.#libc.shutdown(request.socket, bothWays)
@@ -113,8 +128,8 @@ one[0] = 1
 class SendThread extends Thread<SendRequest, SendAnswer> {
   readonly #descriptors: SendThreadData
 
-  constructor(libc: Libc, idle: number, onDeath: (error: ThreadDied) => void) {
-    const data = { epoll: libc.epollCreate(0), bell: libc.eventfd(0, nonBlocking), idle }
+  constructor(libc: Libc, patience: Patience, onDeath: (error: ThreadDied) => void) {
+    const data = { epoll: libc.epollCreate(0), bell: libc.eventfd(0, nonBlocking), ...patience }
     try {
       if (data.epoll < 0 || data.bell < 0) throw new Error('no descriptors left')
       super({ name: 'send-thread', data, onDeath })

@@ -96,6 +96,10 @@ export class Spool implements Followed {
     this.#writer.hashFor(digest)
   }
 
+  get isWhole(): boolean {
+    return this.#state === 'released' && !this.#isBehind
+  }
+
   /** Bytes appended so far. */
   get written(): number {
     return this.#appended
@@ -131,10 +135,8 @@ export class Spool implements Followed {
 
   /** A hash of all that was appended, to go on with. Only after `hashFor`. Rejects where the file cannot be read. */
   hashSoFar(): Promise<Hash> {
-    const all = new Follower({ at: async (offset) => this.#there(offset, this.#appended) }, this.#file.share(), {
-      start: 0,
-      end: undefined,
-    })
+    const at = async (offset: number): Promise<number | Buffer> => this.#there(offset, this.#appended)
+    const all = new Follower({ isWhole: true, at }, this.#file.share(), { start: 0, end: undefined })
     return this.#writer.soFar(all, this.#unwritten)
   }
 

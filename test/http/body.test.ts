@@ -13,6 +13,7 @@ import { FileStore } from '../../src/storage/file-store.ts'
 import { pathOf } from '../../src/storage/layout.ts'
 import { Offload } from '../../src/storage/offload.ts'
 import { get, open } from '../support/client.ts'
+import { isCorked } from '../support/corked.ts'
 import { Gate } from '../support/gate.ts'
 import { randomBlob } from '../support/image.ts'
 import { countMoved, untilMoving } from '../support/moving.ts'
@@ -47,6 +48,10 @@ class FakeReader implements BodyReader {
 
   async transfer(): Promise<Moved> {
     return nothingMoved
+  }
+
+  cork(): undefined {
+    return undefined
   }
 
   async close(): Promise<void> {
@@ -175,13 +180,13 @@ async function serveStored(size: number, offload: Offload | undefined, before: B
   await writeFile(path, body)
   const store = new FileStore(dir.path, offload)
   const ends: Promise<unknown>[] = []
+  const corked: Promise<[boolean, boolean]>[] = []
   let sent = 0
   const server = createServer(async (request, response) => {
     const [start = 0, end = size - 1] = (request.url ?? '').slice(1).split('-').map(Number)
     const opened = await store.open(digest)
     const length = end + 1 - start
     response.setHeader('Content-Length', before.length + length)
-    response.flushHeaders()
     if (before.length > 0) response.write(before)
     const options = {
       length,
@@ -191,7 +196,12 @@ async function serveStored(size: number, offload: Offload | undefined, before: B
       },
     }
     const reader = opened?.reader({ start, end }) ?? assert.fail()
-    ends.push(sendBody(response, reader, options).catch((error: unknown) => error))
+    const { fd = -1 } = (response.socket as { _handle?: { fd?: number } } | null)?._handle ?? {}
+    const sending = sendBody(response, reader, options)
+    const wasCorked = offload?.sending !== undefined && fd >= 0 && isCorked(fd)
+    const isStill = sending.then(() => wasCorked && isCorked(fd)).catch(() => false)
+    corked.push(isStill.then((still) => [wasCorked, still]))
+    ends.push(sending.catch((error: unknown) => error))
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -206,6 +216,8 @@ async function serveStored(size: number, offload: Offload | undefined, before: B
     sent: () => sent,
     /** How each answer went, in order. */
     ends,
+    /** Whether each connection was corked from the start, and afterwards. */
+    corked,
     openFiles: () => openFiles(join(dir.path, 'blobs')),
     async [Symbol.asyncDispose]() {
       server.closeAllConnections()
@@ -232,8 +244,8 @@ for (const [how, offload] of [
   describe(`sendBody of a stored file, ${how}`, { skip, ...hang }, () => {
     before(() => untilMoving(offload?.sending))
 
-    /** All but the last byte of what is worth it; unless it is nothing. */
-    const wouldMove = (bytes: number): number => (offload && bytes > 65_536 ? bytes - 1 : 0)
+    /** What is worth it. */
+    const wouldMove = (bytes: number): number => (offload && bytes >= 65_536 ? bytes : 0)
 
     for (const size of [1, 2, 65_536, 65_537, 256 * 1024, 256 * 1024 + 1, 20 * MB, 70 * MB]) {
       it(`gives ${size} bytes, whole and by ranges`, async () => {
@@ -241,8 +253,8 @@ for (const [how, offload] of [
         const before = count.bytes
         const got = await get(server.url())
         assert.deepEqual([got.complete, got.bytes, got.digest], [true, size, server.digest])
-        assert.equal(server.sent(), size)
         await Promise.all(server.ends)
+        assert.equal(server.sent(), size)
         assert.equal(count.bytes - before, wouldMove(size))
         const { length } = server.body
         for (const [start, end] of [
@@ -288,6 +300,18 @@ for (const [how, offload] of [
       // What waits for its turn is read ahead, a little of it.
       assert.equal(count.bytes - before > moved, moved > 0)
       assert.equal(await server.openFiles(), 0)
+    })
+
+    it('leaves in one with its headers, if it is large, and holds nothing back afterwards', async () => {
+      for (const [size, isLarge] of [
+        [256 * 1024, false],
+        [256 * 1024 + 1, true],
+        [5 * MB, true],
+      ] as const) {
+        await using server = await serveStored(size, offload)
+        assert.equal((await get(server.url())).digest, server.digest)
+        assert.deepEqual(await Promise.all(server.corked), [[isLarge && offload !== undefined, false]])
+      }
     })
 
     it('comes after what was written before it, though the connection has not taken that', async () => {

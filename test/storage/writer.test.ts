@@ -61,7 +61,7 @@ async function written(writing: Writing | undefined, algorithm: Algorithm | unde
     file,
     writer,
     reader: (size: number): BodyReader =>
-      new Follower({ at: async (offset) => size - offset }, file.share(), { start: 0, end: undefined }),
+      new Follower({ isWhole: false, at: async (offset) => size - offset }, file.share(), { start: 0, end: undefined }),
     async [Symbol.asyncDispose]() {
       await file.release()
       // By its readers, too.
@@ -492,6 +492,7 @@ describe('Writer', () => {
             return more
           },
           transfer: reader.transfer.bind(reader),
+          cork: reader.cork.bind(reader),
           close: () => reader.close(),
         }
       }
