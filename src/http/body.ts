@@ -32,7 +32,7 @@ export async function sendBody(response: ServerResponse, reader: BodyReader, opt
   try {
     outlet.open()
     for (;;) {
-      const moved = await move(reader, outlet, left)
+      const moved = await move(reader, outlet, left - 1)
       options.sent(moved.bytes)
       left -= moved.bytes
       if (!moved.full) continue
@@ -56,7 +56,10 @@ export async function sendBody(response: ServerResponse, reader: BodyReader, opt
 
 const nothingMoved: Moved = { bytes: 0, full: true }
 
-/** Not in chunks: they need their framing. */
+/**
+ * All but the last byte: with that the response ends, before a client that has all of it can leave. Not in chunks: they need
+ * their framing.
+ */
 async function move(reader: BodyReader, outlet: Outlet, most: number): Promise<Moved> {
   if (most <= 0 || most === Number.POSITIVE_INFINITY || outlet.descriptor() === undefined) return nothingMoved
   return await reader.transfer(outlet.descriptor, most)
