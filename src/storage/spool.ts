@@ -56,6 +56,8 @@ export class Spool implements Followed {
   #appending: Promise<void> | undefined
   /** The end of what was appended, where the disk did not take it. */
   #unwritten: Buffer | undefined
+  /** What was appended first, until the file has it: nobody waits for the disk with that. */
+  #first: Buffer | undefined
   /** Bytes that readers know of. */
   #told = 0
   #telling: NodeJS.Timeout | undefined
@@ -206,10 +208,10 @@ export class Spool implements Followed {
 
   async #append(chunk: Buffer): Promise<void> {
     if (this.#diskError) throw this.#diskError
+    if (this.#appended === 0) this.#first = Buffer.from(chunk)
     this.#appended += chunk.length
+    if (this.#told === 0) this.#tell()
     await this.#persist((again) => (again ? this.#writer.retry() : this.#writer.append(chunk)))
-    // The first bytes are told of at once.
-    if (this.#told === 0) await this.#persist(() => this.#writer.flush())
     this.#grown()
   }
 
@@ -217,12 +219,13 @@ export class Spool implements Followed {
     if (offset >= limit) return 0
     const { written } = this.#writer
     if (offset < written) return Math.min(limit, written) - offset
+    if (this.#first && offset < this.#first.length) return this.#first.subarray(offset, limit)
     return this.#unwritten?.subarray(offset - written, limit - written) ?? 0
   }
 
   /** Bytes that can be read by now. */
   get #available(): number {
-    return this.#unwritten ? this.#appended : this.#writer.written
+    return this.#unwritten ? this.#appended : Math.max(this.#writer.written, this.#first?.length ?? 0)
   }
 
   /** Whether more will be told of, though no more be appended. */
@@ -266,7 +269,7 @@ export class Spool implements Followed {
   }
 
   #grown(): void {
-    if (this.#told === 0 || this.#available - this.#told >= worthTelling) this.#tell()
+    if (this.#available - this.#told >= worthTelling) this.#tell()
     else this.#telling ??= setTimeout(() => this.#tell(), tellWithin)
   }
 
@@ -281,6 +284,7 @@ export class Spool implements Followed {
     clearTimeout(this.#telling)
     this.#telling = undefined
     this.#told = this.#available
+    if (this.#writer.written >= (this.#first?.length ?? 0)) this.#first = undefined
     // A thread may be behind, and nothing more may come.
     if (this.#isBehind) this.#telling = setTimeout(() => this.#tell(), tellWithin)
     if (this.#waiting.size === 0) return

@@ -247,7 +247,8 @@ describe('a spool whose content is moved', { skip: withoutSending }, () => {
     await using dir = await tempDir()
     await using pair = await socketPair()
     const spool = await open(dir.path)
-    const reader = spool.follow(everything)
+    await spool.append(content.subarray(0, 1))
+    const reader = spool.follow({ start: 1, end: undefined })
     let asked = 0
     const left = (): number | undefined => {
       asked += 1
@@ -256,11 +257,11 @@ describe('a spool whose content is moved', { skip: withoutSending }, () => {
     const waiting = reader.transfer(left, content.length)
     assert.ok(await waits(waiting))
     assert.equal(asked, 0)
-    await spool.append(content.subarray(0, 2 * part))
+    await spool.append(content.subarray(1, 2 * part))
     assert.deepEqual(await waiting, { bytes: 0, full: true })
     assert.equal(asked, 1)
     assert.deepEqual(await reader.transfer(left, part), { bytes: part, full: false })
-    assert.ok((await pair.theirs.receive(part)).equals(content.subarray(0, part)))
+    assert.ok((await pair.theirs.receive(part)).equals(content.subarray(1, part + 1)))
     await reader.close()
     await spool.close()
   })
@@ -269,13 +270,14 @@ describe('a spool whose content is moved', { skip: withoutSending }, () => {
     await using dir = await tempDir()
     const spool = await open(dir.path)
     const half = 10 * part
-    const readers = [0, 1, 200_000].map((start) => ({ start, reader: spool.follow({ start, end: undefined }) }))
+    await spool.append(content.subarray(0, 1))
+    const readers = [1, 2, 200_000].map((start) => ({ start, reader: spool.follow({ start, end: undefined }) }))
     const got = readers.map(({ start, reader }) => moved(reader, half - start))
     await using pair = await socketPair()
     const late = spool.follow({ start: half, end: undefined })
     const waiting = late.transfer(() => pair.ours.fd, part)
     assert.ok(await waits(Promise.any([waiting, ...got])))
-    await spool.append(content.subarray(0, half))
+    await spool.append(content.subarray(1, half))
     for (const [index, { start }] of readers.entries()) {
       assert.ok((await got[index])?.equals(content.subarray(start, half)))
     }
@@ -450,6 +452,41 @@ describe('the digest of a spool that is written', () => {
 })
 
 describe('a spool on a disk that is full', () => {
+  it('gives its readers what came first, though the disk has not taken it', async (test) => {
+    const disk = await mountTinyDisk(16 * 1024 * 1024)
+    if (typeof disk === 'string') return test.skip(disk)
+    await using _disk = disk
+    await mkdir(disk.path)
+    const asked = Promise.withResolvers<void>()
+    const answer = Promise.withResolvers<boolean>()
+    const relieve = (): Promise<boolean> => {
+      asked.resolve()
+      return answer.promise
+    }
+    const spool = await Spool.create(join(disk.path, 'spool'), { relieve })
+    spool.expect(content.length)
+    spool.hashFor(digestOf(content))
+    await disk.fill(0)
+    const first = Buffer.from(content.subarray(0, 100_000))
+    const appending = spool.append(first)
+    await asked.promise
+    const [early, late] = [spool.follow(everything), spool.follow({ start: 90_000, end: undefined })]
+    const got = (await early.read()) ?? assert.fail()
+    assert.ok(got.equals(first))
+    await disk.free()
+    answer.resolve(true)
+    await appending
+    // By now it is the caller's again.
+    first.fill(0)
+    assert.ok(got.equals(content.subarray(0, 100_000)))
+    await write(spool, 100_000)
+    spool.release()
+    assert.ok((await readAll(late)).equals(content.subarray(90_000)))
+    assert.ok((await readAll(early)).equals(content.subarray(100_000)))
+    assert.equal(await spool.digest(), digestOf(content).slice('sha256:'.length))
+    await spool.close()
+  })
+
   for (const [name, options] of [
     ['read', {}],
     ['moved, where that can be done', { offload }],
