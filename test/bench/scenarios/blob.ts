@@ -37,8 +37,8 @@ async function downloads(world: World, servers: readonly Server[], large: Descri
   const { clients, bounded } = crowd
   const times = world.isQuick ? crowd.quickTimes : crowd.times
   const contenders = servers.map((server) => contender(server, large, { clients, times }))
-  const rounds = world.rounds(5, 2)
-  const samples = await interleave(contenders, { rounds, warmUp: world.isQuick ? 'none' : 'once', ...world.pace })
+  const rounds = world.rounds(9, 2)
+  const samples = await interleave(contenders, { rounds, warmUp: world.isQuick ? 0 : 3, ...world.pace })
   const title = `Cached blob of 200 MB, ${clients} ${clients === 1 ? 'client' : 'clients'}`
   if (!bounded) return { title, samples, goals: [] }
   const [mirror = '', registry = '', files = ''] = servers.map(({ name }) => name)

@@ -26,7 +26,7 @@ export const cold: Scenario = {
       return blob
     }
     const contenders = [pull(mirror, upstream, blobOf), pull(registry, upstream, blobOf), direct(upstream, blobOf)]
-    const samples = await interleave(contenders, { rounds, warmUp: 'once', ...world.pace })
+    const samples = await interleave(contenders, { rounds, warmUp: world.isQuick ? 1 : 3, ...world.pace })
     const of = (column: string) => ratioOf(samples, column, mirror.name, registry.name)
     const goals = [
       atMost(1.5, '×', "the client's time, of docker-registry's (aim: 1.0)", of('wall')),

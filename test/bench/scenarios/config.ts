@@ -28,7 +28,7 @@ export const config: Scenario = {
     const quiet = files.quietUrl(files.blobUrl(blob.digest))
     if (!world.isQuick) contenders.push(hits({ name: 'nginx, no log', server: files, url: quiet, seconds }))
     const rounds = world.rounds(7, 3)
-    const samples = await interleave(contenders, { rounds, warmUp: 'once', ...world.pace })
+    const samples = await interleave(contenders, { rounds, warmUp: 1, ...world.pace })
     const of = (other: string) => ratioOf(samples, 'rate', mirror.name, other)
     const goals = [
       atLeast(20, '×', "of docker-registry's rate", of(registry.name)),

@@ -29,7 +29,7 @@ export const crowd: Scenario = {
     const blobOf: BlobOf = (round) => blobs[round - 1] as Descriptor
     // In this order: a round's cold blob is the next one's warm.
     const contenders = [direct(upstream, blobOf), cold(mirror, upstream, blobOf), warm(mirror, blobOf)]
-    const samples = await interleave(contenders, { rounds, warmUp: 'none', ...world.pace })
+    const samples = await interleave(contenders, { rounds, warmUp: 0, ...world.pace })
     const [one = '', all = '', again = ''] = contenders.map(({ name }) => name)
     const [alone, warmed] = [columnOf(samples, one, 'wall'), columnOf(samples, again, 'wall')]
     const late = columnOf(samples, all, 'wall').map((wall, at) => wall / ((alone[at] ?? 0) + (warmed[at] ?? 0)))

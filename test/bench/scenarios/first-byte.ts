@@ -15,7 +15,7 @@ export const firstByteOnMiss: Scenario = {
   quick: true,
   async run(world) {
     const [upstream, mirror, registry] = await Promise.all([world.upstream(), world.mirror(), world.registry()])
-    const rounds = world.rounds(40, 20)
+    const rounds = world.rounds(80, 20)
     const blobs: Descriptor[] = []
     for (let round = 0; round <= rounds; round += 1) blobs.push(await world.content.addNoise(megabyte))
     const blobOf = (round: number) => blobs[round] as Descriptor
@@ -24,7 +24,7 @@ export const firstByteOnMiss: Scenario = {
       measure: async (round) => sampleOf(await firstByte(upstream.blobUrl(blobOf(round).digest))),
     }
     const contenders = [direct, ...[mirror, registry].map((cache) => miss(cache, blobOf))]
-    const samples = await interleave(contenders, { rounds, warmUp: 'once', ...world.pace })
+    const samples = await interleave(contenders, { rounds, warmUp: 1, ...world.pace })
     const later = medianOf(samples, mirror.name, 'firstByte') - medianOf(samples, direct.name, 'firstByte')
     const notes = [...samples.keys()].map((name) => {
       const late = percentile(columnOf(samples, name, 'firstByte'), 95)

@@ -27,7 +27,7 @@ export const image: Scenario = {
       ...[mirror, registry].map((cache) => pull(world, cache, imageOf)),
       direct(world, upstream, imageOf),
     ]
-    const samples = await interleave(contenders, { rounds, warmUp: 'once', ...world.pace })
+    const samples = await interleave(contenders, { rounds, warmUp: 1, ...world.pace })
     const size = layers.reduce((total, megabytes) => total + megabytes, 0)
     return [{ title: `Image of ${layers.length} layers, ${size.toFixed(0)} MB, by skopeo`, samples, goals: [] }]
   },

@@ -47,7 +47,7 @@ export const manifest: Scenario = {
     const all = world.isQuick ? tasks : [...tasks, ...others]
     for (const { url } of all) await prime(url, image.manifest, accept)
     const rounds = world.rounds(7, 3)
-    const samples = await interleave(all.map(hits), { rounds, warmUp: 'once', ...world.pace })
+    const samples = await interleave(all.map(hits), { rounds, warmUp: 1, ...world.pace })
     const goals = ['by digest', 'by fresh tag'].flatMap((way) => [
       atLeast(
         20,

@@ -46,7 +46,7 @@ export const memory: Scenario = {
       },
     }
     const rounds = world.rounds(2, 1)
-    const samples = await interleave([slow], { rounds, warmUp: 'none', ...world.pace })
+    const samples = await interleave([slow], { rounds, warmUp: 0, ...world.pace })
     const title = `Memory: ${clients} slow clients on one fill of ${size / 1e9} GB`
     const goals = [atMost(200, 'MB', 'peak resident size', medianOf(samples, name, 'peak'))]
     const notes = ['"resident" is the size right after the start, before any request.']

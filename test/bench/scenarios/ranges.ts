@@ -24,7 +24,7 @@ export const ranges: Scenario = {
       contender(server, server.blobUrl(large.digest), { seconds: 3, connections: 4, script }),
     )
     const rounds = world.rounds(5, 2)
-    const samples = await interleave(contenders, { rounds, warmUp: 'once', ...world.pace })
+    const samples = await interleave(contenders, { rounds, warmUp: 1, ...world.pace })
     const notes = ['wrk reads 8 KiB at a time, and so is itself what limits these.']
     return [
       {

@@ -34,7 +34,7 @@ export const stores: Scenario = {
       some.push(await contender(world, server, `${name}, ${hot} of them in use`, digests.slice(0, hot)))
       all.push(await contender(world, server, `${name}, all in use`, digests))
     }
-    const options = { rounds: world.rounds(5, 2), warmUp: 'once', ...world.pace } as const
+    const options = { rounds: world.rounds(9, 2), warmUp: world.isQuick ? 1 : 2, ...world.pace } as const
     // One after the other: 100,000 in use push out of memory what the 500 had there.
     const samples = new Map([...(await interleave(some, options)), ...(await interleave(all, options))])
     const [few = '', many = ''] = some.map(({ name }) => name)
