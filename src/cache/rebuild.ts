@@ -42,7 +42,7 @@ export async function relink(
   if (!body || digestOf(body, algorithmOf(digest)) !== digest) return
   for (const [repository, visibility] of Object.entries(note.repositories)) {
     const links = linksOf({ digest, mediaType: note.mediaType, size: body.length, body }, visibility)
-    await metadata.addLinks(repository, links)
+    await metadata.restoreLinks(repository, links)
     await index.addReferences(digest, namesOf(digest, links))
   }
 }

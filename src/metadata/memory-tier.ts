@@ -133,14 +133,11 @@ export class MemoryTier implements MetadataTier {
   }
 
   async addLinks(repository: string, links: readonly Link[]): Promise<void> {
-    for (const proof of links) {
-      const key = linkKey(repository, proof.kind, proof.digest)
-      const known = this.#links.get(key)
-      const link = provenAgain(known?.value, proof)
-      // The store may know of a size, or that it is public, where neither this proof nor memory does.
-      this.#links.set(key, link, known?.settled || isComplete(link) ? 'settled' : 'unsettled')
-    }
-    if (links.length > 0) this.#writes.start(repository, () => this.#inner.addLinks(repository, links))
+    this.#addLinks(repository, links, 'all')
+  }
+
+  async restoreLinks(repository: string, links: readonly Link[]): Promise<void> {
+    this.#addLinks(repository, links, 'known')
   }
 
   async recordUses(uses: readonly Use[]): Promise<void> {
@@ -175,6 +172,18 @@ export class MemoryTier implements MetadataTier {
     await this.#uses.close()
     await this.#writes.allEnded()
     await this.#inner[Symbol.asyncDispose]()
+  }
+
+  #addLinks(repository: string, links: readonly Link[], kept: 'all' | 'known'): void {
+    for (const proof of links) {
+      const key = linkKey(repository, proof.kind, proof.digest)
+      const known = this.#links.get(key)
+      if (!known && kept === 'known') continue
+      const link = provenAgain(known?.value, proof)
+      // The store may know of a size, or that it is public, where neither this proof nor memory does.
+      this.#links.set(key, link, known?.settled || isComplete(link) ? 'settled' : 'unsettled')
+    }
+    if (links.length > 0) this.#writes.start(repository, () => this.#inner.addLinks(repository, links))
   }
 
   #fallBack<Value>(value: Value | undefined, error: unknown): Value {

@@ -79,6 +79,8 @@ export interface MetadataTier extends MetadataStore {
   recentLink(repository: string, kind: LinkKind, digest: Digest): Link | undefined
   /** `recordUses` for the way of every hit: cheap, never waits, never throws; written in batches. */
   recordUse(digest: Digest, size: number, at: number): void
+  /** `addLinks` of what nobody asks for now: it takes up no memory. */
+  restoreLinks(repository: string, links: readonly Link[]): Promise<void>
   /**
    * Memory of links of every repository to a digest: gone, and nothing that is being read meanwhile is kept. The store
    * behind is another matter, and comes first: what is still there is learnt again.

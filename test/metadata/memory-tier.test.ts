@@ -179,6 +179,20 @@ suite('What this process knows of links', () => {
     assert.deepEqual(memory.tier.recentLink(repository, 'blob', one), link)
   })
 
+  test('takes up no memory where it is only restored, but what is known is known better', async () => {
+    const store = new TroubledStore()
+    await using memory = before(store)
+    const incomplete: Link = { ...link, digest: two, size: undefined, visibility: 'unproven' }
+    await memory.tier.addLinks(repository, [incomplete])
+    store.gate = new Gate()
+    await memory.tier.restoreLinks(repository, [link, { ...incomplete, size: 9, visibility: 'public' }])
+    assert.equal(memory.tier.recentLink(repository, 'blob', one), undefined)
+    assert.deepEqual(memory.tier.recentLink(repository, 'blob', two), { ...incomplete, size: 9, visibility: 'public' })
+    const asked = memory.tier.link(repository, 'blob', one)
+    store.gate.open()
+    assert.deepEqual(await asked, link)
+  })
+
   test('stays when the store cannot be written or asked', async () => {
     const store = new TroubledStore()
     await using memory = before(store)
