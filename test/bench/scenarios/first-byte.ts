@@ -16,15 +16,16 @@ export const firstByteOnMiss: Scenario = {
   async run(world) {
     const [upstream, mirror, registry] = await Promise.all([world.upstream(), world.mirror(), world.registry()])
     const rounds = world.rounds(80, 20)
-    const blobs: Descriptor[] = []
-    for (let round = 0; round <= rounds; round += 1) blobs.push(await world.content.addNoise(megabyte))
-    const blobOf = (round: number) => blobs[round] as Descriptor
+    const warmUp = world.isQuick ? 1 : 40
+    const blobs = new Map<number, Descriptor>()
+    for (let round = 1 - warmUp; round <= rounds; round += 1) blobs.set(round, await world.content.addNoise(megabyte))
+    const blobOf = (round: number) => blobs.get(round) as Descriptor
     const direct: Contender = {
       name: 'straight from the upstream',
       measure: async (round) => sampleOf(await firstByte(upstream.blobUrl(blobOf(round).digest))),
     }
     const contenders = [direct, ...[mirror, registry].map((cache) => miss(cache, blobOf))]
-    const samples = await interleave(contenders, { rounds, warmUp: 1, ...world.pace })
+    const samples = await interleave(contenders, { rounds, warmUp, ...world.pace })
     const later = medianOf(samples, mirror.name, 'firstByte') - medianOf(samples, direct.name, 'firstByte')
     const notes = [...samples.keys()].map((name) => {
       const late = percentile(columnOf(samples, name, 'firstByte'), 95)
