@@ -15,7 +15,7 @@ import { type Address, formatAddress } from './config/address.ts'
 import type { Config, UpstreamConfig } from './config/config.ts'
 import { createApp } from './http/app.ts'
 import { LaneServer } from './http/lane-server.ts'
-import { HttpServer, listen } from './http/server.ts'
+import { closeWithin, HttpServer, listen } from './http/server.ts'
 import type { ContentIndex } from './metadata/content-index.ts'
 import { LayeredStore } from './metadata/layered-store.ts'
 import { MemoryTier } from './metadata/memory-tier.ts'
@@ -287,16 +287,4 @@ function reasonOf(error: NodeJS.ErrnoException): string {
 function boundAddress(server: Server): string {
   const { address, port } = server.address() as AddressInfo
   return formatAddress({ host: address, port })
-}
-
-/** Takes no new connections; waits so many milliseconds for requests that are under way, and then cuts them. */
-async function closeWithin(server: Server, limit: number): Promise<void> {
-  if (!server.listening) return
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-  // A connection that finishes its request while the server closes stays open until its client is idle too.
-  const sweep = setInterval(() => server.closeIdleConnections(), 50)
-  const deadline = setTimeout(() => server.closeAllConnections(), limit)
-  await closed
-  clearInterval(sweep)
-  clearTimeout(deadline)
 }

@@ -19,9 +19,9 @@ export interface SendOptions {
 }
 
 /**
- * Sends headers that are set, and a body by pulling: what can be moved from the disk into the connection is moved, until that
- * is full; then read, write, and when the kernel has taken it, on. So one buffer serves a whole stream, and memory stays
- * constant however slow the client is. Closes the reader.
+ * Sends headers that are set, and a body by pulling: what can be moved from the disk into the connection is moved, until
+ * that is full; then read, write, and when the kernel has taken it, on. So one buffer serves a whole stream, and memory
+ * stays constant however slow the client is. Closes the reader.
  *
  * A body that fails, or ends short, breaks the connection: the client must see that it is not whole. By FIN and after
  * what was already written, never by RST, which containerd does not retry.
@@ -57,8 +57,8 @@ export async function sendBody(response: ServerResponse, reader: BodyReader, opt
 const nothingMoved: Moved = { bytes: 0, full: true }
 
 /**
- * All but the last byte: with that the response ends, before a client that has all of it can leave. Not in chunks: they need
- * their framing.
+ * All but the last byte: with that the response ends, before a client that has all of it can leave. Not in chunks: they
+ * need their framing.
  */
 async function move(reader: BodyReader, outlet: Outlet, most: number): Promise<Moved> {
   if (most <= 0 || most === Number.POSITIVE_INFINITY || outlet.descriptor() === undefined) return nothingMoved

@@ -44,3 +44,15 @@ export function listen(server: Server, { host, port }: { host: string; port: num
     })
   })
 }
+
+/** Takes no new connections; waits so many milliseconds for requests that are under way, and then cuts them. */
+export async function closeWithin(server: Server, limit: number): Promise<void> {
+  if (!server.listening) return
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  // A connection that finishes its request while the server closes stays open until its client is idle too.
+  const sweep = setInterval(() => server.closeIdleConnections(), 50)
+  const deadline = setTimeout(() => server.closeAllConnections(), limit)
+  await closed
+  clearInterval(sweep)
+  clearTimeout(deadline)
+}

@@ -4,11 +4,13 @@ import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { before, describe, it } from 'node:test'
+import { FollowedBody } from '../../src/cache/followed-body.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { type BodyReader, nothingMoved, ReaderClosed } from '../../src/storage/blob-store.ts'
 import { Offload } from '../../src/storage/offload.ts'
 import { Spool, SpoolUnwritable } from '../../src/storage/spool.ts'
 import { mountTinyDisk } from '../cache/support/tiny-disk.ts'
+import { isCorked } from '../support/corked.ts'
 import { untilMoving } from '../support/moving.ts'
 import { openFiles } from '../support/open-files.ts'
 import { readAll } from '../support/read-all.ts'
@@ -307,6 +309,29 @@ describe('a spool whose content is moved', { skip: withoutSending }, () => {
     assert.deepEqual(await reader.read(), content.subarray(-1))
     assert.deepEqual(await reader.transfer(() => pair.ours.fd, 1), nothingMoved)
     assert.equal(await reader.read(), undefined)
+    await reader.close()
+    await spool.close()
+  })
+
+  it('lets its reader cork a connection only when all of it is there', async () => {
+    await using dir = await tempDir()
+    const spool = await open(dir.path)
+    await write(spool)
+    await using pair = await socketPair()
+    const reader = new FollowedBody({
+      body: spool.follow(everything),
+      start: 0,
+      detour: () => assert.fail('nothing is wrong'),
+      left: () => undefined,
+    })
+    assert.equal(reader.cork(pair.ours.fd), undefined)
+    assert.ok(!isCorked(pair.ours.fd))
+    spool.release()
+    await until(() => spool.isWhole, 'all to be told of')
+    const uncork = reader.cork(pair.ours.fd)
+    assert.ok(isCorked(pair.ours.fd))
+    uncork?.()
+    assert.ok(!isCorked(pair.ours.fd))
     await reader.close()
     await spool.close()
   })
