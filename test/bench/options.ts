@@ -27,7 +27,7 @@ export const help = `npm run bench -- [options]
   --rounds N        so many measured rounds, instead of each scenario's own number
   --patience S      wait, up to S seconds in all, for quiet moments to measure in; 0
   --json FILE       where the figures go; test/bench/results/latest.json
-  --dir DIR         where the servers keep their data (some 10 GB); the temporary folder
+  --dir DIR         where the servers keep their data (some 15 GB); the temporary folder
   --profile DIR     run the mirror with --cpu-prof and put the profiles there; the figures then count for less
   --keep            do not remove the data and logs
   --list            the scenarios

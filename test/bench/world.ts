@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Descriptor } from '../../src/oci/descriptor.ts'
+import { selfSigned } from '../support/certificate.ts'
 import { Content, type Published } from './content.ts'
 import type { BenchOptions } from './options.ts'
 import { Quiet } from './quiet.ts'
@@ -23,6 +24,9 @@ export class World implements AsyncDisposable {
   #upstream: Promise<Nginx> | undefined
   #mirror: Promise<MirrorServer> | undefined
   #registry: Promise<DockerRegistry> | undefined
+  #secureUpstream: Promise<Nginx> | undefined
+  #secureMirror: Promise<MirrorServer> | undefined
+  #secureRegistry: Promise<DockerRegistry> | undefined
   #files: Promise<Nginx> | undefined
   #large: Promise<Descriptor> | undefined
   #image: Promise<Published> | undefined
@@ -66,10 +70,31 @@ export class World implements AsyncDisposable {
   }
 
   registry(): Promise<DockerRegistry> {
-    this.#registry ??= this.upstream().then(({ url }) =>
-      this.#own(DockerRegistry.start({ dir: this.folder('docker-registry'), upstream: url })),
-    )
+    this.#registry ??= this.upstream().then(({ url }) => this.#startRegistry({ upstream: url }))
     return this.#registry
+  }
+
+  /** The same as the upstream, over TLS; it has caches of its own, which trust it. */
+  secureUpstream(): Promise<Nginx> {
+    const { content } = this
+    this.#secureUpstream ??= this.#own(
+      Nginx.registry({ dir: this.folder('secure-upstream'), content, identity: selfSigned() }),
+    )
+    return this.#secureUpstream
+  }
+
+  secureMirror(): Promise<MirrorServer> {
+    this.#secureMirror ??= this.secureUpstream().then(({ url, certificate }) =>
+      this.startMirror({ upstream: url, trusted: certificate }),
+    )
+    return this.#secureMirror
+  }
+
+  secureRegistry(): Promise<DockerRegistry> {
+    this.#secureRegistry ??= this.secureUpstream().then(({ url, certificate }) =>
+      this.#startRegistry({ upstream: url, trusted: certificate }),
+    )
+    return this.#secureRegistry
   }
 
   /** nginx over plain files. */
@@ -91,7 +116,12 @@ export class World implements AsyncDisposable {
   }
 
   /** A mirror with an empty store, or with what `dir` holds. */
-  startMirror(settings: { upstream: string; name?: string; dir?: string }): Promise<MirrorServer> {
+  startMirror(settings: {
+    upstream: string
+    trusted?: string | undefined
+    name?: string
+    dir?: string
+  }): Promise<MirrorServer> {
     const { profile } = this.#options
     return this.#own(MirrorServer.start({ dir: this.folder('entrepot'), profile, ...settings }))
   }
@@ -121,6 +151,10 @@ export class World implements AsyncDisposable {
     await this.#stack.disposeAsync()
     if (this.#options.keep) process.stderr.write(`kept: ${this.#dir}\n`)
     else await rm(this.#dir, { recursive: true, force: true })
+  }
+
+  #startRegistry(settings: { upstream: string; trusted?: string | undefined }): Promise<DockerRegistry> {
+    return this.#own(DockerRegistry.start({ dir: this.folder('docker-registry'), ...settings }))
   }
 
   async #makeImage(): Promise<Published> {

@@ -13,6 +13,8 @@ export interface CurlOptions {
   readonly clients: number
   /** How often each downloads it, over one connection. */
   readonly times?: number
+  /** A file with the only certificate that the server may show. */
+  readonly trusted?: string | undefined
 }
 
 export interface CurlLoad extends Load {
@@ -27,10 +29,12 @@ i=0
 while [ $i -lt $n ]; do "$@" & i=$((i+1)); done
 wait`
 
-export async function curl({ url, size }: Download, { clients, times = 1 }: CurlOptions): Promise<CurlLoad> {
+export async function curl({ url, size }: Download, { clients, times = 1, trusted }: CurlOptions): Promise<CurlLoad> {
   const program = find('curl') ?? 'curl'
   const downloads = Array.from({ length: times }, () => ['-o', '/dev/null', url]).flat()
-  const args = [String(clients), program, '-sS', '-w', '%{http_code} %{size_download} %{time_total}\\n', ...downloads]
+  const format = '%{http_code} %{size_download} %{time_total}\\n'
+  const trust = trusted === undefined ? [] : ['--cacert', trusted]
+  const args = [String(clients), program, '-sS', ...trust, '-w', format, ...downloads]
   const { out, seconds, cpu } = await shell(script, args)
   const lines = out
     .trim()

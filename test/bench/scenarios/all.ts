@@ -1,6 +1,7 @@
 import type { Scenario } from '../scenario.ts'
 import { blob } from './blob.ts'
 import { cold } from './cold.ts'
+import { coldTls } from './cold-tls.ts'
 import { config } from './config.ts'
 import { crowd } from './crowd.ts'
 import { firstByteOnMiss } from './first-byte.ts'
@@ -18,6 +19,7 @@ export const scenarios: readonly Scenario[] = [
   blob,
   ranges,
   cold,
+  coldTls,
   crowd,
   firstByteOnMiss,
   memory,

@@ -5,6 +5,13 @@ import { find } from '../programs.ts'
 import { freePort, Process } from './process.ts'
 import { type Cache, registryBlobUrl, registryManifestUrl, repository } from './server.ts'
 
+export interface DockerRegistrySettings {
+  readonly dir: string
+  readonly upstream: string
+  /** A file with certificates to trust, instead of those that all trust. */
+  readonly trusted?: string | undefined
+}
+
 /** Debian's docker-registry in proxy mode; its settings are those that Debian ships. */
 export class DockerRegistry implements Cache {
   readonly process: Process
@@ -17,7 +24,7 @@ export class DockerRegistry implements Cache {
     this.url = url
   }
 
-  static async start({ dir, upstream }: { dir: string; upstream: string }): Promise<DockerRegistry> {
+  static async start({ dir, upstream, trusted }: DockerRegistrySettings): Promise<DockerRegistry> {
     const data = join(dir, 'data')
     await mkdir(data, { recursive: true })
     const port = await freePort()
@@ -34,7 +41,8 @@ proxy: { remoteurl: ${upstream} }
     )
     const url = `http://127.0.0.1:${port}`
     const program = find('docker-registry') ?? 'docker-registry'
-    const command = { name: 'docker-registry', program, args: ['serve', config], log: join(dir, 'log') }
+    const env = trusted === undefined ? {} : { SSL_CERT_FILE: trusted }
+    const command = { name: 'docker-registry', program, args: ['serve', config], env, log: join(dir, 'log') }
     return new DockerRegistry(await Process.start(command, `${url}/v2/`), data, url)
   }
 

@@ -13,6 +13,8 @@ export interface MirrorSettings {
   /** Its folder: data, configuration and log. Made if absent. */
   readonly dir: string
   readonly upstream: string
+  /** A file with certificates to trust, besides those that all trust. */
+  readonly trusted?: string | undefined
   /** Where a CPU profile goes when it stops. */
   readonly profile?: string | undefined
 }
@@ -31,7 +33,7 @@ export class MirrorServer implements Cache {
     this.adminUrl = `http://127.0.0.1:${ports.admin}`
   }
 
-  static async start({ name = 'Entrepôt', dir, upstream, profile }: MirrorSettings): Promise<MirrorServer> {
+  static async start({ name = 'Entrepôt', dir, upstream, trusted, profile }: MirrorSettings): Promise<MirrorServer> {
     const data = join(dir, 'data')
     await mkdir(data, { recursive: true })
     const ports = { listen: await freePort(), admin: await freePort() }
@@ -47,9 +49,10 @@ upstreams:
     )
     const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
     const args = [...profiling, program, 'serve', '--config', config]
+    const env = trusted === undefined ? {} : { NODE_EXTRA_CA_CERTS: trusted }
     const log = join(dir, 'log')
     const url = `http://127.0.0.1:${ports.admin}/readyz`
-    const running = await Process.start({ name, program: process.execPath, args, log }, url)
+    const running = await Process.start({ name, program: process.execPath, args, env, log }, url)
     return new MirrorServer(running, data, ports)
   }
 
