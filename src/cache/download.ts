@@ -136,21 +136,25 @@ export class Download {
   }
 
   async #draw(blob: BlobSource, spool: Spool): Promise<void> {
-    const { observer } = this.#options
-    const upstream = this.#origin.upstream.name
     spool.memory?.restart()
     lend(spool, blob.body)
     for await (const chunk of blob.body) {
-      observer.received(upstream, chunk.length)
-      if (this.#size !== undefined && this.progress.written + chunk.length > this.#size) {
-        throw new ContentMismatch(`${this.#size} bytes`, 'more')
-      }
-      try {
-        await spool.append(chunk)
-      } finally {
-        this.progress.advance(chunk.length)
-      }
+      await this.#append(spool, chunk)
       lend(spool, blob.body)
+      for await (const bytes of blob.body.bypass?.() ?? []) await this.#append(spool, bytes)
+    }
+  }
+
+  async #append(spool: Spool, chunk: Buffer | number): Promise<void> {
+    const length = typeof chunk === 'number' ? chunk : chunk.length
+    this.#options.observer.received(this.#origin.upstream.name, length)
+    if (this.#size !== undefined && this.progress.written + length > this.#size) {
+      throw new ContentMismatch(`${this.#size} bytes`, 'more')
+    }
+    try {
+      await spool.append(chunk)
+    } finally {
+      this.progress.advance(length)
     }
   }
 

@@ -1,3 +1,4 @@
+import { Receiving } from './receiving.ts'
 import { Sending } from './sending.ts'
 import type { ThreadDied } from './thread.ts'
 import { Writing } from './writing.ts'
@@ -7,15 +8,19 @@ export class Offload implements AsyncDisposable {
   readonly writing: Writing
   /** Undefined where the system has it not. */
   readonly sending: Sending | undefined
+  readonly #receiving: Receiving | undefined
 
   /** A thread that dies is missed by nobody: others do its work, or the event loop does. */
   constructor(onDeath?: (error: ThreadDied) => void) {
-    this.writing = new Writing(onDeath)
+    this.#receiving = Receiving.load(onDeath)
+    this.writing = new Writing(onDeath, this.#receiving)
     this.sending = Sending.load({ onDeath })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // In this order: who writes rings the bells of those who receive.
     await this.writing[Symbol.asyncDispose]()
+    await this.#receiving?.[Symbol.asyncDispose]()
     await this.sending?.[Symbol.asyncDispose]()
   }
 }

@@ -1,26 +1,16 @@
-/** Bytes that are received at once, at most; and those that fit in: half of it is filled while the other half is emptied. */
-const piece = 128 * 1024
-const size = 2 * piece
-
-/** What both ends see. */
-export interface RingMemory {
-  readonly bytes: SharedArrayBuffer
-  /** How much was put in, and taken out, modulo 2³²; how much has to be taken out for the question, and its number or 0. */
-  readonly marks: SharedArrayBuffer
-}
-
-const marks = { put: 0, taken: 1, until: 2, question: 3 }
-
-/** Rings that are used again. What shared memory takes the garbage collector does not count, so it would pile up. */
-const kept: RingMemory[] = []
-const mostKept = 32
+import type { Intake } from './intake.ts'
+import type { Supply } from './receiving.ts'
+import { giveBackMemory, marks, piece, type RingMemory, takeMemory } from './ring-memory.ts'
 
 /**
  * Bytes on their way to a thread, in order and in constant memory: this end puts them in, `RingEnd` takes them out. They can
  * be received right where they will be put: `room` lends that place, `keep` says that they are there, `put` passes them on.
+ * Or another thread puts them in, by a `RingStart`: from `handOver` on, until it is through, this end only counts them.
  */
 export class Ring {
   readonly memory: RingMemory
+  readonly receive: ((supply: Supply) => Intake | undefined) | undefined
+  readonly #size: number
   readonly #bytes: Buffer
   readonly #marks: Int32Array
   #put = 0
@@ -31,15 +21,18 @@ export class Ring {
   /** Bytes that were kept elsewhere, since there was no room, and come before all others. */
   #elsewhere = 0
 
-  constructor() {
-    this.memory = kept.pop() ?? { bytes: new SharedArrayBuffer(size), marks: new SharedArrayBuffer(16) }
+  /** `receive` has a connection received by somebody else, to whom the ring is handed over. */
+  constructor(receive?: (supply: Supply) => Intake | undefined) {
+    this.receive = receive
+    this.memory = takeMemory()
+    this.#size = this.memory.bytes.byteLength
     this.#bytes = Buffer.from(this.memory.bytes)
     this.#marks = new Int32Array(this.memory.marks).fill(0)
   }
 
-  /** Bytes that were put in and not taken out. */
+  /** Bytes that were put in, as far as they are counted, and not taken out. */
   get backlog(): number {
-    return (this.#put - Atomics.load(this.#marks, marks.taken)) >>> 0
+    return Math.max(0, (this.#put - Atomics.load(this.#marks, marks.taken)) | 0)
   }
 
   /** Bytes that were taken out. */
@@ -50,6 +43,36 @@ export class Ring {
   /** Whether the room that is lent can be used; no more is to come before what had to be kept elsewhere is put. */
   get hasRoom(): boolean {
     return this.#elsewhere === 0 && this.#free >= this.#rest
+  }
+
+  /** Leaves it to another thread to put bytes in. `bell` is the descriptor it waits for while there is no room. */
+  handOver(bell: number): void {
+    if (this.#received !== this.#put || this.#elsewhere > 0) throw new Error('bytes out of their order')
+    Atomics.store(this.#marks, marks.awaited, 0)
+    Atomics.store(this.#marks, marks.bell, bell)
+    // In this order: there is no moment in which any is saved.
+    Atomics.store(this.#marks, marks.savedFrom, this.#put | 0)
+    Atomics.store(this.#marks, marks.savedTo, this.#put | 0)
+  }
+
+  /** Nobody else puts anything in any more, and all is counted, or lost. */
+  takeBack(): void {
+    // What nobody has taken out yet is written once more.
+    Atomics.store(this.#marks, marks.savedFrom, Atomics.load(this.#marks, marks.savedTo))
+  }
+
+  /** Bytes that another thread has put in, and that are not counted yet. */
+  get uncounted(): number {
+    return (Atomics.load(this.#marks, marks.put) - this.#put) | 0
+  }
+
+  /** Counts them, and tells how many they were. */
+  count(): number {
+    const bytes = this.uncounted
+    this.#put += bytes
+    this.#received = this.#put
+    this.#isLent = false
+    return bytes
   }
 
   /** What was lent or kept, and not put, is forgotten: it comes from another source now. */
@@ -63,19 +86,19 @@ export class Ring {
   room(): Buffer | undefined {
     if (this.#elsewhere > 0) return undefined
     this.#isLent = true
-    const at = this.#received % size
+    const at = this.#received % this.#size
     return this.#bytes.subarray(at, at + this.#rest)
   }
 
   /** Keeps bytes until they are put: where they were received, or else a copy. */
   keep(bytes: Buffer): Buffer {
-    const at = this.#received % size
+    const at = this.#received % this.#size
     if (this.#isAt(bytes, at)) {
       this.#isLent = false
       this.#received += bytes.length
       return bytes
     }
-    if (this.#elsewhere > 0 || this.#free < bytes.length || at + bytes.length > size) {
+    if (this.#elsewhere > 0 || this.#free < bytes.length || at + bytes.length > this.#size) {
       this.#elsewhere += bytes.length
       return Buffer.from(bytes)
     }
@@ -88,7 +111,7 @@ export class Ring {
 
   /** Passes bytes on, kept ones in their order: as many as there is room for, which is told. */
   put(bytes: Buffer): number {
-    if (!this.#isAt(bytes, this.#put % size)) return this.#copyIn(bytes)
+    if (!this.#isAt(bytes, this.#put % this.#size)) return this.#copyIn(bytes)
     this.#advance(bytes.length)
     return bytes.length
   }
@@ -100,7 +123,7 @@ export class Ring {
 
   /** So are these, which come next. */
   skip(bytes: Buffer): void {
-    if (this.#isAt(bytes, this.#put % size)) this.#advance(bytes.length)
+    if (this.#isAt(bytes, this.#put % this.#size)) this.#advance(bytes.length)
     else this.#elsewhere = Math.max(0, this.#elsewhere - bytes.length)
     this.drain()
   }
@@ -108,25 +131,31 @@ export class Ring {
   /** A copy of what was put in and not taken out. */
   rest(): Buffer {
     const { taken, backlog } = this
-    const at = taken % size
-    const first = this.#bytes.subarray(at, Math.min(at + backlog, size))
+    const at = taken % this.#size
+    const first = this.#bytes.subarray(at, Math.min(at + backlog, this.#size))
     return Buffer.concat([first, this.#bytes.subarray(0, backlog - first.length)])
   }
 
-  /** Asks to be told, by this number, when there is room, or all is taken out. One question at a time. */
-  ask(question: number, until: 'room' | 'empty'): void {
-    const taken = until === 'empty' ? this.#put : this.#received + this.#rest - size
+  /**
+   * Asks to be told, by this number, when half of it is free, or all is taken out, or so many bytes beyond what is counted. One
+   * question at a time; the same may be asked again, for less.
+   */
+  ask(question: number, until: 'room' | 'empty' | number): void {
+    const taken =
+      until === 'room'
+        ? Math.min(this.#put, this.#received - this.#size / 2)
+        : this.#put + (until === 'empty' ? 0 : until)
     Atomics.store(this.#marks, marks.until, taken | 0)
     Atomics.store(this.#marks, marks.question, question)
   }
 
   /** Lets go of the memory: nobody touches it any more. */
   close(): void {
-    if (kept.length < mostKept) kept.push(this.memory)
+    giveBackMemory(this.memory)
   }
 
   get #free(): number {
-    return size - (this.#received - this.taken)
+    return this.#size - (this.#received - this.taken)
   }
 
   /** Bytes to the end of the piece that is received into next. */
@@ -143,8 +172,8 @@ export class Ring {
     if (this.#received !== this.#put) throw new Error('bytes out of their order')
     let copied = 0
     for (let turn = 0; turn < 2; turn += 1) {
-      const at = this.#put % size
-      const length = Math.min(bytes.length - copied, this.#free, size - at)
+      const at = this.#put % this.#size
+      const length = Math.min(bytes.length - copied, this.#free, this.#size - at)
       bytes.copy(this.#bytes, at, copied, copied + length)
       this.#received += length
       this.#advance(length)
@@ -162,38 +191,5 @@ export class Ring {
   /** What is received there would come over it. */
   #refuseLent(): void {
     if (this.#isLent) throw new Error('the memory is lent')
-  }
-}
-
-/** The end of a ring where bytes are taken out. */
-export class RingEnd {
-  readonly #bytes: Uint8Array
-  readonly #marks: Int32Array
-  #taken = 0
-
-  constructor({ bytes, marks }: RingMemory) {
-    this.#bytes = new Uint8Array(bytes)
-    this.#marks = new Int32Array(marks)
-  }
-
-  /** The next bytes, at most so many; none where there are none. Theirs until `take`. */
-  next(most: number): Uint8Array {
-    const there = (Atomics.load(this.#marks, marks.put) - this.#taken) >>> 0
-    const at = this.#taken % size
-    return this.#bytes.subarray(at, at + Math.min(there, most, size - at))
-  }
-
-  take(bytes: number): void {
-    this.#taken += bytes
-    Atomics.store(this.#marks, marks.taken, this.#taken | 0)
-  }
-
-  /** The number of the question that can be answered by now, once; or of any, where it has to be. 0 where there is none. */
-  question(any: boolean): number {
-    const question = Atomics.load(this.#marks, marks.question)
-    const isDue = any || ((this.#taken - Atomics.load(this.#marks, marks.until)) | 0) >= 0
-    if (question === 0 || !isDue) return 0
-    Atomics.store(this.#marks, marks.question, 0)
-    return question
   }
 }

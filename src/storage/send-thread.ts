@@ -1,7 +1,6 @@
-import { readSync } from 'node:fs'
-import { flushCompileCache } from 'node:module'
-import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
 import { type Libc, loadLibc } from './libc.ts'
+import { Poller, type Polling, serve } from './poller.ts'
 import type { SendAnswer, SendRequest, SendThreadData } from './sending.ts'
 
 /** The other side of `Sending`: a thread that waits for its connections, and for nothing else. */
@@ -10,15 +9,9 @@ import type { SendAnswer, SendRequest, SendThreadData } from './sending.ts'
 const span = 2 * 1024 * 1024
 /** Milliseconds. What is idle is looked for so often; and the end of the process waits for this thread so long. */
 const tick = 100
-const mostEvents = 64
 
 const readWithoutWaiting = 8
 const errors = { interrupted: 4, again: 11, unsupported: 95 }
-const operations = { add: 1, remove: 2 }
-const readable = 1
-const writable = 4
-/** The kernel packs its events on one of the two. */
-const event = process.arch === 'x64' ? { size: 12, data: 4 } : { size: 16, data: 8 }
 
 interface Move {
   readonly id: number
@@ -31,13 +24,12 @@ interface Move {
   movedAt: number
 }
 
-class Sender {
+class Sender implements Polling<SendRequest> {
   readonly #libc: Libc
   readonly #given: SendThreadData
   readonly #answer: (answer: SendAnswer) => void
   readonly #moves = new Map<number, Move>()
-  readonly #events = Buffer.alloc(mostEvents * event.size)
-  readonly #event = Buffer.alloc(event.size)
+  readonly #poller: Poller
   readonly #offset = new Uint32Array(2)
   #lookedAt = 0
 
@@ -45,7 +37,7 @@ class Sender {
     this.#libc = libc
     this.#given = given
     this.#answer = answer
-    this.#watch(given.bell, readable)
+    this.#poller = new Poller(libc, given)
   }
 
   get isBusy(): boolean {
@@ -63,7 +55,7 @@ class Sender {
     const now = performance.now()
     const move = { id, socket, file, start: position, end: position + length, startedAt: now, position, movedAt: now }
     const absent = !this.#inMemory(file, position)
-    if (absent || !this.#watch(socket, writable)) {
+    if (absent || !this.#poller.watch(socket, 'writable')) {
       this.#answer({ id, bytes: 0, full: true, absent })
       return
     }
@@ -74,12 +66,9 @@ class Sender {
 
   /** Waits until a connection takes something, or the bell rings, and gives to all that do. */
   turn(): void {
-    const events = this.#libc.epollWait(this.#given.epoll, this.#events, mostEvents, tick)
-    for (let at = 0; at < events * event.size; at += event.size) {
-      const descriptor = this.#events.readInt32LE(at + event.data)
-      const move = this.#moves.get(descriptor)
+    for (const socket of this.#poller.wait(tick).ready) {
+      const move = this.#moves.get(socket)
       if (move) this.#advance(move)
-      else if (descriptor === this.#given.bell) readSync(descriptor, this.#event, 0, 8, null)
     }
     this.#lookAtAll()
   }
@@ -123,30 +112,14 @@ class Sender {
 
   #giveBack(move: Move, { full = true, absent = false } = {}): void {
     this.#moves.delete(move.socket)
-    this.#libc.epollControl(this.#given.epoll, operations.remove, move.socket, this.#event)
+    this.#poller.forget(move.socket)
     this.#answer({ id: move.id, bytes: move.position - move.start, full, absent })
   }
-
-  #watch(descriptor: number, events: number): boolean {
-    this.#event.writeUInt32LE(events, 0)
-    this.#event.writeInt32LE(descriptor, event.data)
-    return this.#libc.epollControl(this.#given.epoll, operations.add, descriptor, this.#event) === 0
-  }
 }
 
-function work(port: NonNullable<typeof parentPort>): void {
+if (parentPort) {
+  const port = parentPort
   const libc = loadLibc()
   if (!libc) throw new Error('koffi has gone')
-  const sender = new Sender(libc, workerData, (answer) => port.postMessage(answer))
-  port.on('message', (request: SendRequest) => {
-    sender.take(request)
-    while (sender.isBusy) {
-      sender.turn()
-      for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) sender.take(next.message)
-    }
-  })
-  port.postMessage({ id: 0 })
-  flushCompileCache()
+  serve(port, new Sender(libc, workerData, (answer) => port.postMessage(answer)))
 }
-
-if (parentPort) work(parentPort)

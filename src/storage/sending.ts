@@ -1,7 +1,8 @@
-import { closeSync, writeSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { type Moved, nothingMoved } from './blob-store.ts'
 import { type Libc, loadLibc } from './libc.ts'
-import { Crew, Thread, type ThreadDied } from './thread.ts'
+import { PollThread, type PollThreadData } from './poll-thread.ts'
+import { Crew, type ThreadDied } from './thread.ts'
 
 /** To the thread: bytes of a file to move into a socket, both of them open until it answers; or to stop doing so. */
 export type SendRequest =
@@ -34,11 +35,8 @@ export interface Patience {
   readonly busy: number
 }
 
-/** What the thread starts with: an epoll instance, the bell that ends its waiting, and its patience. */
-export interface SendThreadData extends Patience {
-  readonly epoll: number
-  readonly bell: number
-}
+/** What the thread starts with. */
+export interface SendThreadData extends PollThreadData, Patience {}
 
 export interface SendingOptions extends Partial<Patience> {
   readonly onDeath?: ((error: ThreadDied) => void) | undefined
@@ -53,10 +51,11 @@ export interface Sent {
 
 /** Below this, in bytes, reading and writing is as cheap as a trip to a thread. */
 const worthMoving = 64 * 1024
-const nonBlocking = 0o4000
 const bothWays = 2
 const tcp = { level: 6, cork: 3 }
 const [off, on] = [Buffer.from(Int32Array.of(0).buffer), Buffer.from(Int32Array.of(1).buffer)]
+type SendThread = PollThread<SendRequest, SendAnswer>
+
 const nothingSent: Sent = { moved: Promise.resolve(nothingMoved), stop: () => undefined }
 
 /**
@@ -77,7 +76,10 @@ export class Sending implements AsyncDisposable {
 
   private constructor(libc: Libc, patience: Patience, onDeath: SendingOptions['onDeath']) {
     this.#libc = libc
-    this.#threads = new Crew({ start: (died) => new SendThread(libc, patience, died), onDeath })
+    this.#threads = new Crew({
+      start: (died) => new PollThread({ name: 'send-thread', libc, data: patience, bell: 'own', onDeath: died }),
+      onDeath,
+    })
   }
 
   /**
@@ -120,38 +122,4 @@ export class Sending implements AsyncDisposable {
       closeSync(request.socket)
     }
   }
-}
-
-const one = Buffer.alloc(8)
-one[0] = 1
-
-class SendThread extends Thread<SendRequest, SendAnswer> {
-  readonly #descriptors: SendThreadData
-
-  constructor(libc: Libc, patience: Patience, onDeath: (error: ThreadDied) => void) {
-    const data = { epoll: libc.epollCreate(0), bell: libc.eventfd(0, nonBlocking), ...patience }
-    try {
-      if (data.epoll < 0 || data.bell < 0) throw new Error('no descriptors left')
-      super({ name: 'send-thread', data, onDeath })
-    } catch (error) {
-      release(data)
-      throw error
-    }
-    this.#descriptors = data
-  }
-
-  /** And wakes it, where it waits for connections. */
-  override tell(request: SendRequest): void {
-    super.tell(request)
-    if (this.state !== 'dead') writeSync(this.#descriptors.bell, one)
-  }
-
-  override async [Symbol.asyncDispose](): Promise<void> {
-    await super[Symbol.asyncDispose]()
-    release(this.#descriptors)
-  }
-}
-
-function release({ epoll, bell }: SendThreadData): void {
-  for (const descriptor of [epoll, bell]) if (descriptor >= 0) closeSync(descriptor)
 }

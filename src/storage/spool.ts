@@ -115,9 +115,10 @@ export class Spool implements Followed {
   /**
    * Appends a chunk, which is the caller's again afterwards; one at a time. Resolves when there is room for more. Rejects
    * with SpoolUnwritable where the disk does not take it, or did not take what came before: then all that was appended is
-   * readable all the same, and this was the last one.
+   * readable all the same, and this was the last one. Or, as a number of bytes, takes note of what has come into its memory
+   * by itself.
    */
-  async append(chunk: Buffer): Promise<void> {
+  async append(chunk: Buffer | number): Promise<void> {
     const appending = this.#append(chunk)
     this.#appending = appending.catch(() => undefined)
     await appending
@@ -206,12 +207,17 @@ export class Spool implements Followed {
     }
   }
 
-  async #append(chunk: Buffer): Promise<void> {
+  async #append(chunk: Buffer | number): Promise<void> {
     if (this.#diskError) throw this.#diskError
-    if (this.#appended === 0) this.#first = Buffer.from(chunk)
-    this.#appended += chunk.length
-    if (this.#told === 0) this.#tell()
-    await this.#persist((again) => (again ? this.#writer.retry() : this.#writer.append(chunk)))
+    if (typeof chunk === 'number') {
+      this.#appended += chunk
+      await this.#persist((again) => (again ? this.#writer.retry() : this.#writer.passed()))
+    } else {
+      if (this.#appended === 0) this.#first = Buffer.from(chunk)
+      this.#appended += chunk.length
+      if (this.#told === 0) this.#tell()
+      await this.#persist((again) => (again ? this.#writer.retry() : this.#writer.append(chunk)))
+    }
     this.#grown()
   }
 

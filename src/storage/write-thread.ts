@@ -2,7 +2,8 @@ import { createHash, type Hash } from 'node:crypto'
 import { readSync, writeSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { RingEnd } from './ring.ts'
+import { ring } from './bell.ts'
+import { RingEnd } from './ring-ends.ts'
 import type { WriteAnswer, WriteRequest, WriteThreadData } from './writing.ts'
 
 /** The other side of `Writing`: a thread that may wait for the disk. */
@@ -34,10 +35,13 @@ class WrittenFile {
     const bytes = this.#ring.next(atOnce)
     if (this.#error || bytes.length === 0) return false
     this.#try(() => {
-      const written = writeSync(this.#descriptor, bytes, 0, bytes.length, this.#size)
+      const written = this.#ring.areSaved
+        ? bytes.length
+        : writeSync(this.#descriptor, bytes, 0, bytes.length, this.#size)
       this.#hash.update(bytes.subarray(0, written))
       this.#size += written
-      this.#ring.take(written)
+      const bell = this.#ring.take(written)
+      if (bell !== undefined) ring(bell)
     })
     return true
   }

@@ -63,6 +63,13 @@ export class Writer {
     return this.#thread?.memory
   }
 
+  /** Takes note of bytes that have come to the thread by themselves. Resolves when there is room for more. */
+  passed(): Promise<void> {
+    const thread = this.#thread
+    const hasRoom = !thread || (!thread.isTroubled && thread.memory.hasRoom)
+    return hasRoom ? done : this.#oneByOne(() => this.#settle())
+  }
+
   /** Appends bytes. Resolves when there is room for more; the bytes are the caller's again. */
   append(bytes: Buffer): Promise<void> {
     this.#open(bytes.length)

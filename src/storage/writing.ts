@@ -1,5 +1,8 @@
 import type { Algorithm } from '../oci/digest.ts'
-import { Ring, type RingMemory } from './ring.ts'
+import { Intake, type Taker } from './intake.ts'
+import type { Calls, Receiving, Supply } from './receiving.ts'
+import { Ring } from './ring.ts'
+import type { RingMemory } from './ring-memory.ts'
 import { Crew, Thread, type ThreadDied } from './thread.ts'
 
 /**
@@ -30,20 +33,30 @@ const mostNumbers = 2 ** 31 - 1
 /** Threads that write what was received and hash it while it is at hand, so that the event loop has its hands free. */
 export class Writing implements AsyncDisposable {
   readonly #threads: Crew<WriteThread>
+  readonly #receiving: Receiving | undefined
 
-  constructor(onDeath?: (error: ThreadDied) => void) {
+  constructor(onDeath?: (error: ThreadDied) => void, receiving?: Receiving) {
+    this.#receiving = receiving
     this.#threads = new Crew({ start: (died) => new WriteThread(died), onDeath })
   }
 
   /** A file that has `size` bytes, which are hashed too. Undefined where there is no thread for it, or not yet. */
   open(file: number, algorithm: Algorithm, size: number): WrittenFile | undefined {
     const thread = this.#threads.idlest()
-    return thread && new WrittenFile(thread, file, algorithm, size)
+    return thread && new WrittenFile({ thread, receiving: this.#receiving, file, algorithm, size })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#threads[Symbol.asyncDispose]()
   }
+}
+
+interface WrittenFileOptions {
+  readonly thread: WriteThread
+  readonly receiving: Receiving | undefined
+  readonly file: number
+  readonly algorithm: Algorithm
+  readonly size: number
 }
 
 /**
@@ -52,17 +65,20 @@ export class Writing implements AsyncDisposable {
  */
 export class WrittenFile {
   /** Where what is put may be received. */
-  readonly memory = new Ring()
+  readonly memory: Ring
   readonly #thread: WriteThread
   readonly #file: number
   readonly #start: number
+  #intake: Intake | undefined
+  #isTroubled = false
   #end: number | undefined
   #closing: Promise<void> | undefined
 
-  constructor(thread: WriteThread, file: number, algorithm: Algorithm, size: number) {
+  constructor({ thread, receiving, file, algorithm, size }: WrittenFileOptions) {
     this.#thread = thread
     this.#file = file
     this.#start = size
+    this.memory = new Ring(receiving && ((supply) => this.#receive(receiving, supply)))
     thread.files += 1
     thread.tell({ kind: 'open', id: thread.nextId(), file, algorithm, size, ring: this.memory.memory })
   }
@@ -70,6 +86,11 @@ export class WrittenFile {
   /** Bytes that the file has by now. */
   get written(): number {
     return this.#end ?? this.#start + this.memory.taken
+  }
+
+  /** Whether something went wrong with what comes in by itself. */
+  get isTroubled(): boolean {
+    return this.#isTroubled
   }
 
   /** Appends as much of it as there is room for, and tells how much. */
@@ -81,7 +102,7 @@ export class WrittenFile {
 
   /** Resolves when there is room. */
   async room(): Promise<void> {
-    if (!this.memory.hasRoom) await this.#until('room')
+    if (this.isTroubled || !this.memory.hasRoom) await this.#until('room')
   }
 
   /** Resolves when all is written. */
@@ -102,6 +123,7 @@ export class WrittenFile {
   /** Has what went wrong tried again: resolves when an error is a new one. */
   async retry(): Promise<void> {
     await this.#ask('retry')
+    this.#isTroubled = false
   }
 
   /** Resolves when the thread has let go of it, and so has everybody else of its memory. The descriptor stays its owner's. */
@@ -110,7 +132,37 @@ export class WrittenFile {
     await this.#closing
   }
 
+  #receive(receiving: Receiving, supply: Supply): Intake | undefined {
+    if (this.#thread.state === 'dead') return undefined
+    const received = receiving.into(
+      {
+        ring: this.memory,
+        calls: this.#thread.calls,
+        file: this.#file,
+        position: this.#start + this.memory.taken + this.memory.backlog,
+      },
+      supply,
+    )
+    if (!received) return undefined
+    this.#intake = new Intake(received, { memory: this.memory, question: (until) => this.#question(until) })
+    return this.#intake
+  }
+
+  #question(until: number): ReturnType<Taker['question']> {
+    const id = this.#thread.nextId()
+    const change = (until: number): void => {
+      this.memory.ask(id, until)
+      this.#thread.call()
+    }
+    const answered = this.#thread.expect(id).then(({ error }) => {
+      this.#isTroubled = error !== undefined
+    })
+    change(until)
+    return { answered, change }
+  }
+
   async #close(): Promise<void> {
+    await this.#intake?.stop()
     await this.#ask('close').catch(() => undefined)
     this.#thread.files -= 1
     this.#end = this.written
@@ -146,6 +198,10 @@ class WriteThread extends Thread<WriteRequest, WriteAnswer> {
     const data = { calls: counter(), messages: counter() }
     super({ name: 'write-thread', data, onDeath })
     this.#told = data
+  }
+
+  get calls(): Calls {
+    return this.#told.calls
   }
 
   override get load(): number {

@@ -1,7 +1,10 @@
 import { UpstreamError } from '../oci/error.ts'
 import { Buffers } from './buffers.ts'
 import { receiveSize } from './connector.ts'
-import type { Memory } from './upstream.ts'
+import type { Intake, Memory } from './upstream.ts'
+
+/** What has to be left of a body, in bytes, for somebody else to receive it: its connection is not used again. */
+const worthHandingOver = 4 * 1024 * 1024
 
 /** What is read of a body nobody wants, in bytes, so that its connection can be used again. */
 const worthDiscarding = 16 * 1024
@@ -12,6 +15,8 @@ export interface Source {
   resume(): void
   /** Has bytes received where `room` says, or elsewhere where it does not: in whatever room it has said last, until the end. */
   receiveInto(room: () => Buffer | undefined): void
+  /** Of the connection, where somebody else may receive what comes next, as long as this end is paused. */
+  readonly descriptor: number | undefined
   /** Breaks the connection; `fail` is called with the same error before this returns. */
   abort(error: Error): void
 }
@@ -43,6 +48,7 @@ export class Body {
   #paused = false
   #end: 'open' | 'complete' | 'failed' = 'open'
   #failure: unknown
+  #intake: Intake | undefined
   #discardable: number | undefined
   #waiting: PromiseWithResolvers<Buffer | undefined> | undefined
   #waitsSince = 0
@@ -69,7 +75,7 @@ export class Body {
     this.#useLent()
     const bytes = this.#take()
     if (bytes) {
-      if (this.#paused && this.#memory.hasRoom && !this.#lent) this.#flow()
+      if (this.#paused && this.#memory.hasRoom && !this.#lent && !this.#isWorthHandingOver) this.#flow()
       return bytes
     }
     if (this.#end === 'failed') throw this.#failure
@@ -79,6 +85,19 @@ export class Body {
     this.#watch()
     if (this.#paused && this.#memory.hasRoom) this.#flow()
     return waiting.promise
+  }
+
+  /** After a chunk: has what comes next received into the memory lent by somebody else, if that can be: yields how many bytes. */
+  async *bypass(): AsyncGenerator<number, undefined> {
+    const intake = this.#handOver()
+    if (!intake) return undefined
+    this.#intake = intake
+    for await (const bytes of intake) {
+      this.#received += bytes
+      yield bytes
+    }
+    this.#handedBack(intake)
+    return undefined
   }
 
   /** Everything; more than `limit` bytes is undefined, and closes it. */
@@ -128,6 +147,8 @@ export class Body {
     if (chunk.length === 0) return
     this.#received += chunk.length
     this.#add(this.#memory.keep(chunk))
+    // So that it can be handed over.
+    if (this.#isWorthHandingOver && !this.#paused) this.#pause()
     if (this.#memory.hasRoom) this.#waking ??= setImmediate(() => this.#wake())
     else this.#wake()
     if (!this.#paused && !this.#memory.hasRoom && this.#received !== this.#options.length) this.#pause()
@@ -139,9 +160,33 @@ export class Body {
   }
 
   fail(error: unknown): void {
+    if (this.#end !== 'open') return
+    void this.#intake?.stop()
     this.#end = 'failed'
     this.#failure = error
     this.#over()
+  }
+
+  get #isWorthHandingOver(): boolean {
+    const { length = 0 } = this.#options
+    return this.#memory.receive !== undefined && length - this.#received >= worthHandingOver
+  }
+
+  #handOver(): Intake | undefined {
+    const { source, length = 0, stall } = this.#options
+    const isBetweenChunks = this.#end === 'open' && this.#paused && this.#ready.length === 0 && !this.#lent
+    if (!isBetweenChunks || !this.#isWorthHandingOver) return undefined
+    const socket = source.descriptor
+    return socket === undefined ? undefined : this.#memory.receive?.({ socket, length: length - this.#received, stall })
+  }
+
+  #handedBack({ end }: Intake): void {
+    const { source, length, stalled } = this.#options
+    this.#intake = undefined
+    if (this.#end !== 'open') return
+    if (this.#received === length) this.complete()
+    // Its parser has seen nothing of all that.
+    source.abort(end === 'stalled' ? stalled() : Object.assign(new Error('connection broken'), codeOf(end)))
   }
 
   #take(): Buffer | undefined {
@@ -212,6 +257,10 @@ export class Body {
     if (bytes || this.#end === 'complete') waiting.resolve(bytes)
     else waiting.reject(this.#failure)
   }
+}
+
+function codeOf(end: Intake['end']): { code: string } {
+  return typeof end === 'object' ? end : { code: 'UND_ERR_SOCKET' }
 }
 
 /** A body that has to fit into memory: `limit` in bytes, of what is sent. */

@@ -55,6 +55,9 @@ export class Connector {
   }
 }
 
+/** Node.js has no public way to a descriptor. */
+type SocketWithHandle = Socket & { readonly _handle?: { readonly fd?: number } | null }
+
 /** Between a socket that is given its bytes and a parser that takes them by `read`, and now and then has enough. */
 export class Inlet {
   readonly #buffer: Buffer
@@ -109,6 +112,12 @@ export class Inlet {
    */
   receiveInto(room: (() => Buffer | undefined) | undefined): void {
     this.#room = room
+  }
+
+  /** Of the connection, where somebody else may receive what comes next: not what is encrypted, nor within a chunk. */
+  get descriptor(): number | undefined {
+    if (this.#isEncrypted || !this.#paused || this.#left || this.#ended) return undefined
+    return (this.#socket as SocketWithHandle | undefined)?._handle?.fd
   }
 
   /** Where the next bytes go. */

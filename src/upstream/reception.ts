@@ -44,6 +44,10 @@ export class Reception implements Dispatcher.DispatchHandler, Source {
     this.#inlet?.receiveInto(room)
   }
 
+  get descriptor(): number | undefined {
+    return this.#inlet?.descriptor
+  }
+
   abort(error: Error): void {
     // Without a controller the connection is still being made: the caller goes now, the request when it is there.
     if (this.#controller) this.#controller.abort(error)

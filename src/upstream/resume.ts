@@ -79,6 +79,18 @@ export class ResumableBody implements BlobBody, AsyncIterator<Buffer, undefined>
     this.#lend()
   }
 
+  async *bypass(): AsyncGenerator<number, undefined> {
+    const { body, tail } = this.#piece
+    if (this.#closed || this.#skip > 0 || tail !== 'none') return undefined
+    for await (const bytes of body.bypass()) {
+      if (this.#end !== undefined && this.#offset + bytes > this.#end + 1) throw this.#tooLong()
+      this.#offset += bytes
+      if (bytes > 0) this.#attempts = 0
+      yield bytes
+    }
+    return undefined
+  }
+
   /** Of all that comes, the reader has to take all. */
   #lend(): void {
     const { body, skip, tail } = this.#piece
@@ -129,7 +141,7 @@ export class ResumableBody implements BlobBody, AsyncIterator<Buffer, undefined>
     const skipped = Math.min(this.#skip, chunk.length)
     const room = this.#end === undefined ? chunk.length : this.#end + 1 - this.#offset
     if (chunk.length - skipped > room && this.#piece.tail === 'none') {
-      throw this.#error('protocol', 'body longer than announced')
+      throw this.#tooLong()
     }
     const wanted = chunk.subarray(skipped, skipped + room)
     this.#skip -= skipped
@@ -186,6 +198,10 @@ export class ResumableBody implements BlobBody, AsyncIterator<Buffer, undefined>
       ...(status !== undefined && { status }),
       ...(retryAfter !== undefined && { retryAfter }),
     })
+  }
+
+  #tooLong(): UpstreamError {
+    return this.#error('protocol', 'body longer than announced')
   }
 
   #error(kind: UpstreamErrorKind, message: string): UpstreamError {

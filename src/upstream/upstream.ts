@@ -48,11 +48,30 @@ export interface Memory {
   keep(bytes: Buffer): Buffer
   /** Whether to go on receiving. The reader sees to it before it asks for more. */
   readonly hasRoom: boolean
+  /** Has somebody else receive from a connection, by its descriptor. Undefined where nobody does, or not now. */
+  readonly receive?: ((supply: Supply) => Intake | undefined) | undefined
+}
+
+export interface Supply {
+  readonly socket: number
+  /** How many bytes are wanted of it. */
+  readonly length: number
+  /** Milliseconds without a byte, after which to give up. */
+  readonly stall: number
+}
+
+/** What somebody else receives: how many bytes more, until no more come; then `end` says why. */
+export interface Intake extends AsyncIterable<number> {
+  readonly end: 'whole' | 'closed' | 'stalled' | 'stopped' | { readonly code: string } | undefined
+  /** Resolves when it does so no more. */
+  stop(): Promise<void>
 }
 
 export interface BlobBody extends AsyncIterable<Buffer> {
   /** From now on, if it can be arranged, chunks are in this memory, and valid until the reader makes room there. */
   receiveInto?(memory: Memory): void
+  /** After a chunk: yields how many bytes more have come into the memory by themselves, as long as some do. */
+  bypass?(): AsyncIterable<number>
 }
 
 export interface BlobSource {

@@ -16,7 +16,7 @@ import { mountTinyDisk } from '../cache/support/tiny-disk.ts'
 import { isCorked } from '../support/corked.ts'
 import { randomBlob } from '../support/image.ts'
 import { untilMoving } from '../support/moving.ts'
-import { descriptors, openSockets } from '../support/open-files.ts'
+import { openEvents, openSockets } from '../support/open-files.ts'
 import { dropFromMemory } from '../support/page-cache.ts'
 import { connectPair, type End, pairServer, type SocketPair, socketPair } from '../support/socket-pair.ts'
 import { tempDir } from '../support/temp.ts'
@@ -670,11 +670,6 @@ describe('Sending whose thread has died', { skip, ...hang }, () => {
     assert.equal(deaths.length, 1)
   })
 })
-
-/** How many descriptors to wait with, and to be woken by, are open in this process. */
-async function openEvents(): Promise<number> {
-  return (await descriptors()).filter((link) => /^anon_inode:\[event(poll|fd)\]/.test(link)).length
-}
 
 describe('a process that sends', { skip, ...hang }, () => {
   /** Of a script, to which `sending`, `fd` of a file so long, and a `pair` are given. It is killed where it does not end. */

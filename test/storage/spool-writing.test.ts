@@ -339,11 +339,17 @@ describe('a spool that a thread writes to a disk that is full', () => {
       return true
     }
     const spool = await spoolIn(disk.path, { offload, relieve })
+    const ring = spool.memory?.memory.bytes.byteLength ?? 0
+    assert.ok(ring > 0)
     const got = readAll(spool.follow({ start: 0, end: undefined }))
     await appendAll(spool, content)
     assert.equal(asked.length, 3)
-    assert.equal(new Set(asked).size, 1)
-    assert.ok((asked[0] ?? 0) > 0 && (asked[0] ?? 0) <= 256 * 1024 + 512 * 1024)
+    // Nothing is written meanwhile, while what comes may still find room in memory.
+    assert.deepEqual(
+      asked,
+      asked.toSorted((one, other) => one - other),
+    )
+    assert.ok((asked[0] ?? 0) > 0 && (asked[2] ?? 0) <= ring + 512 * 1024)
     assert.equal(spool.written, content.length)
     assert.equal(await spool.digest(), sha256(content))
     spool.release()

@@ -352,14 +352,16 @@ describe('Writer', () => {
     writer.expect(content.length)
     const memory = inMemory(writer)
     await using _blocker = await block(writing, join(dir.path, 'blocker'))
+    // More than there is room for.
+    const more = memory.memory.bytes.byteLength + 300_000
     await writer.append(content.subarray(0, 100_000))
-    const appending = writer.append(content.subarray(100_000, 500_000))
+    const appending = writer.append(content.subarray(100_000, more))
     await all.threads[0]?.terminate()
     await appending
-    assert.equal(writer.written, 500_000)
-    assert.ok((await readFile(test.path)).equals(content.subarray(0, 500_000)))
+    assert.equal(writer.written, more)
+    assert.ok((await readFile(test.path)).equals(content.subarray(0, more)))
     assert.ok(memory.hasRoom)
-    await appendAll(writer, content, { from: 500_000 })
+    await appendAll(writer, content, { from: more })
     await writer.flush()
     assert.ok((await readFile(test.path)).equals(content))
     await writer.close()
@@ -441,12 +443,15 @@ describe('Writer', () => {
     writer.expect(content.length)
     const memory = inMemory(writer)
     await using _blocker = await block(writing, join(dir.path, 'blocker'))
-    await writer.append(content.subarray(0, 200_000))
+    // It is almost full.
+    const first = memory.memory.bytes.byteLength - 62_144
+    await writer.append(content.subarray(0, first))
     const kept = [
-      memory.keep(content.subarray(200_000, 400_000)),
-      memory.keep(content.subarray(400_000, 700_000)),
-      memory.keep(content.subarray(700_000, 700_001)),
+      memory.keep(content.subarray(first, first + 200_000)),
+      memory.keep(content.subarray(first + 200_000, first + 500_000)),
+      memory.keep(content.subarray(first + 500_000, first + 500_001)),
     ] as const
+    for (const { buffer } of kept) assert.ok(buffer !== memory.memory.bytes)
     const appending = writer.append(kept[0])
     await all.threads[0]?.terminate()
     await appending
@@ -454,7 +459,7 @@ describe('Writer', () => {
     await writer.append(kept[1])
     assert.equal(memory.room(), undefined)
     await writer.append(kept[2])
-    await receiveAll(memory, content.subarray(700_001), (bytes) => writer.append(bytes))
+    await receiveAll(memory, content.subarray(first + 500_001), (bytes) => writer.append(bytes))
     assert.ok((await readFile(test.path)).equals(content))
     await writer.close()
   })

@@ -15,3 +15,8 @@ export async function openFiles(path: string): Promise<number> {
 export async function openSockets(): Promise<number> {
   return (await descriptors()).filter((link) => link.startsWith('socket:')).length
 }
+
+/** How many descriptors to wait with, and to be woken by, are open in this process. */
+export async function openEvents(): Promise<number> {
+  return (await descriptors()).filter((link) => /^anon_inode:\[event(poll|fd)\]/.test(link)).length
+}

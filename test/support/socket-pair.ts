@@ -45,6 +45,11 @@ export class End {
     })
   }
 
+  /** As `write`, as far as the other end takes it. */
+  send(bytes: Buffer): void {
+    void this.write(bytes).catch(() => undefined)
+  }
+
   async close(): Promise<void> {
     this.socket.destroy()
     while (!this.socket.closed) await this.#wake.promise
@@ -81,6 +86,36 @@ export async function connectPair(server: Server): Promise<SocketPair> {
     theirs,
     async [Symbol.asyncDispose]() {
       await Promise.all([ours.close(), theirs.close()])
+    },
+  }
+}
+
+/** Both ends of a connection, of which Node.js does not read ours, by its descriptor. */
+export interface UnreadPair extends AsyncDisposable {
+  readonly ours: Socket
+  readonly fd: number
+  readonly theirs: End
+}
+
+export async function unreadPair(): Promise<UnreadPair> {
+  const server = createServer({ noDelay: true, pauseOnConnect: true })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const [[ours]] = (await Promise.all([once(server, 'connection'), once(socket, 'connect')])) as [[Socket], unknown]
+  server.close()
+  ours.on('error', () => {})
+  const { fd } = (ours as Socket & { _handle?: { fd?: number } })._handle ?? {}
+  if (fd === undefined) throw new Error('a socket without a descriptor')
+  const theirs = new End(socket)
+  return {
+    ours,
+    fd,
+    theirs,
+    async [Symbol.asyncDispose]() {
+      const closed = ours.closed ? undefined : once(ours, 'close')
+      ours.destroy()
+      await Promise.all([closed, theirs.close()])
     },
   }
 }

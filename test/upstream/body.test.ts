@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { afterEach, describe, it } from 'node:test'
 import { Body, type Source } from '../../src/upstream/body.ts'
 import { receiveSize } from '../../src/upstream/connector.ts'
-import type { Memory } from '../../src/upstream/upstream.ts'
+import type { Intake, Memory, Supply } from '../../src/upstream/upstream.ts'
 import { digestOfBytes } from '../support/bytes.ts'
 import { randomBlob } from '../support/image.ts'
 import { DrainedRing, type Pace, turns } from './drained-ring.ts'
@@ -20,6 +20,7 @@ afterEach(() => {
  * told to receive them. That it asks for as soon as it has pushed, as the system does.
  */
 class Connection implements Source {
+  descriptor: number | undefined
   readonly body: Body
   readonly #steps: Step[]
   /** Used over and over, as that of real connections. */
@@ -250,7 +251,9 @@ describe('Body', () => {
         const { body } = connection
         if (lent) body.receiveInto(lent)
         const first = body.read()
-        const whole = [10, 90, 50, 128 * 1024, 1000, 128 * 1024, 7].map((size) => {
+        const room = lent instanceof DrainedRing ? lent.memory.bytes.byteLength : 256 * 1024
+        const many = Array.from({ length: room / (128 * 1024) }, () => 128 * 1024)
+        const whole = [10, 90, 50, 1000, ...many, 7].map((size) => {
           const bytes = content.subarray(size, 2 * size)
           body.push(bytes)
           return bytes
@@ -588,5 +591,218 @@ describe('Body, received into the memory of its reader,', () => {
       else await assert.rejects(connection.body.read(), end)
       assert.ok(page.bytes.every((byte) => byte === 0))
     }
+  })
+})
+
+const MiB = 1024 * 1024
+
+/** Somebody else who receives, as told: so many bytes, one after the other. */
+class Other implements Intake {
+  readonly supply: Supply
+  end: Intake['end']
+  stops = 0
+  readonly #steps: (number | Promise<unknown>)[]
+  readonly #stopped = Promise.withResolvers<void>()
+
+  constructor(supply: Supply, steps: readonly (number | Promise<unknown>)[], end: Intake['end']) {
+    this.supply = supply
+    this.#steps = [...steps]
+    this.end = end
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<number, undefined> {
+    try {
+      for (const step of this.#steps) {
+        if (typeof step === 'number') yield step
+        else await Promise.race([step, this.#stopped.promise])
+        if (this.stops > 0) return
+      }
+    } finally {
+      await this.stop()
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.stops += 1
+    this.#stopped.resolve()
+  }
+}
+
+/** A ring that has somebody else receive, where `who` says by whom. */
+class SharedRing implements Memory {
+  readonly ring = new DrainedRing()
+  readonly others: Other[] = []
+  asked = 0
+  who: ((supply: Supply) => Other | undefined) | undefined
+
+  get hasRoom(): boolean {
+    return this.ring.hasRoom
+  }
+
+  restart(): void {
+    this.ring.restart()
+  }
+
+  room(): Buffer | undefined {
+    return this.ring.room()
+  }
+
+  keep(bytes: Buffer): Buffer {
+    return this.ring.keep(bytes)
+  }
+
+  receive(supply: Supply): Other | undefined {
+    this.asked += 1
+    const other = this.who?.(supply)
+    if (other) this.others.push(other)
+    return other
+  }
+}
+
+/** The first chunk of a body, and what somebody else received after it. */
+async function bypassed(connection: Connection, ring: SharedRing): Promise<{ first: number; more: number[] }> {
+  const { body } = connection
+  body.receiveInto(ring)
+  const chunk = (await body.read()) ?? assert.fail()
+  await ring.ring.pass(chunk)
+  ring.ring.empty()
+  const more: number[] = []
+  for await (const bytes of body.bypass()) more.push(bytes)
+  return { first: chunk.length, more }
+}
+
+describe('Body, whose rest somebody else receives,', () => {
+  const length = 5 * MiB
+  const first = content.subarray(0, 1000)
+  const left = length - first.length
+
+  function connect(total = length, descriptor: number | undefined = 77): Connection {
+    const connection = new Connection([first], { length: total, stall: 1234 })
+    connection.descriptor = descriptor
+    return connection
+  }
+
+  it('is over when all has come, and its connection is broken', async () => {
+    const connection = connect()
+    const ring = new SharedRing()
+    ring.who = (supply) => new Other(supply, [5, 0, left - 5], 'whole')
+    assert.deepEqual(await bypassed(connection, ring), { first: 1000, more: [5, 0, left - 5] })
+    assert.deepEqual(ring.others[0]?.supply, { socket: 77, length: left, stall: 1234 })
+    assert.ok(connection.aborted)
+    assert.equal(await connection.body.read(), undefined)
+    assert.equal(connection.flowing, false)
+  })
+
+  for (const [end, error] of [
+    ['closed', { code: 'UND_ERR_SOCKET' }],
+    ['stopped', { code: 'UND_ERR_SOCKET' }],
+    [{ code: 'ECONNRESET' }, { code: 'ECONNRESET' }],
+    ['stalled', { message: 'stalled' }],
+  ] as const) {
+    it(`fails where that ends early: ${JSON.stringify(end)}`, async () => {
+      const connection = connect()
+      const ring = new SharedRing()
+      ring.who = (supply) => new Other(supply, [left - 1], end)
+      await bypassed(connection, ring)
+      await assert.rejects(connection.body.read(), error)
+      await assert.rejects(connection.body.read(), error)
+    })
+  }
+
+  it('is handed over with 4 MiB left, and not with a byte less', async () => {
+    for (const [total, times] of [
+      [4 * MiB + 1000, 1],
+      [4 * MiB + 999, 0],
+    ] as const) {
+      const ring = new SharedRing()
+      await bypassed(connect(total), ring)
+      assert.equal(ring.asked, times)
+    }
+  })
+
+  it('is not handed over without a length, a descriptor, or somebody to receive it', async () => {
+    const ring = new SharedRing()
+    const endless = new Connection([first])
+    endless.descriptor = 77
+    assert.deepEqual((await bypassed(endless, ring)).more, [])
+    const connection = connect()
+    connection.descriptor = undefined
+    const second = new SharedRing()
+    assert.deepEqual((await bypassed(connection, second)).more, [])
+    assert.equal(ring.asked + second.asked, 0)
+    for (const other of [endless, connection]) {
+      const read = other.body.read()
+      other.bring(content.subarray(1000, 1007))
+      assert.equal((await read)?.length, 7)
+    }
+  })
+
+  it('is not handed over before what has come is read, nor before the memory is in use', async () => {
+    const ring = new SharedRing()
+    ring.who = (supply) => new Other(supply, [], 'closed')
+    const { body } = connect()
+    const isNotHandedOver = async (): Promise<void> => {
+      for await (const bytes of body.bypass()) assert.fail(`${bytes} bytes`)
+      assert.equal(ring.asked, 0)
+    }
+    body.push(first)
+    body.receiveInto(ring)
+    await isNotHandedOver()
+    await ring.ring.pass((await body.read()) ?? assert.fail())
+    await isNotHandedOver()
+    body.receiveInto(ring)
+    for await (const bytes of body.bypass()) assert.fail(`${bytes} bytes`)
+    assert.deepEqual(
+      ring.others.map(({ supply }) => supply.length),
+      [left],
+    )
+  })
+
+  it('is handed over later where nobody receives it at first', async () => {
+    const ring = new SharedRing()
+    const connection = connect()
+    const { body } = connection
+    assert.deepEqual(await bypassed(connection, ring), { first: 1000, more: [] })
+    assert.equal(ring.asked, 1)
+    const read = body.read()
+    connection.bring(content.subarray(1000, 2000))
+    await ring.ring.pass((await read) ?? assert.fail())
+    ring.who = (supply) => new Other(supply, [supply.length], 'whole')
+    const more: number[] = []
+    for await (const bytes of body.bypass()) more.push(bytes)
+    assert.deepEqual(more, [length - 2000])
+    assert.equal(await body.read(), undefined)
+  })
+
+  for (const how of ['fails', 'is closed'] as const) {
+    it(`has it stopped where it ${how} meanwhile`, async () => {
+      const connection = connect()
+      const ring = new SharedRing()
+      ring.who = (supply) => new Other(supply, [7, new Promise(() => {})], undefined)
+      const { body } = connection
+      body.receiveInto(ring)
+      await ring.ring.pass((await body.read()) ?? assert.fail())
+      for await (const bytes of body.bypass()) {
+        assert.equal(bytes, 7)
+        if (how === 'fails') body.fail(new Error('cut'))
+        else body.close()
+      }
+      assert.ok((ring.others[0]?.stops ?? 0) > 0)
+      await assert.rejects(body.read(), how === 'fails' ? /cut/ : /closed by the reader/)
+    })
+  }
+
+  it('has it stopped where its reader leaves', async () => {
+    const connection = connect()
+    const ring = new SharedRing()
+    ring.who = (supply) => new Other(supply, [7, 7], undefined)
+    const { body } = connection
+    body.receiveInto(ring)
+    await ring.ring.pass((await body.read()) ?? assert.fail())
+    for await (const bytes of body.bypass()) {
+      assert.equal(bytes, 7)
+      break
+    }
+    assert.equal(ring.others[0]?.stops, 1)
   })
 })

@@ -1,0 +1,65 @@
+import { closeSync } from 'node:fs'
+import { ring } from './bell.ts'
+import type { Libc } from './libc.ts'
+import { Thread, type ThreadDied } from './thread.ts'
+
+/** What such a thread starts with, as descriptors: an epoll instance, and the bell that ends its waiting. */
+export interface PollThreadData {
+  readonly epoll: number
+  readonly bell: number
+}
+
+export interface PollThreadOptions {
+  readonly name: string
+  readonly libc: Libc
+  /** What it finds as `workerData` besides. */
+  readonly data: object
+  /** Whether other threads ring its bell, too. */
+  readonly bell: 'own' | 'shared'
+  readonly onDeath: (error: ThreadDied) => void
+}
+
+const nonBlocking = 0o4000
+
+/** A thread that waits for many connections at once, by a `Poller`. */
+export class PollThread<Request extends { id: number }, Answer extends { id: number }> extends Thread<Request, Answer> {
+  readonly #descriptors: PollThreadData
+  readonly #isShared: boolean
+
+  /** Throws where the system has no thread to give. */
+  constructor({ name, libc, data, bell, onDeath }: PollThreadOptions) {
+    const descriptors = { epoll: libc.epollCreate(0), bell: libc.eventfd(0, nonBlocking) }
+    try {
+      if (descriptors.epoll < 0 || descriptors.bell < 0) throw new Error('no descriptors left')
+      super({ name, data: { ...data, ...descriptors }, onDeath })
+    } catch (error) {
+      release(descriptors)
+      throw error
+    }
+    this.#descriptors = descriptors
+    this.#isShared = bell === 'shared'
+  }
+
+  /** The descriptor that wakes it. */
+  get bell(): number {
+    return this.#descriptors.bell
+  }
+
+  /** And wakes it, where it waits for connections. */
+  override tell(request: Request): void {
+    super.tell(request)
+    if (this.state !== 'dead') ring(this.bell)
+  }
+
+  override async [Symbol.asyncDispose](): Promise<void> {
+    const hasDied = this.state === 'dead'
+    await super[Symbol.asyncDispose]()
+    // Where it died, somebody may just be about to ring, and by then the number could be that of a file.
+    const isRung = hasDied && this.#isShared
+    release({ ...this.#descriptors, ...(isRung && { bell: -1 }) })
+  }
+}
+
+function release({ epoll, bell }: PollThreadData): void {
+  for (const descriptor of [epoll, bell]) if (descriptor >= 0) closeSync(descriptor)
+}
