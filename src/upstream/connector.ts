@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { LRUCache } from 'lru-cache'
 import { buildConnector } from 'undici'
+import { Held } from './held.ts'
 
 /** Bytes taken from the kernel at once. */
 export const receiveSize = 128 * 1024
@@ -64,6 +65,7 @@ export class Inlet {
   #socket: Socket | undefined
   #isEncrypted = false
   #left: Buffer | undefined
+  readonly #held = new Held()
   #paused = false
   #ended = false
   /** What had been sent when the last answer began. */
@@ -137,7 +139,7 @@ export class Inlet {
     this.#original = isInPlace ? bytes : undefined
     this.#pass(isInPlace ? standIn.subarray(0, bytes.length) : bytes)
     this.#socket?.emit('readable')
-    if (this.#left?.buffer === bytes.buffer) this.#left = Buffer.from(this.#left)
+    if (this.#left?.buffer === bytes.buffer) this.#left = this.#held.hold(undefined, this.#left)
     return !this.#paused && !this.#left
   }
 
@@ -149,6 +151,6 @@ export class Inlet {
   #pass(bytes: Buffer): void {
     // A parser keeps parts of a head until it has the whole.
     const lasting = this.#inHead ? Buffer.from(bytes) : bytes
-    this.#left = this.#left ? Buffer.concat([this.#left, lasting]) : lasting
+    this.#left = this.#left ? this.#held.hold(this.#left, lasting) : lasting
   }
 }
