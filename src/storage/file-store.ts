@@ -8,17 +8,16 @@ import { SharedFile } from './file.ts'
 import { type Followed, Follower } from './follower.ts'
 import { pathOf } from './layout.ts'
 import type { Offload } from './offload.ts'
-import type { Sending } from './sending.ts'
 import type { Spool } from './spool.ts'
 
 /** Blobs as files of a data folder (`layout.ts` draws it). */
 export class FileStore implements BlobStore {
   readonly #root: string
-  readonly #sending: Sending | undefined
+  readonly #offload: Offload | undefined
 
   constructor(root: string, offload?: Offload) {
     this.#root = root
-    this.#sending = offload?.sending
+    this.#offload = offload
   }
 
   async stat(digest: Digest): Promise<BlobInfo | undefined> {
@@ -27,7 +26,7 @@ export class FileStore implements BlobStore {
   }
 
   async open(digest: Digest): Promise<OpenBlob | undefined> {
-    const file = await absent(SharedFile.open(this.#blob(digest), 'r', this.#sending))
+    const file = await absent(SharedFile.open(this.#blob(digest), 'r', this.#offload))
     if (!file) return undefined
     // Synchronous on purpose: on an open descriptor it never waits for the disk, and a thread-pool trip costs more.
     return new OpenFile(file, fstatSync(file.fd).size)

@@ -22,12 +22,22 @@ export interface Libc {
   readonly sendfile: Call
   /** `(socket, buffer, bytes, flags)` */
   readonly recv: Call
-  /** `(fd, address, addresses, offset, flags)` */
+  /** `(fd, vector, vectors, offset, flags)` */
   readonly preadv: Call
-  /** One address of one byte, for `preadv`. */
-  readonly oneByte: unknown
+  /** `(number, folder, path, how, bytes of how)` */
+  readonly openat2: Call
+  /** Memory of so many bytes to read into. */
+  readonly vector: (bytes: number) => Vector
   /** Why the last call failed. */
   readonly errno: () => number
+}
+
+/** Memory as `preadv` takes it. */
+export interface Vector {
+  readonly address: unknown
+  readonly bytes: Buffer
+  /** Has no more read than so many bytes. */
+  readonly limit: (bytes: number) => void
 }
 
 /** Undefined where it cannot be had: everything works without it, at the price of copies. A thread needs its own. */
@@ -38,9 +48,14 @@ export function loadLibc(): Libc | undefined {
     const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
     const library = koffi.load(null)
     const call = (declaration: string): Call => library.func(declaration) as Call
-    const address = koffi.struct({ base: 'void *', length: 'size_t' })
-    const oneByte: unknown = koffi.alloc(address, 1)
-    koffi.encode(oneByte, address, { base: koffi.alloc('uint8_t', 1), length: 1 })
+    const type = koffi.struct({ base: 'void *', length: 'size_t' })
+    const vector = (length: number): Vector => {
+      const [address, base] = [koffi.alloc(type, 1), koffi.alloc('uint8_t', length)]
+      koffi.encode(address, type, { base, length })
+      const fields = new DataView(koffi.view(address, 16))
+      const limit = (bytes: number): void => fields.setUint32(8, bytes, true)
+      return { address, bytes: Buffer.from(koffi.view(base, length)), limit }
+    }
     return {
       dup: call('int dup(int fd)'),
       shutdown: call('int shutdown(int socket, int how)'),
@@ -52,7 +67,8 @@ export function loadLibc(): Libc | undefined {
       sendfile: call('int64_t sendfile(int out, int in, void *offset, size_t count)'),
       recv: call('int64_t recv(int socket, void *buffer, size_t bytes, int flags)'),
       preadv: call('int64_t preadv2(int fd, const void *addresses, int count, int64_t offset, int flags)'),
-      oneByte,
+      openat2: call('int64_t syscall(int64_t number, int folder, const char *path, const void *how, size_t bytes)'),
+      vector,
       errno: () => koffi.errno(),
     }
   } catch {

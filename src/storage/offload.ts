@@ -1,3 +1,4 @@
+import { AtHand } from './at-hand.ts'
 import { Receiving } from './receiving.ts'
 import { Sending } from './sending.ts'
 import type { ThreadDied } from './thread.ts'
@@ -8,6 +9,8 @@ export class Offload implements AsyncDisposable {
   readonly writing: Writing
   /** Undefined where the system has it not. */
   readonly sending: Sending | undefined
+  /** What needs nobody else, after all. Undefined where the system has it not. */
+  readonly atHand: AtHand | undefined
   readonly #receiving: Receiving | undefined
 
   /** A thread that dies is missed by nobody: others do its work, or the event loop does. */
@@ -15,6 +18,7 @@ export class Offload implements AsyncDisposable {
     this.#receiving = Receiving.load(onDeath)
     this.writing = new Writing(onDeath, this.#receiving)
     this.sending = Sending.load({ onDeath })
+    this.atHand = AtHand.load()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

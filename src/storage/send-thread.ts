@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { type Libc, loadLibc } from './libc.ts'
+import { type Libc, loadLibc, type Vector } from './libc.ts'
 import { Poller, type Polling, serve } from './poller.ts'
 import type { SendAnswer, SendRequest, SendThreadData } from './sending.ts'
 
@@ -31,6 +31,7 @@ class Sender implements Polling<SendRequest> {
   readonly #moves = new Map<number, Move>()
   readonly #poller: Poller
   readonly #offset = new Uint32Array(2)
+  readonly #oneByte: Vector
   #lookedAt = 0
 
   constructor(libc: Libc, given: SendThreadData, answer: (answer: SendAnswer) => void) {
@@ -38,6 +39,7 @@ class Sender implements Polling<SendRequest> {
     this.#given = given
     this.#answer = answer
     this.#poller = new Poller(libc, given)
+    this.#oneByte = libc.vector(1)
   }
 
   get isBusy(): boolean {
@@ -94,7 +96,7 @@ class Sender implements Polling<SendRequest> {
 
   /** Whether reading there would not wait for the disk. What lies before, after the last that was asked for, is there too. */
   #inMemory(file: number, position: number): boolean {
-    const bytes = this.#libc.preadv(file, this.#libc.oneByte, 1, position, readWithoutWaiting)
+    const bytes = this.#libc.preadv(file, this.#oneByte.address, 1, position, readWithoutWaiting)
     // Some file systems cannot tell, such as overlayfs; and tmpfs, which has it there.
     return bytes === 1 || (bytes < 0 && this.#libc.errno() === errors.unsupported)
   }

@@ -72,7 +72,7 @@ export class Spool implements Followed {
     const { relieve, offload } = options
     for (;;) {
       try {
-        return new Spool(path, await SharedFile.open(path, 'wx+', offload?.sending), options)
+        return new Spool(path, await SharedFile.open(path, 'wx+', offload), options)
       } catch (cause) {
         if (isFull(cause) && (await relieve?.(0).catch(() => false))) continue
         throw new SpoolUnwritable(`spool cannot be made: ${(cause as Error).message}`, { cause })

@@ -522,7 +522,7 @@ describe('Sending what is not in memory', { skip, ...hang }, () => {
   /** Whether bytes of the file are in memory; undefined where the system does not say. To ask is to have them read. */
   function inMemory(fd: number, position: number): boolean | undefined {
     assert.ok(libc)
-    if (libc.preadv(fd, libc.oneByte, 1, position, 8) === 1) return true
+    if (libc.preadv(fd, libc.vector(1).address, 1, position, 8) === 1) return true
     return libc.errno() === 11 ? false : undefined
   }
 
