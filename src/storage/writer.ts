@@ -63,11 +63,11 @@ export class Writer {
     return this.#thread?.memory
   }
 
-  /** Takes note of bytes that have come to the thread by themselves. Resolves when there is room for more. */
+  /** Takes note of bytes that have come to the thread by themselves. Resolves when more can come. */
   passed(): Promise<void> {
     const thread = this.#thread
-    const hasRoom = !thread || (!thread.isTroubled && thread.memory.hasRoom)
-    return hasRoom ? done : this.#oneByOne(() => this.#settle())
+    const isWell = !thread || (!thread.isTroubled && (thread.isReceiving || thread.memory.hasRoom))
+    return isWell ? done : this.#oneByOne(() => this.#settle())
   }
 
   /** Appends bytes. Resolves when there is room for more; the bytes are the caller's again. */

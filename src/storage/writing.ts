@@ -88,6 +88,11 @@ export class WrittenFile {
     return this.#end ?? this.#start + this.memory.taken
   }
 
+  /** Whether bytes come in by themselves. */
+  get isReceiving(): boolean {
+    return this.#intake !== undefined && this.#intake.end === undefined
+  }
+
   /** Whether something went wrong with what comes in by itself. */
   get isTroubled(): boolean {
     return this.#isTroubled

@@ -6,6 +6,9 @@ import type { Intake, Memory } from './upstream.ts'
 /** What has to be left of a body, in bytes, for somebody else to receive it: its connection is not used again. */
 const worthHandingOver = 4 * 1024 * 1024
 
+/** Where nobody does, or not yet, how much is received before they are asked again, in bytes: to ask is to pause. */
+const worthAsking = 1024 * 1024
+
 /** What is read of a body nobody wants, in bytes, so that its connection can be used again. */
 const worthDiscarding = 16 * 1024
 
@@ -15,7 +18,9 @@ export interface Source {
   resume(): void
   /** Has bytes received where `room` says, or elsewhere where it does not: in whatever room it has said last, until the end. */
   receiveInto(room: () => Buffer | undefined): void
-  /** Of the connection, where somebody else may receive what comes next, as long as this end is paused. */
+  /** Whether somebody else could receive what comes. */
+  readonly isPlain: boolean
+  /** Of a plain connection, where somebody else may receive what comes next, as long as this end is paused. */
   readonly descriptor: number | undefined
   /** Breaks the connection; `fail` is called with the same error before this returns. */
   abort(error: Error): void
@@ -49,6 +54,8 @@ export class Body {
   #end: 'open' | 'complete' | 'failed' = 'open'
   #failure: unknown
   #intake: Intake | undefined
+  /** What has to be received before it is tried to hand over again. */
+  #notBefore = 0
   #discardable: number | undefined
   #waiting: PromiseWithResolvers<Buffer | undefined> | undefined
   #waitsSince = 0
@@ -169,7 +176,8 @@ export class Body {
 
   get #isWorthHandingOver(): boolean {
     const { length = 0 } = this.#options
-    return this.#memory.receive !== undefined && length - this.#received >= worthHandingOver
+    const isPossible = this.#options.source.isPlain && this.#memory.receive !== undefined
+    return isPossible && length - this.#received >= worthHandingOver && this.#received >= this.#notBefore
   }
 
   #handOver(): Intake | undefined {
@@ -177,7 +185,10 @@ export class Body {
     const isBetweenChunks = this.#end === 'open' && this.#paused && this.#ready.length === 0 && !this.#lent
     if (!isBetweenChunks || !this.#isWorthHandingOver) return undefined
     const socket = source.descriptor
-    return socket === undefined ? undefined : this.#memory.receive?.({ socket, length: length - this.#received, stall })
+    const supply = socket === undefined ? undefined : { socket, length: length - this.#received, stall }
+    const intake = supply && this.#memory.receive?.(supply)
+    if (!intake) this.#notBefore = this.#received + worthAsking
+    return intake
   }
 
   #handedBack({ end }: Intake): void {

@@ -116,6 +116,11 @@ export class Inlet {
     this.#room = room
   }
 
+  /** Whether what is received is what was sent. */
+  get isPlain(): boolean {
+    return !this.#isEncrypted
+  }
+
   /** Of the connection, where somebody else may receive what comes next: not what is encrypted, nor within a chunk. */
   get descriptor(): number | undefined {
     if (this.#isEncrypted || !this.#paused || this.#left || this.#ended) return undefined

@@ -44,6 +44,10 @@ export class Reception implements Dispatcher.DispatchHandler, Source {
     this.#inlet?.receiveInto(room)
   }
 
+  get isPlain(): boolean {
+    return this.#inlet?.isPlain ?? false
+  }
+
   get descriptor(): number | undefined {
     return this.#inlet?.descriptor
   }

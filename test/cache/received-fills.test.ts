@@ -82,7 +82,8 @@ async function pullTogether(house: House, digest: Digest, clients: number, fault
 describe('a body that a thread receives', { skip }, () => {
   let house: House
   before(async () => {
-    house = await openWarm(receptions)
+    // On a busy machine the upstream may be slow, too: it is of this process.
+    house = await openWarm(receptions, { timeouts: { upstreamHeaders: '2m' } })
   })
   after(() => house[Symbol.asyncDispose]())
   afterEach(async () => {
@@ -112,7 +113,7 @@ describe('a body that a thread receives', { skip }, () => {
   }
 
   it('is right where there are many at once', async () => {
-    const bodies = Array.from({ length: 12 }, (_, index) => fresh(house, 5 * MB + index * 400_001))
+    const bodies = Array.from({ length: 10 }, (_, index) => fresh(house, 5 * MB + index * 40_001))
     const got = await Promise.all(bodies.flatMap(({ digest }) => [house.get(digest), house.get(digest)]))
     for (const [index, one] of got.entries()) isRight(one, bodies[index >> 1]?.digest ?? assert.fail())
     assert.equal(receptions.all.length, bodies.length)

@@ -166,7 +166,7 @@ describe('Intake', { skip, ...hang }, () => {
         await using handle = await open(join(dir.path, 'file'), 'wx+')
         const file = opened(both.writing, handle.fd)
         await using blocker = await block(both.writing, join(dir.path, 'blocker'))
-        const received = intake(file.memory, pair, MiB, how === 'silent' ? 100 : never)
+        const received = intake(file.memory, pair, MiB, how === 'silent' ? 1000 : never)
         await pair.theirs.write(content.subarray(0, length))
         await until(() => file.memory.uncounted === length, 'the bytes')
         const counting = counts(received)

@@ -258,7 +258,7 @@ describe('Receiving', { skip, ...hang }, () => {
     for (const length of [0, 1000]) {
       await using pair = await unreadPair()
       const receiver = new Receiver()
-      const { ended } = begun(receiver.receive(receiving, file.fd, { socket: pair.fd, length: MiB, stall: 200 }))
+      const { ended } = begun(receiver.receive(receiving, file.fd, { socket: pair.fd, length: MiB, stall: 1000 }))
       await pair.theirs.write(content.subarray(0, length))
       assert.equal(await ended, 'stalled')
       assert.ok(receiver.take().equals(content.subarray(0, length)))

@@ -18,8 +18,6 @@ export interface Receptions extends Disposable {
   readonly running: number
   /** Bytes that threads have received, as far as they are counted. */
   readonly bytes: number
-  /** From now on no thread is given any. */
-  refuse(): void
   /** Has the threads that were told of such things fail on the next one. */
   kill(kind: 'receive' | 'open'): void
   /** Forgets what was. */
@@ -35,10 +33,9 @@ export function watchReceptions(): Receptions {
   const { count } = Ring.prototype
   const { tell } = Thread.prototype
   let bytes = 0
-  let isRefused = false
 
   Receiving.prototype.into = function (sink, supply) {
-    const received = isRefused ? undefined : into.call(this, sink, supply)
+    const received = into.call(this, sink, supply)
     if (!received) return undefined
     const reception = { length: supply.length, end: undefined as SupplyEnd | undefined }
     all.push(reception)
@@ -64,9 +61,6 @@ export function watchReceptions(): Receptions {
     },
     get bytes() {
       return bytes
-    },
-    refuse() {
-      isRefused = true
     },
     kill(kind) {
       for (const thread of threads.get(kind) ?? []) {

@@ -20,6 +20,7 @@ afterEach(() => {
  * told to receive them. That it asks for as soon as it has pushed, as the system does.
  */
 class Connection implements Source {
+  isPlain = true
   descriptor: number | undefined
   readonly body: Body
   readonly #steps: Step[]
@@ -758,20 +759,45 @@ describe('Body, whose rest somebody else receives,', () => {
     )
   })
 
-  it('is handed over later where nobody receives it at first', async () => {
+  it('is handed over later where nobody receives it at first, and is not paused for it all the time', async () => {
     const ring = new SharedRing()
-    const connection = connect()
+    const connection = connect(6 * MiB)
     const { body } = connection
+    const bypass = (): Promise<number[]> => Array.fromAsync(body.bypass())
     assert.deepEqual(await bypassed(connection, ring), { first: 1000, more: [] })
     assert.equal(ring.asked, 1)
-    const read = body.read()
-    connection.bring(content.subarray(1000, 2000))
-    await ring.ring.pass((await read) ?? assert.fail())
     ring.who = (supply) => new Other(supply, [supply.length], 'whole')
-    const more: number[] = []
-    for await (const bytes of body.bypass()) more.push(bytes)
-    assert.deepEqual(more, [length - 2000])
+    const { pauses } = connection
+    // Each of them within one piece of the ring.
+    const chunks = [128 * 1024 - 1000, ...Array.from({ length: 15 }, () => 64 * 1024)]
+    for (const size of chunks) {
+      assert.equal(connection.pauses, pauses)
+      assert.deepEqual(await bypass(), [])
+      const read = body.read()
+      connection.bring(content.subarray(0, size))
+      await ring.ring.pass((await read) ?? assert.fail())
+      ring.ring.empty()
+    }
+    assert.equal(ring.asked, 1)
+    const received = chunks.reduce((sum, size) => sum + size, 1000)
+    assert.deepEqual(await bypass(), [6 * MiB - received])
     assert.equal(await body.read(), undefined)
+  })
+
+  it('is neither handed over nor paused for it where what comes is not what was sent', async () => {
+    const ring = new SharedRing()
+    ring.who = (supply) => new Other(supply, [supply.length], 'whole')
+    const connection = connect()
+    connection.isPlain = false
+    const { body } = connection
+    assert.deepEqual(await bypassed(connection, ring), { first: 1000, more: [] })
+    const { pauses } = connection
+    const read = body.read()
+    connection.bring(content.subarray(0, 1000))
+    await ring.ring.pass((await read) ?? assert.fail())
+    assert.deepEqual(await Array.fromAsync(body.bypass()), [])
+    assert.equal(ring.asked, 0)
+    assert.equal(connection.pauses, pauses)
   })
 
   for (const how of ['fails', 'is closed'] as const) {
