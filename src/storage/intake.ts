@@ -22,6 +22,7 @@ export class Intake implements AsyncIterable<number> {
   readonly #received: Received
   readonly #taker: Taker
   #end: SupplyEnd | undefined
+  #isEmpty = true
   #hurry: ((until: number) => void) | undefined
 
   constructor(received: Received, taker: Taker) {
@@ -38,13 +39,20 @@ export class Intake implements AsyncIterable<number> {
     return this.#end
   }
 
+  /** Whether it was all in vain: no more will come, and nothing did. */
+  get wasVain(): boolean {
+    return this.#end !== undefined && this.#isEmpty
+  }
+
   async *[Symbol.asyncIterator](): AsyncGenerator<number, undefined> {
     let isLost = false
     try {
       for (let isOver = false; !isOver; ) {
         isOver = this.#end !== undefined
         if (!isOver) await this.#progress()
-        yield this.#taker.memory.count()
+        const bytes = this.#taker.memory.count()
+        this.#isEmpty &&= bytes === 0
+        yield bytes
       }
     } catch (error) {
       // What was put in and not counted is lost with it: that has to come again.

@@ -138,7 +138,8 @@ export class WrittenFile {
   }
 
   #receive(receiving: Receiving, supply: Supply): Intake | undefined {
-    if (this.#thread.state === 'dead') return undefined
+    // Each time in vain is a connection lost.
+    if (this.#thread.state === 'dead' || this.#intake?.wasVain) return undefined
     const received = receiving.into(
       {
         ring: this.memory,

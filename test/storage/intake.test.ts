@@ -93,6 +93,23 @@ describe('Intake', { skip, ...hang }, () => {
     }
   })
 
+  it('is not taken up again where it was in vain', async () => {
+    await using both = await threads()
+    await using dir = await tempDir()
+    await using handle = await open(join(dir.path, 'file'), 'wx+')
+    const file = opened(both.writing, handle.fd)
+    for (const bytes of [1000, 0]) {
+      await using pair = await unreadPair()
+      const received = intake(file.memory, pair, content.length)
+      pair.theirs.socket.end(content.subarray(0, bytes))
+      assert.equal(sum(await counts(received)), bytes)
+      assert.equal(received.end, 'closed')
+    }
+    await using pair = await unreadPair()
+    assert.equal(file.memory.receive?.({ socket: pair.fd, length: 1000, stall: never }), undefined)
+    await file.close()
+  })
+
   it('is taken up again, by another connection, and by the same file', async () => {
     await using both = await threads()
     await using dir = await tempDir()
