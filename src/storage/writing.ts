@@ -27,6 +27,9 @@ export interface WriteThreadData {
   readonly messages: Int32Array<SharedArrayBuffer>
 }
 
+/** Each time that somebody else receives in vain costs a connection: after so many it is given up. */
+const mostVain = 8
+
 /** A question's number has to fit into 32 bits with a sign. */
 const mostNumbers = 2 ** 31 - 1
 
@@ -70,6 +73,8 @@ export class WrittenFile {
   readonly #file: number
   readonly #start: number
   #intake: Intake | undefined
+  /** How often in a row nothing came of it. */
+  #vain = 0
   #isTroubled = false
   #end: number | undefined
   #closing: Promise<void> | undefined
@@ -138,8 +143,8 @@ export class WrittenFile {
   }
 
   #receive(receiving: Receiving, supply: Supply): Intake | undefined {
-    // Each time in vain is a connection lost.
-    if (this.#thread.state === 'dead' || this.#intake?.wasVain) return undefined
+    this.#vain = this.#intake?.wasVain ? this.#vain + 1 : 0
+    if (this.#thread.state === 'dead' || this.#vain >= mostVain) return undefined
     const received = receiving.into(
       {
         ring: this.memory,
