@@ -5,6 +5,7 @@ import type { PollThreadData } from './poll-thread.ts'
 import { Poller, type Polling, serve } from './poller.ts'
 import type { Calls, ReceiveAnswer, ReceiveRequest } from './receiving.ts'
 import { RingStart } from './ring-ends.ts'
+import { patience } from './ring-memory.ts'
 
 /** The other side of `Receiving`: a thread that waits for its connections, and for room for what comes. */
 
@@ -14,6 +15,8 @@ const atOnce = 8
 const tick = 100
 
 const dontWait = 0x40
+/** So few bytes are nothing to wake up for. */
+const lowWater = { level: 1, option: 18 }
 const errors = { interrupted: 4, again: 11 }
 
 interface Inflow {
@@ -26,6 +29,10 @@ interface Inflow {
   file: number | undefined
   position: number
   left: number
+  /** Bytes received, and not passed on: they are less than a piece. */
+  kept: number
+  /** Since when it has waited for the rest of a piece; undefined where any byte will do. */
+  waitsSince: number | undefined
   heardAt: number
   /** What it waits for; or it does not, and it is only others' turn; or it is over. */
   awaits: 'bytes' | 'room' | 'turn' | 'nothing'
@@ -36,6 +43,7 @@ class Receiver implements Polling<ReceiveRequest> {
   readonly #poller: Poller
   readonly #answer: (answer: ReceiveAnswer) => void
   readonly #inflows = new Map<number, Inflow>()
+  readonly #value = Buffer.alloc(4)
 
   constructor(libc: Libc, given: PollThreadData, answer: (answer: ReceiveAnswer) => void) {
     this.#libc = libc
@@ -65,6 +73,8 @@ class Receiver implements Polling<ReceiveRequest> {
       file,
       position,
       left: length,
+      kept: 0,
+      waitsSince: undefined,
       heardAt,
       awaits: 'turn',
     }
@@ -73,8 +83,7 @@ class Receiver implements Polling<ReceiveRequest> {
   }
 
   turn(): void {
-    const isHurried = [...this.#inflows.values()].some(({ awaits }) => awaits === 'turn')
-    const { ready, rang } = this.#poller.wait(isHurried ? 0 : tick)
+    const { ready, rang } = this.#poller.wait(this.#idle())
     for (const socket of ready) {
       const inflow = this.#inflows.get(socket)
       if (inflow) this.#advance(inflow)
@@ -83,6 +92,17 @@ class Receiver implements Polling<ReceiveRequest> {
       if (inflow.awaits === 'turn' || (rang && inflow.awaits === 'room')) this.#advance(inflow)
       else this.#lookAt(inflow)
     }
+  }
+
+  /** Milliseconds until there is something to do, though nothing come. */
+  #idle(): number {
+    const now = performance.now()
+    let idle = tick
+    for (const { awaits, waitsSince } of this.#inflows.values()) {
+      if (awaits === 'turn') return 0
+      if (waitsSince !== undefined) idle = Math.min(idle, Math.max(1, Math.ceil(waitsSince + patience - now)))
+    }
+    return idle
   }
 
   #advance(inflow: Inflow): void {
@@ -95,23 +115,38 @@ class Receiver implements Polling<ReceiveRequest> {
   }
 
   #receive(inflow: Inflow, room: Uint8Array): void {
-    const bytes = this.#libc.recv(inflow.socket, room, room.length, dontWait)
+    const rest = room.subarray(inflow.kept)
+    const bytes = this.#libc.recv(inflow.socket, rest, rest.length, dontWait)
     const error = bytes < 0 ? this.#libc.errno() : undefined
     if (bytes > 0) {
-      pass(inflow, room.subarray(0, bytes))
+      keep(inflow, bytes)
+      if (bytes === rest.length) pass(inflow)
       if (inflow.left === 0) this.#end(inflow, { end: 'whole' })
     } else if (bytes === 0) this.#end(inflow, { end: 'closed' })
-    else if (error === errors.again && this.#poller.watch(inflow.socket, 'readable once')) inflow.awaits = 'bytes'
+    else if (error === errors.again && this.#wait(inflow, rest.length)) inflow.awaits = 'bytes'
     else if (error !== errors.interrupted) this.#end(inflow, { end: 'failed', error })
+  }
+
+  /** For the rest of a piece; or where that is late, for any byte, after passing on what there is. False where it cannot. */
+  #wait(inflow: Inflow, rest: number): boolean {
+    const isLate = hasWaited(inflow)
+    if (isLate && inflow.kept > 0) pass(inflow)
+    inflow.waitsSince = isLate ? undefined : (inflow.waitsSince ?? performance.now())
+    this.#value.writeInt32LE(isLate ? 1 : rest)
+    // Where it is refused, it wakes up more often.
+    this.#libc.setsockopt(inflow.socket, lowWater.level, lowWater.option, this.#value, 4)
+    return this.#poller.watch(inflow.socket, 'readable once')
   }
 
   #lookAt(inflow: Inflow): void {
     const now = performance.now()
     if (inflow.awaits === 'room') inflow.heardAt = now
+    else if (hasWaited(inflow)) this.#advance(inflow)
     else if (now - inflow.heardAt >= inflow.stall) this.#end(inflow, { end: 'stalled' })
   }
 
   #end(inflow: Inflow, end: Omit<ReceiveAnswer, 'id'>): void {
+    if (inflow.kept > 0) pass(inflow)
     inflow.awaits = 'nothing'
     this.#inflows.delete(inflow.socket)
     this.#poller.forget(inflow.socket)
@@ -119,14 +154,27 @@ class Receiver implements Polling<ReceiveRequest> {
   }
 }
 
-/** Writes them, and passes them on. */
-function pass(inflow: Inflow, bytes: Uint8Array): void {
+/** They are where they belong. */
+function keep(inflow: Inflow, bytes: number): void {
+  inflow.heardAt = performance.now()
+  inflow.kept += bytes
+}
+
+function hasWaited({ waitsSince }: Inflow): boolean {
+  return waitsSince !== undefined && performance.now() - waitsSince >= patience
+}
+
+/** Writes what was kept, and passes it on. */
+function pass(inflow: Inflow): void {
+  const bytes = inflow.ring.room(inflow.kept)
+  if (!bytes) throw new Error('the room has gone')
   inflow.ring.put(bytes.length, saved(inflow, bytes))
   Atomics.add(inflow.calls, 0, 1)
   Atomics.notify(inflow.calls, 0)
   inflow.position += bytes.length
   inflow.left -= bytes.length
-  inflow.heardAt = performance.now()
+  inflow.kept = 0
+  inflow.waitsSince = undefined
 }
 
 /** How many of them it could write. From the first trouble on all is left to who knows how to get over it. */

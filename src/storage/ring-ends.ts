@@ -15,7 +15,7 @@ export class RingStart {
     this.#put = Atomics.load(this.#marks, marks.put) >>> 0
   }
 
-  /** Where the next bytes go, at most so many; undefined where too few would fit: then the bell will ring. */
+  /** Where the next bytes go, to the end of the piece, at most so many; undefined where it has no room: then the bell will ring. */
   room(most: number): Uint8Array | undefined {
     if (this.#backlog > this.#size - piece) {
       Atomics.store(this.#marks, marks.awaited, 1)
@@ -23,7 +23,7 @@ export class RingStart {
       if (this.#backlog > this.#size / 2) return undefined
     }
     const at = this.#put % this.#size
-    return this.#bytes.subarray(at, at + Math.min(most, piece, this.#size - at))
+    return this.#bytes.subarray(at, at + Math.min(most, piece - (at % piece)))
   }
 
   /** Puts in what is there, of which so much is in the file already: all of it, until once it is less, and then nothing. */
@@ -53,21 +53,22 @@ export class RingEnd {
   readonly #size: number
   readonly #bytes: Uint8Array
   readonly #marks: Int32Array
-  #taken = 0
+  #taken: number
 
-  constructor({ bytes, marks }: RingMemory) {
+  constructor({ bytes, marks: shared }: RingMemory) {
     this.#size = bytes.byteLength
     this.#bytes = new Uint8Array(bytes)
-    this.#marks = new Int32Array(marks)
+    this.#marks = new Int32Array(shared)
+    this.#taken = Atomics.load(this.#marks, marks.taken) >>> 0
   }
 
-  /** The next bytes, at most so many, and all of them saved or none; none where there are none. Theirs until `take`. */
-  next(most: number): Uint8Array {
+  /** The next bytes, to the end of the piece, and all of them saved or none; none where there are none. Theirs until `take`. */
+  next(): Uint8Array {
     // In this order: who puts bytes in says first that they are saved.
     const there = (Atomics.load(this.#marks, marks.put) - this.#taken) >>> 0
     const alike = this.#saved || this.#unsaved || this.#size
     const at = this.#taken % this.#size
-    return this.#bytes.subarray(at, at + Math.min(there, most, alike, this.#size - at))
+    return this.#bytes.subarray(at, at + Math.min(there, alike, piece - (at % piece)))
   }
 
   /** Whether the next bytes are in the file already. */
@@ -84,6 +85,16 @@ export class RingEnd {
     return isDue ? Atomics.load(this.#marks, marks.bell) : undefined
   }
 
+  /** Whether it is no use to wait for more than so many next bytes: a piece ends there, or what is saved begins, or a question is answered. */
+  isRound(bytes: number): boolean {
+    const end = this.#taken + bytes
+    return (
+      end % piece === 0 ||
+      bytes === this.#unsaved ||
+      (this.#isAsked && ((end - Atomics.load(this.#marks, marks.until)) | 0) >= 0)
+    )
+  }
+
   /** The number of the question that can be answered by now, once; or of any, where it has to be. 0 where there is none. */
   question(any: boolean): number {
     const question = Atomics.load(this.#marks, marks.question)
@@ -91,6 +102,10 @@ export class RingEnd {
     // Another one may have been asked just now.
     const isTheSame = isDue && Atomics.compareExchange(this.#marks, marks.question, question, 0) === question
     return isTheSame ? question : 0
+  }
+
+  get #isAsked(): boolean {
+    return Atomics.load(this.#marks, marks.question) !== 0
   }
 
   /** Bytes before those that are saved. */

@@ -1,5 +1,10 @@
-/** Bytes that are received at once, at most. */
+/**
+ * Bytes that are received and written at once, at most. What lies in one such piece of a file is best written by one call: then
+ * the kernel can keep it as one, where the file system lets it, and it is sent from there at less cost than page by page.
+ */
 export const piece = 128 * 1024
+/** Milliseconds that one waits for the rest of a piece. */
+export const patience = 10
 
 /** What both ends of a ring see. */
 export interface RingMemory {
@@ -16,10 +21,11 @@ export const marks = { put: 0, taken: 1, until: 2, question: 3, bell: 4, awaited
 
 /**
  * Memories that are used again: what shared memory takes the garbage collector does not count, so it would pile up. Threads
- * that take turns on few processors keep each other waiting where little fits in, so the first of them are large.
+ * that take turns on few processors keep each other waiting where less fits in than is hashed in one turn, which may be
+ * three milliseconds; so the first of them are large.
  */
-const large = { size: 8 * piece, kept: [] as RingMemory[] }
-const mostLarge = 8
+const large = { size: 16 * piece, kept: [] as RingMemory[] }
+const mostLarge = 4
 const small = { size: 2 * piece, kept: [] as RingMemory[] }
 const mostKept = 16
 let largeOnes = 0

@@ -21,13 +21,19 @@ export class Ring {
   /** Bytes that were kept elsewhere, since there was no room, and come before all others. */
   #elsewhere = 0
 
-  /** `receive` has a connection received by somebody else, to whom the ring is handed over. */
-  constructor(receive?: (supply: Supply) => Intake | undefined) {
+  /**
+   * For what comes after the first `start` bytes, from which on it is counted. `receive` has a connection received by somebody
+   * else, to whom the ring is handed over.
+   */
+  constructor(start = 0, receive?: (supply: Supply) => Intake | undefined) {
     this.receive = receive
     this.memory = takeMemory()
     this.#size = this.memory.bytes.byteLength
     this.#bytes = Buffer.from(this.memory.bytes)
     this.#marks = new Int32Array(this.memory.marks).fill(0)
+    this.#put = start
+    this.#received = start
+    for (const mark of [marks.put, marks.taken, marks.savedFrom, marks.savedTo]) this.#marks[mark] = start
   }
 
   /** Bytes that were put in, as far as they are counted, and not taken out. */
@@ -35,7 +41,7 @@ export class Ring {
     return Math.max(0, (this.#put - Atomics.load(this.#marks, marks.taken)) | 0)
   }
 
-  /** Bytes that were taken out. */
+  /** Bytes that were taken out, and those before the start. */
   get taken(): number {
     return this.#put - this.backlog
   }

@@ -4,12 +4,11 @@ import { flushCompileCache } from 'node:module'
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { ring } from './bell.ts'
 import { RingEnd } from './ring-ends.ts'
+import { patience } from './ring-memory.ts'
 import type { WriteAnswer, WriteRequest, WriteThreadData } from './writing.ts'
 
 /** The other side of `Writing`: a thread that may wait for the disk. */
 
-/** Bytes written at once, before the next file's turn. */
-const atOnce = 128 * 1024
 /** Milliseconds. It is called for whatever there is to do, and looks even if not. */
 const tick = 1000
 
@@ -21,6 +20,8 @@ class WrittenFile {
   readonly #start: number
   #size = 0
   #error: WriteAnswer['error']
+  /** When it was first seen that the next bytes are less than a piece. */
+  #seenAt: number | undefined
 
   constructor({ file, algorithm, size, ring }: WriteRequest & { kind: 'open' }) {
     this.#descriptor = file
@@ -30,20 +31,29 @@ class WrittenFile {
     this.retry()
   }
 
-  /** False where there is nothing to do. */
-  write(): boolean {
-    const bytes = this.#ring.next(atOnce)
-    if (this.#error || bytes.length === 0) return false
+  /** Does what is to be done, and tells in how many milliseconds more is. */
+  write(): number {
+    const bytes = this.#ring.next()
+    if (this.#error || bytes.length === 0) return tick
+    const { areSaved } = this.#ring
+    const delay = areSaved || this.#ring.isRound(bytes.length) ? 0 : this.#delay()
+    if (delay > 0) return delay
+    this.#seenAt = undefined
     this.#try(() => {
-      const written = this.#ring.areSaved
-        ? bytes.length
-        : writeSync(this.#descriptor, bytes, 0, bytes.length, this.#size)
+      const written = areSaved ? bytes.length : writeSync(this.#descriptor, bytes, 0, bytes.length, this.#size)
       this.#hash.update(bytes.subarray(0, written))
       this.#size += written
       const bell = this.#ring.take(written)
       if (bell !== undefined) ring(bell)
     })
-    return true
+    return 0
+  }
+
+  /** How much longer to wait for the rest of a piece. */
+  #delay(): number {
+    const now = performance.now()
+    this.#seenAt ??= now
+    return Math.max(0, this.#seenAt + patience - now)
   }
 
   /** To what was asked, where it has come so far, or comes no further. */
@@ -111,12 +121,12 @@ function work(port: NonNullable<typeof parentPort>, { calls, messages }: WriteTh
     while (files.size > 0) {
       const called = Atomics.load(calls, 0)
       takeMessages()
-      let isIdle = true
+      let idle = tick
       for (const file of files.values()) {
-        if (file.write()) isIdle = false
+        idle = Math.min(idle, file.write())
         answer(file.answer())
       }
-      if (isIdle && Atomics.wait(calls, 0, called, tick) === 'timed-out') heard = -1
+      if (idle > 0 && Atomics.wait(calls, 0, called, idle) === 'timed-out') heard = -1
     }
   })
   port.postMessage({ id: 0 })

@@ -71,7 +71,6 @@ export class WrittenFile {
   readonly memory: Ring
   readonly #thread: WriteThread
   readonly #file: number
-  readonly #start: number
   #intake: Intake | undefined
   /** How often in a row nothing came of it. */
   #vain = 0
@@ -82,15 +81,14 @@ export class WrittenFile {
   constructor({ thread, receiving, file, algorithm, size }: WrittenFileOptions) {
     this.#thread = thread
     this.#file = file
-    this.#start = size
-    this.memory = new Ring(receiving && ((supply) => this.#receive(receiving, supply)))
+    this.memory = new Ring(size, receiving && ((supply) => this.#receive(receiving, supply)))
     thread.files += 1
     thread.tell({ kind: 'open', id: thread.nextId(), file, algorithm, size, ring: this.memory.memory })
   }
 
   /** Bytes that the file has by now. */
   get written(): number {
-    return this.#end ?? this.#start + this.memory.taken
+    return this.#end ?? this.memory.taken
   }
 
   /** Whether bytes come in by themselves. */
@@ -150,7 +148,7 @@ export class WrittenFile {
         ring: this.memory,
         calls: this.#thread.calls,
         file: this.#file,
-        position: this.#start + this.memory.taken + this.memory.backlog,
+        position: this.memory.taken + this.memory.backlog,
       },
       supply,
     )

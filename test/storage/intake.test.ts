@@ -5,19 +5,22 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { digestOf } from '../../src/oci/digest.ts'
-import type { Intake } from '../../src/storage/intake.ts'
+import { Intake } from '../../src/storage/intake.ts'
 import { loadLibc } from '../../src/storage/libc.ts'
 import { Offload } from '../../src/storage/offload.ts'
-import { Receiving } from '../../src/storage/receiving.ts'
+import { Receiving, type SupplyEnd } from '../../src/storage/receiving.ts'
 import { Ring } from '../../src/storage/ring.ts'
+import { RingStart } from '../../src/storage/ring-ends.ts'
 import { marks } from '../../src/storage/ring-memory.ts'
 import { Spool, SpoolUnwritable } from '../../src/storage/spool.ts'
+import { ThreadDied } from '../../src/storage/thread.ts'
 import { Writing, type WrittenFile } from '../../src/storage/writing.ts'
-import { mountTinyDisk } from '../cache/support/tiny-disk.ts'
+import { mountTinyDisk, type TinyDisk } from '../cache/support/tiny-disk.ts'
 import { randomBlob } from '../support/image.ts'
 import { openFiles, openSockets } from '../support/open-files.ts'
 import { readAll } from '../support/read-all.ts'
 import { untilReceiving } from '../support/receiver.ts'
+import { sizes } from '../support/rings.ts'
 import { type UnreadPair, unreadPair } from '../support/socket-pair.ts'
 import { tempDir } from '../support/temp.ts'
 import { block, started, stayAlive, warm } from '../support/threads.ts'
@@ -26,7 +29,8 @@ import { until } from '../support/wait.ts'
 stayAlive()
 
 const MiB = 1024 * 1024
-const content = randomBlob(9 * MiB + 4321)
+/** Far more than there is room for at once. */
+const content = randomBlob(Math.max(9 * MiB, 2 * sizes.large + MiB) + 4321)
 const skip = loadLibc() ? false : 'recv(2) cannot be called here'
 const never = 3_600_000
 const hang = { timeout: 120_000 }
@@ -69,6 +73,26 @@ async function counts(intake: Intake): Promise<number[]> {
 }
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((all, one) => all + one, 0)
+
+/** What is received by nobody, and taken by one who answers when he is told to. */
+function unreceived() {
+  const memory = new Ring()
+  memory.handOver(0)
+  const ended = Promise.withResolvers<SupplyEnd>()
+  const answer = Promise.withResolvers<void>()
+  const asked: number[] = []
+  const body = new Intake(
+    { ended: ended.promise, stop: () => ended.resolve('stopped') },
+    {
+      memory,
+      question: (until) => {
+        asked.push(until)
+        return { answered: answer.promise, change: (less) => void asked.push(less) }
+      },
+    },
+  )
+  return { memory, body, ended, answer, asked, put: (bytes: number) => new RingStart(memory.memory).put(bytes, 0) }
+}
 
 describe('Intake', { skip, ...hang }, () => {
   it('counts all that was received, of which each byte is in the file, and in its digest', async () => {
@@ -357,6 +381,52 @@ describe('Intake', { skip, ...hang }, () => {
   })
 })
 
+describe('Intake, whoever receives and takes,', () => {
+  it('does not ask for more once no more comes, however long the answer takes', async () => {
+    const { body, ended, answer, asked, put, memory } = unreceived()
+    const counted: number[] = []
+    const counting = (async () => {
+      for await (const bytes of body) counted.push(bytes)
+    })()
+    put(5)
+    await sleep(0)
+    ended.resolve('whole')
+    // Longer than it waits for what is worth telling.
+    await sleep(50)
+    assert.ok(asked.length >= 3)
+    assert.deepEqual(
+      asked.slice(1),
+      asked.slice(1).map(() => 0),
+    )
+    answer.resolve()
+    await counting
+    assert.equal(
+      counted.reduce((sum, bytes) => sum + bytes, 0),
+      5,
+    )
+    assert.equal(body.end, 'whole')
+    memory.close()
+  })
+
+  it('says that nobody takes any more, when it has stopped', async () => {
+    const { body, answer, put, memory } = unreceived()
+    put(5)
+    const counted: number[] = []
+    const counting = (async () => {
+      for await (const bytes of body) {
+        assert.equal(body.end, 'stopped')
+        counted.push(bytes)
+      }
+    })()
+    answer.reject(new ThreadDied('dead'))
+    await counting
+    // What was not counted is lost.
+    assert.deepEqual(counted, [0])
+    assert.equal(memory.backlog, 0)
+    memory.close()
+  })
+})
+
 /** An offload whose threads run. */
 async function warmOffload(path: string): Promise<Offload> {
   const offload = new Offload()
@@ -371,6 +441,23 @@ async function warmOffload(path: string): Promise<Offload> {
   for await (const _ of received);
   await file.close()
   return offload
+}
+
+/** A disk that is almost full, but for `left` bytes, with an offload whose threads run. */
+async function fullDisk(left: number): Promise<string | (AsyncDisposable & { disk: TinyDisk; offload: Offload })> {
+  const disk = await mountTinyDisk(32 * MiB)
+  if (typeof disk === 'string') return disk
+  await mkdir(disk.path)
+  const offload = await warmOffload(join(disk.path, 'warm'))
+  await disk.fill(left)
+  return {
+    disk,
+    offload,
+    async [Symbol.asyncDispose]() {
+      await offload[Symbol.asyncDispose]()
+      await disk[Symbol.asyncDispose]()
+    },
+  }
 }
 
 describe('a spool into whose memory a thread receives', { skip, ...hang }, () => {
@@ -431,13 +518,11 @@ describe('a spool into whose memory a thread receives', { skip, ...hang }, () =>
   })
 
   it('goes on where the disk was full and room is made, with nothing doubled and nothing missing', async (test) => {
-    const disk = await mountTinyDisk(32 * MiB)
-    if (typeof disk === 'string') return test.skip(disk)
-    await using _disk = disk
-    await mkdir(disk.path)
-    await using offload = await warmOffload(join(disk.path, 'warm'))
+    const full = await fullDisk(2_500_000)
+    if (typeof full === 'string') return test.skip(full)
+    await using _full = full
+    const { disk, offload } = full
     await using pair = await unreadPair()
-    await disk.fill(2_500_000)
     const asked: number[] = []
     const spool = await spoolIn(disk.path, offload, async (bytes) => {
       asked.push(bytes)
@@ -459,13 +544,11 @@ describe('a spool into whose memory a thread receives', { skip, ...hang }, () =>
   })
 
   it('is readable to the last byte that was counted where the disk stays full, and takes no more', async (test) => {
-    const disk = await mountTinyDisk(32 * MiB)
-    if (typeof disk === 'string') return test.skip(disk)
-    await using _disk = disk
-    await mkdir(disk.path)
-    await using offload = await warmOffload(join(disk.path, 'warm'))
+    const full = await fullDisk(2_500_000)
+    if (typeof full === 'string') return test.skip(full)
+    await using _full = full
+    const { disk, offload } = full
     await using pair = await unreadPair()
-    await disk.fill(2_500_000)
     const spool = await spoolIn(disk.path, offload)
     const received = intake(spool.memory, pair, content.length)
     pair.theirs.send(content)
@@ -521,6 +604,41 @@ describe('a spool into whose memory a thread receives', { skip, ...hang }, () =>
         await spool.close()
         assert.equal(await openFiles(dir.path), 0)
       }
+    })
+  }
+})
+
+describe('Spool, told of bytes that have come into its memory by themselves,', () => {
+  for (const dies of [false, true]) {
+    it(`has room for more when it has taken note of them, ${dies ? 'though its thread dies' : 'as late as that is'}`, async () => {
+      using all = started()
+      await using dir = await tempDir()
+      await using offload = new Offload()
+      await warm(offload.writing)
+      const spool = await Spool.create(join(dir.path, 'spool'), { offload })
+      const memory = (() => {
+        spool.hashFor(digestOf(Buffer.alloc(0)))
+        spool.expect(8 * MiB)
+        return spool.memory ?? assert.fail()
+      })()
+      await using blocker = await block(offload.writing, join(dir.path, 'blocker'))
+      memory.handOver(0)
+      const start = new RingStart(memory.memory)
+      const bytes = randomBlob(memory.memory.bytes.byteLength)
+      for (let at = 0; at < bytes.length; ) {
+        const room = start.room(bytes.length - at) ?? assert.fail()
+        at += bytes.copy(room, 0, at)
+        start.put(room.length, 0)
+      }
+      const noting = spool.append(memory.count())
+      memory.takeBack()
+      assert.ok(!memory.hasRoom)
+      if (dies) await all.threads[0]?.terminate()
+      await noting
+      assert.ok(memory.hasRoom)
+      if (!dies) await blocker.over
+      assert.equal(await spool.digest(), sha256(bytes))
+      await spool.close()
     })
   }
 })

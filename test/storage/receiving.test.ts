@@ -13,6 +13,7 @@ import { mountTinyDisk } from '../cache/support/tiny-disk.ts'
 import { randomBlob } from '../support/image.ts'
 import { openEvents, openFiles, openSockets } from '../support/open-files.ts'
 import { Receiver, untilReceiving } from '../support/receiver.ts'
+import { sizes } from '../support/rings.ts'
 import { type UnreadPair, unreadPair } from '../support/socket-pair.ts'
 import { tempDir } from '../support/temp.ts'
 import { stayAlive } from '../support/threads.ts'
@@ -23,7 +24,8 @@ stayAlive()
 const KiB = 1024
 const MiB = 1024 * KiB
 const piece = 128 * KiB
-const content = randomBlob(6 * MiB + 5)
+/** More than a ring and a half. */
+const content = randomBlob(Math.max(6 * MiB, 2 * sizes.large) + 5)
 const skip = loadLibc() ? false : 'recv(2) cannot be called here'
 /** Never, as far as a test is concerned: what waits for it hangs. */
 const never = 3_600_000
@@ -95,13 +97,13 @@ describe('Receiving', { skip, ...hang }, () => {
     await using receiving = await started()
     await using file = await emptyFile()
     await using pair = await unreadPair()
-    const receiver = new Receiver()
     const start = 200_001
+    const receiver = new Receiver(start - 1000)
     await writeFile(file.path, content.subarray(0, start - 1000))
     // A thread would write this one.
     receiver.ring.put(content.subarray(start - 1000, start))
     const supply = { socket: pair.fd, length: 2 * MiB, stall: never }
-    const { ended } = begun(receiver.receive(receiving, file.fd, supply, start))
+    const { ended } = begun(receiver.receive(receiving, file.fd, supply))
     pair.theirs.send(content.subarray(start, start + 2 * MiB))
     const all = await receiver.takeAll(1000 + 2 * MiB)
     assert.ok(all.equals(content.subarray(start - 1000, start + 2 * MiB)))
@@ -192,11 +194,12 @@ describe('Receiving', { skip, ...hang }, () => {
     await using silent = await unreadPair()
     await using full = await unreadPair()
     const receivers = [new Receiver(), new Receiver()] as const
+    const endless = 5 * sizes.large
     const all = [silent, full].map(({ fd }, index) =>
-      begun(receivers[index as 0 | 1].receive(receiving, file.fd, { socket: fd, length: never, stall: never })),
+      begun(receivers[index as 0 | 1].receive(receiving, file.fd, { socket: fd, length: endless, stall: never })),
     )
     await silent.theirs.write(content.subarray(0, 10))
-    full.theirs.send(Buffer.alloc(20 * MiB))
+    full.theirs.send(Buffer.alloc(endless))
     await until(() => receivers[1].there > receivers[1].size - piece, 'the ring to be full')
     await until(() => receivers[0].there === 10, 'the bytes')
     const before = process.cpuUsage()
@@ -321,11 +324,11 @@ describe('Receiving', { skip, ...hang }, () => {
     await using receiving = await started()
     await using file = await emptyFile()
     await using pair = await unreadPair()
-    const receivers = [new Receiver(), new Receiver()] as const
+    const receivers = [new Receiver(), new Receiver(10)] as const
     const over = begun(receivers[0].receive(receiving, file.fd, { socket: pair.fd, length: 10, stall: never }))
     await pair.theirs.write(content.subarray(0, 10))
     assert.equal(await over.ended, 'whole')
-    const next = begun(receivers[1].receive(receiving, file.fd, { socket: pair.fd, length: 10, stall: never }, 10))
+    const next = begun(receivers[1].receive(receiving, file.fd, { socket: pair.fd, length: 10, stall: never }))
     over.stop()
     assert.ok(await waits(next.ended))
     await pair.theirs.write(content.subarray(10, 20))

@@ -4,12 +4,12 @@ import fc from 'fast-check'
 import type { Ring } from '../../src/storage/ring.ts'
 import { RingEnd, RingStart } from '../../src/storage/ring-ends.ts'
 import { randomBlob } from '../support/image.ts'
-import { Rings } from '../support/rings.ts'
+import { Rings, sizes } from '../support/rings.ts'
 
 const piece = 128 * 1024
 const bell = 77
-const period = randomBlob(2 * 1024 * 1024 + 5)
-const content = Buffer.concat([period, period.subarray(0, 1024 * 1024)])
+const period = randomBlob(2 * sizes.large + 5)
+const content = Buffer.concat([period, period.subarray(0, sizes.large)])
 
 /** What a stream holds at a position. */
 function expected(position: number, length: number): Buffer {
@@ -45,10 +45,10 @@ for (const kind of ['large', 'small'] as const) {
       room.set(expected(1000, 500))
       start.put(500, 500)
       assert.ok(!end.areSaved)
-      assert.deepEqual(Buffer.from(end.next(piece)), expected(0, 1000))
+      assert.deepEqual(Buffer.from(end.next()), expected(0, 1000))
       end.take(1000)
       assert.ok(end.areSaved)
-      assert.deepEqual(Buffer.from(end.next(piece)), expected(1000, 500))
+      assert.deepEqual(Buffer.from(end.next()), expected(1000, 500))
       end.take(500)
       assert.ok(!end.areSaved)
     })
@@ -104,19 +104,29 @@ for (const kind of ['large', 'small'] as const) {
         [2000, 300],
       ] as const) {
         assert.ok(!end.areSaved)
-        assert.ok(Buffer.from(end.next(piece)).equals(expected(at, length)))
+        assert.ok(Buffer.from(end.next()).equals(expected(at, length)))
         end.take(length)
       }
     })
 
-    it('has room for as much as is wanted, up to a piece, and to its end', () => {
+    it('has room for as much as is wanted, up to the end of a piece', () => {
       const { size, start, end } = handedOver()
       assert.equal(start.room(piece + 1)?.length, piece)
       assert.equal(start.room(1)?.length, 1)
       start.put(1, 0)
-      for (let at = 1; at < size - piece; at += piece) start.put(start.room(piece)?.length ?? 0, 0)
-      end.take(piece)
       assert.equal(start.room(piece)?.length, piece - 1)
+      for (let put = 1; put < size - piece; ) {
+        const { length, byteOffset } = start.room(piece) ?? assert.fail()
+        assert.equal(byteOffset, put)
+        start.put(length, 0)
+        put += length
+      }
+      assert.equal(start.room(piece)?.length, piece)
+      start.put(1, 0)
+      assert.equal(start.room(piece), undefined)
+      end.take(size / 2)
+      assert.equal(start.room(2 * piece)?.length, piece - 1)
+      assert.equal(start.room(10)?.byteOffset, size - piece + 1)
     })
 
     it('rings the bell when half is free, once, and only where somebody waits for it', () => {
@@ -217,7 +227,7 @@ for (const kind of ['large', 'small'] as const) {
           start.put(piece, isSaved ? piece : 0)
           // One behind what was put just now.
           assert.equal(end.areSaved, isSaved || at === size + piece, `at ${at}`)
-          assert.equal(end.next(piece).length, piece)
+          assert.equal(end.next().length, piece)
           end.take(piece)
           if (at % (64 * piece) === 0) ring.count()
         }
@@ -258,13 +268,21 @@ for (const kind of ['large', 'small'] as const) {
       bytes: fc.oneof(fc.integer({ min: 1, max: 2 * piece }), fc.constantFrom(1, piece - 1, piece, 1024 * 1024)),
       saved: fc.constantFrom('all', 'all', 'all', 'all', 'part', 'none'),
     })
-    const position = fc.constantFrom(0, 2 ** 31 - 2 ** 20, 2 ** 32 - 2 ** 20, 2 ** 32 - 2 ** 21)
+    const position = fc.constantFrom(
+      0,
+      1,
+      piece - 1,
+      2 ** 31 - 2 ** 20,
+      2 ** 32 - 2 ** 20 - 777,
+      2 ** 32 - 2 ** 21,
+      2 ** 32,
+    )
     it('gives out in order what was put in at either place, and says of each byte whether it is saved', (test) => {
       fc.assert(
         fc.property(position, fc.array(turn, { maxLength: 100, size: 'max' }), (from, turns) => {
           // That of one that failed, too.
           rings.close()
-          const scene = new Scene(rings.take(), from)
+          const scene = new Scene(rings.take(from), from)
           const { store } = Atomics
           // Each time that one of them says something, the other looks.
           const watched = test.mock.method(Atomics, 'store', (...given: Parameters<typeof store>) => {
@@ -301,7 +319,7 @@ class Scene {
   #counted: number
   #taken: number
   /** From where to where. */
-  #saved = { from: 0, to: 0 }
+  #saved: { from: number; to: number }
   #isSaving = true
   #isAwaited = false
   #asked = 0
@@ -312,12 +330,7 @@ class Scene {
     this.#ring = ring
     this.#end = new RingEnd(ring.memory)
     this.#size = ring.memory.bytes.byteLength
-    for (let at = 0; at < from; at += this.#size) {
-      const start = new RingStart(ring.memory)
-      start.put(this.#size, 0)
-      this.#end.take(this.#size)
-      ring.count()
-    }
+    this.#saved = { from, to: from }
     this.#put = from
     this.#counted = from
     this.#taken = from
@@ -336,7 +349,7 @@ class Scene {
   look(): void {
     const { from, to } = this.#saved
     const isSaved = this.#taken >= from && this.#taken < to
-    if (this.#taken < this.#put && this.#end.next(1).length > 0) assert.equal(this.#end.areSaved, isSaved)
+    if (this.#taken < this.#put && this.#end.next().length > 0) assert.equal(this.#end.areSaved, isSaved)
   }
 
   check(): void {
@@ -354,7 +367,7 @@ class Scene {
     while (this.#taken < this.#put) this.#take(this.#size)
     this.#count()
     this.check()
-    assert.equal(this.#end.next(1).length, 0)
+    assert.equal(this.#end.next().length, 0)
   }
 
   #putHere(bytes: number): void {
@@ -374,7 +387,7 @@ class Scene {
     assert.equal(room !== undefined, hasRoom)
     this.#isAwaited ||= !hasRoom
     if (!room) return
-    assert.equal(room.length, Math.min(bytes, piece, this.#size - (this.#put % this.#size)))
+    assert.equal(room.length, Math.min(bytes, toEnd(this.#put)))
     assert.equal(room.byteOffset, this.#put % this.#size)
     room.set(expected(this.#put, room.length))
     const part = { all: room.length, part: Math.floor(room.length / 2), none: 0 }[saved]
@@ -387,23 +400,34 @@ class Scene {
   }
 
   #take(most: number): void {
-    const next = this.#end.next(most)
+    for (let left = most; left > 0; ) {
+      const bytes = this.#takeSome(left)
+      if (bytes === 0) return
+      left -= bytes
+    }
+  }
+
+  #takeSome(most: number): number {
+    const next = this.#end.next()
     const there = this.#put - this.#taken
-    assert.equal(next.length > 0, there > 0)
-    assert.ok(next.length <= Math.min(most, there))
-    assert.ok(expected(this.#taken, next.length).equals(next))
     const { from, to } = this.#saved
     const isSaved = this.#taken >= from && this.#taken < to
-    if (there > 0) {
-      assert.equal(this.#end.areSaved, isSaved)
-      // All of them, or none.
-      const last = this.#taken + next.length - 1
-      assert.equal(last >= from && last < to, isSaved)
+    // All of them saved, or none, in one piece.
+    const alike = [from, to].map((limit) => limit - this.#taken).filter((bytes) => bytes > 0)
+    assert.equal(next.length, Math.min(there, toEnd(this.#taken), ...alike))
+    assert.ok(expected(this.#taken, next.length).equals(next))
+    if (there > 0) assert.equal(this.#end.areSaved, isSaved)
+    for (const length of [next.length, Math.ceil(next.length / 2)]) {
+      const end = this.#taken + length
+      const isAnswer = this.#question !== undefined && end >= this.#question.until
+      if (length > 0) assert.equal(this.#end.isRound(length), end % piece === 0 || end === from || isAnswer)
     }
-    this.#taken += next.length
+    const bytes = Math.min(most, next.length)
+    this.#taken += bytes
     const isDue = this.#isAwaited && this.#put - this.#taken <= this.#size / 2
-    assert.equal(this.#end.take(next.length), isDue ? bell : undefined)
+    assert.equal(this.#end.take(bytes), isDue ? bell : undefined)
     if (isDue) this.#isAwaited = false
+    return bytes
   }
 
   #count(): void {
@@ -423,7 +447,8 @@ class Scene {
     if (this.#start) {
       this.#count()
       this.#start = undefined
-      this.#saved = { from: 0, to: 0 }
+      // What nobody has taken out is written once more.
+      this.#saved.from = this.#saved.to
       // Whoever waited is told of it still, which does no harm.
       this.#ring.takeBack()
     } else {
@@ -434,4 +459,9 @@ class Scene {
       this.#start = new RingStart(this.#ring.memory)
     }
   }
+}
+
+/** Bytes to the end of the piece of the stream. */
+function toEnd(position: number): number {
+  return piece - (position % piece)
 }

@@ -11,13 +11,15 @@ import { mountTinyDisk, type TinyDisk } from '../cache/support/tiny-disk.ts'
 import { randomBlob } from '../support/image.ts'
 import { openFiles } from '../support/open-files.ts'
 import { readAll } from '../support/read-all.ts'
+import { sizes } from '../support/rings.ts'
 import { tempDir } from '../support/temp.ts'
 import { block, receiveAll, started, stayAlive, warm } from '../support/threads.ts'
 
 stayAlive()
 
 const MiB = 1024 * 1024
-const content = randomBlob(9 * MiB + 4321)
+/** More than a disk that is almost full and the memory take together. */
+const content = randomBlob(2 * sizes.large + 5 * MiB + 4321)
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
 
 /** As bodies come: in a buffer that is overwritten when its bytes are appended, or right where the spool wants them. */
@@ -374,7 +376,9 @@ describe('a spool that a thread writes to a disk that is full', () => {
       const spool = await spoolIn(disk.path, { offload, relieve })
       const early = spool.follow({ start: 0, end: undefined })
       await spool.append(content.subarray(0, MiB))
-      const chunk = Buffer.from(content.subarray(MiB, 4 * MiB))
+      // More than there is room for, on the disk and in memory.
+      const end = 3 * MiB + (spool.memory?.memory.bytes.byteLength ?? assert.fail())
+      const chunk = Buffer.from(content.subarray(MiB, end))
       await assert.rejects(spool.append(chunk), (error: SpoolUnwritable) => {
         assert.ok(error instanceof SpoolUnwritable)
         assert.equal((error.cause as NodeJS.ErrnoException).code, 'ENOSPC')
@@ -383,7 +387,7 @@ describe('a spool that a thread writes to a disk that is full', () => {
       // It is the caller's again, and the spool has what it needs of it.
       chunk.fill(0)
       if (dies) await all.threads[0]?.terminate()
-      const there = content.subarray(0, 4 * MiB)
+      const there = content.subarray(0, end)
       assert.equal(spool.written, there.length)
       const onDisk = (await stat(spool.path)).size
       assert.ok(onDisk > MiB && onDisk <= 2_600_000)
@@ -393,7 +397,7 @@ describe('a spool that a thread writes to a disk that is full', () => {
         sha256(Buffer.concat([there, Buffer.from('more')])),
       )
       assert.equal(await spool.digest(), sha256(there))
-      await assert.rejects(spool.append(content.subarray(4 * MiB)), SpoolUnwritable)
+      await assert.rejects(spool.append(content.subarray(end)), SpoolUnwritable)
       assert.equal(spool.written, there.length)
       const late = spool.follow({ start: 3 * MiB, end: undefined })
       spool.fail(new Error('full'))

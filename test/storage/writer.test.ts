@@ -13,6 +13,7 @@ import { Writing, type WrittenFile } from '../../src/storage/writing.ts'
 import { mountTinyDisk } from '../cache/support/tiny-disk.ts'
 import { randomBlob } from '../support/image.ts'
 import { openFiles } from '../support/open-files.ts'
+import { sizes } from '../support/rings.ts'
 import { tempDir } from '../support/temp.ts'
 import { block, openAs, receiveAll, started, stayAlive, warm } from '../support/threads.ts'
 
@@ -20,7 +21,8 @@ stayAlive()
 
 const MiB = 1024 * 1024
 const late = 64 * MiB
-const content = randomBlob(5 * MiB + 3)
+/** More than a disk that is almost full and the memory take together. */
+const content = randomBlob(2 * sizes.large + MiB + 3)
 
 /** As it was claimed; what it is to be compared with matters to nobody here. */
 const claimed = (algorithm: Algorithm = 'sha256'): Digest =>
@@ -255,15 +257,17 @@ describe('Writer', () => {
     await using full = await written(writing, 'sha256', disk.path)
     const { writer } = full
     await disk.fill(MiB)
-    await assert.rejects(writer.append(content.subarray(0, 3 * MiB)), { code: 'ENOSPC' })
+    // More than there is room for, on the disk and in memory.
+    const end = sizes.large + 2 * MiB
+    await assert.rejects(writer.append(content.subarray(0, end)), { code: 'ENOSPC' })
     const there = writer.written
     await all.threads[0]?.terminate()
-    assert.ok(writer.rest().equals(content.subarray(there, 3 * MiB)))
+    assert.ok(writer.rest().equals(content.subarray(there, end)))
     await assert.rejects(writer.retry(), { code: 'ENOSPC' })
-    assert.ok(writer.rest().equals(content.subarray(writer.written, 3 * MiB)))
+    assert.ok(writer.rest().equals(content.subarray(writer.written, end)))
     await disk.free()
     await writer.retry()
-    await appendAll(writer, content, { from: 3 * MiB })
+    await appendAll(writer, content, { from: end })
     await writer.flush()
     assert.ok((await readFile(full.path)).equals(content))
     assert.equal(writer.rest().length, 0)
@@ -394,12 +398,14 @@ describe('Writer', () => {
     const memory = inMemory(writer)
     await receiveAll(memory, content.subarray(0, MiB + 1), (bytes) => writer.append(bytes))
     await all.threads[0]?.terminate()
-    await receiveAll(memory, content.subarray(MiB + 1, 2 * MiB), (bytes) => writer.append(bytes))
-    assert.equal(writer.memory, undefined)
+    // It is missed when there is no room.
+    const seen = MiB + 1 + memory.memory.bytes.byteLength
+    await receiveAll(memory, content.subarray(MiB + 1, seen), (bytes) => writer.append(bytes))
+    assert.ok(writer.memory === undefined)
     // And once more from another source.
     memory.room()
     memory.restart()
-    await receiveAll(memory, content.subarray(2 * MiB), (bytes) => writer.append(bytes))
+    await receiveAll(memory, content.subarray(seen), (bytes) => writer.append(bytes))
     await writer.flush()
     assert.equal(memory.taken, content.length)
     assert.ok((await readFile(test.path)).equals(content))
@@ -415,22 +421,23 @@ describe('Writer', () => {
     writer.expect(content.length)
     const memory = inMemory(writer)
     const size = memory.memory.bytes.byteLength
+    const long = Buffer.concat([content, content])
     await using _blocker = await block(writing, join(dir.path, 'blocker'))
     const keepTwo = async (bytes: Buffer): Promise<Buffer> => {
       await receiveAll(memory, bytes, () => undefined)
       return Buffer.from(memory.memory.bytes)
     }
-    const appending = writer.append(await keepTwo(content.subarray(0, size)))
+    const appending = writer.append(await keepTwo(long.subarray(0, size)))
     await all.threads[0]?.terminate()
     await appending
     assert.equal(memory.taken, size)
     for (let at = size; at < 4 * size; at += size) {
-      const both = await keepTwo(content.subarray(at, at + size))
+      const both = await keepTwo(long.subarray(at, at + size))
       assert.ok(!memory.hasRoom)
       await writer.append(both)
       assert.equal(memory.taken, at + size)
     }
-    assert.ok((await readFile(test.path)).equals(content.subarray(0, 4 * size)))
+    assert.ok((await readFile(test.path)).equals(long.subarray(0, 4 * size)))
     await writer.close()
   })
 

@@ -13,6 +13,7 @@ import { ThreadDied } from '../../src/storage/thread.ts'
 import { Writing, type WrittenFile } from '../../src/storage/writing.ts'
 import { mountTinyDisk } from '../cache/support/tiny-disk.ts'
 import { randomBlob } from '../support/image.ts'
+import { sizes } from '../support/rings.ts'
 import { tempDir } from '../support/temp.ts'
 import { block, openAs, started, stayAlive, warm } from '../support/threads.ts'
 import { until } from '../support/wait.ts'
@@ -22,7 +23,8 @@ stayAlive()
 const MiB = 1024 * 1024
 /** A thread that is not woken looks every second. */
 const hang = { timeout: 20_000 }
-const content = randomBlob(6 * MiB + 11)
+/** More than there is room for at once. */
+const content = randomBlob(sizes.large + 2 * MiB + 11)
 
 function hexOf(bytes: Buffer, algorithm: Algorithm = 'sha256'): string {
   return createHash(algorithm).update(bytes).digest('hex')

@@ -7,15 +7,23 @@ import { until } from './wait.ts'
 
 /** A ring into which a thread receives, and at its other end one who takes out as much as he is told to. */
 export class Receiver {
-  readonly ring = new Ring()
-  readonly size = this.ring.memory.bytes.byteLength
+  readonly ring: Ring
+  readonly size: number
   readonly calls = new Int32Array(new SharedArrayBuffer(4))
   /** Bytes of those taken out that were said to be in the file. */
   saved = 0
-  readonly #end = new RingEnd(this.ring.memory)
+  readonly #end: RingEnd
+
+  /** For what comes after the first `start` bytes of a file. */
+  constructor(start = 0) {
+    this.ring = new Ring(start)
+    this.size = this.ring.memory.bytes.byteLength
+    this.#end = new RingEnd(this.ring.memory)
+  }
 
   /** Undefined where there is no thread. */
-  receive(receiving: Receiving, file: number, supply: Supply, position = 0): Received | undefined {
+  receive(receiving: Receiving, file: number, supply: Supply): Received | undefined {
+    const position = this.ring.taken + this.ring.backlog
     return receiving.into({ ring: this.ring, calls: this.calls, file, position }, supply)
   }
 
@@ -29,7 +37,7 @@ export class Receiver {
     const chunks: Buffer[] = []
     this.ring.count()
     for (let left = most; left > 0; ) {
-      const bytes = this.#end.next(left)
+      const bytes = this.#end.next().subarray(0, left)
       if (bytes.length === 0) break
       chunks.push(Buffer.from(bytes))
       if (this.#end.areSaved) this.saved += bytes.length

@@ -1,6 +1,27 @@
 import assert from 'node:assert/strict'
 import { Ring } from '../../src/storage/ring.ts'
 
+/** Bytes of the memories that there are, and how many large ones, as a process finds them that has no ring open. */
+export const { sizes, mostLarge } = measure()
+
+function measure() {
+  const rings = [new Ring()]
+  const large = sizeOf(rings[0] as Ring)
+  let small = large
+  while (small === large) {
+    assert.ok(rings.length < 100, 'all memories are of one size')
+    const ring = new Ring()
+    rings.push(ring)
+    small = sizeOf(ring)
+  }
+  for (const ring of rings) ring.close()
+  return { sizes: { large, small }, mostLarge: rings.length - 1 }
+}
+
+function sizeOf(ring: Ring): number {
+  return ring.memory.bytes.byteLength
+}
+
 /** Rings of one kind of memory, of which there are few large ones in a process, and small ones where none of those is left. */
 export class Rings {
   readonly #open: Ring[] = []
@@ -8,19 +29,18 @@ export class Rings {
   readonly #size: number
 
   constructor(kind: 'large' | 'small') {
-    this.#size = (kind === 'large' ? 8 : 2) * 128 * 1024
+    this.#size = sizes[kind]
   }
 
   /** A new one, which `close` closes. */
-  take(): Ring {
+  take(start?: number): Ring {
     for (;;) {
-      const ring = new Ring()
-      const { byteLength } = ring.memory.bytes
-      if (byteLength === this.#size) {
+      const ring = new Ring(start)
+      if (sizeOf(ring) === this.#size) {
         this.#open.push(ring)
         return ring
       }
-      assert.ok(byteLength > this.#size, 'no large memory is left')
+      assert.ok(sizeOf(ring) > this.#size, 'no large memory is left')
       this.#inTheWay.push(ring)
     }
   }

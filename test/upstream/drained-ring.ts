@@ -57,7 +57,7 @@ export class DrainedRing extends Ring {
   /** Takes out what there is, at most so much. */
   empty(most = Number.POSITIVE_INFINITY): void {
     for (let left = most; left > 0; ) {
-      const bytes = this.#end.next(left)
+      const bytes = this.#end.next().subarray(0, left)
       if (bytes.length === 0) return
       this.#hash.update(bytes)
       this.#end.take(bytes.length)
