@@ -1,9 +1,10 @@
 import { type BodyReader, type Moved, nothingMoved, ReaderClosed, type SocketDescriptor } from './blob-store.ts'
 import type { SharedFile } from './file.ts'
 
-/** Bytes read at once; and where others are moved. */
+/** Bytes read at once; where others will be moved; and where others were moved, just to wait until more can be. */
 const bufferSize = 256 * 1024
-const betweenMoves = 16 * 1024
+const beforeMoves = 16 * 1024
+const betweenMoves = 4 * 1024
 /** Bytes that are read, where they are not in memory, before it is asked again: to ask disturbs the kernel's reading ahead. */
 const readThrough = 8 * 1024 * 1024
 
@@ -54,7 +55,7 @@ export class Follower implements BodyReader {
   async transfer(socket: SocketDescriptor, most: number): Promise<Moved> {
     const moved = await this.#alone(() => this.#move(socket, most))
     this.#offset += moved.bytes
-    this.#hasMoved ||= moved.bytes > 0
+    if (moved.bytes > 0) this.#moves()
     return moved
   }
 
@@ -99,11 +100,18 @@ export class Follower implements BodyReader {
   /** What will be moved needs little, and there may be many who are slow. */
   get #bufferSize(): number {
     if (this.#offset < this.#readUntil) return bufferSize
-    return this.#hasMoved || this.#isForMoving ? betweenMoves : bufferSize
+    if (this.#hasMoved) return betweenMoves
+    return this.#isForMoving ? beforeMoves : bufferSize
   }
 
   get #isForMoving(): boolean {
     return this.#file.move !== undefined && this.#left > bufferSize
+  }
+
+  #moves(): void {
+    if (this.#hasMoved) return
+    this.#hasMoved = true
+    this.#buffer = undefined
   }
 
   #readThrough(offset: number): void {
