@@ -209,15 +209,12 @@ export class Spool implements Followed {
 
   async #append(chunk: Buffer | number): Promise<void> {
     if (this.#diskError) throw this.#diskError
-    if (typeof chunk === 'number') {
-      this.#appended += chunk
-      await this.#persist((again) => (again ? this.#writer.retry() : this.#writer.passed()))
-    } else {
-      if (this.#appended === 0) this.#first = Buffer.from(chunk)
-      this.#appended += chunk.length
-      if (this.#told === 0) this.#tell()
-      await this.#persist((again) => (again ? this.#writer.retry() : this.#writer.append(chunk)))
-    }
+    const isHere = typeof chunk !== 'number'
+    if (isHere && this.#appended === 0) this.#first = Buffer.from(chunk)
+    this.#appended += isHere ? chunk.length : chunk
+    if (this.#told === 0) this.#tell()
+    const write = (): Promise<void> => (isHere ? this.#writer.append(chunk) : this.#writer.passed())
+    await this.#persist((again) => (again ? this.#writer.retry() : write()))
     this.#grown()
   }
 
