@@ -8,7 +8,7 @@ import { patience, piece } from '../../src/storage/ring-memory.ts'
 import { ClockedReceiving } from '../support/clocked.ts'
 import { randomBlob } from '../support/image.ts'
 import { Receiver } from '../support/receiver.ts'
-import { type UnreadPair, unreadPair } from '../support/socket-pair.ts'
+import { leftIn, unreadPair } from '../support/socket-pair.ts'
 import { tempDir } from '../support/temp.ts'
 import { stayAlive } from '../support/threads.ts'
 import { until } from '../support/wait.ts'
@@ -54,14 +54,6 @@ async function receiving(start = 0) {
   }
   await file.turn()
   return file
-}
-
-/** What is left in the connection, where the other side has nothing more to say. */
-async function leftIn({ ours, theirs }: UnreadPair): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  theirs.socket.end()
-  for await (const chunk of ours) chunks.push(chunk as Buffer)
-  return Buffer.concat(chunks)
 }
 
 describe('a thread that receives', { skip, ...hang }, () => {

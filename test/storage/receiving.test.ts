@@ -14,7 +14,7 @@ import { randomBlob } from '../support/image.ts'
 import { openEvents, openFiles, openSockets } from '../support/open-files.ts'
 import { Receiver, untilReceiving } from '../support/receiver.ts'
 import { sizes } from '../support/rings.ts'
-import { type UnreadPair, unreadPair } from '../support/socket-pair.ts'
+import { leftIn, type UnreadPair, unreadPair } from '../support/socket-pair.ts'
 import { tempDir } from '../support/temp.ts'
 import { stayAlive } from '../support/threads.ts'
 import { until } from '../support/wait.ts'
@@ -63,14 +63,6 @@ function begun(received: Received | undefined): Received {
 /** Whether it still waits after some time in which the thread has had its turns. */
 async function waits(work: Promise<unknown>): Promise<boolean> {
   return (await Promise.race([work, sleep(300, 'waits')])) === 'waits'
-}
-
-/** What Node.js reads of it, when it does. */
-async function leftIn({ ours, theirs }: UnreadPair): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  theirs.socket.end()
-  for await (const chunk of ours) chunks.push(chunk as Buffer)
-  return Buffer.concat(chunks)
 }
 
 describe('Receiving', { skip, ...hang }, () => {

@@ -119,3 +119,11 @@ export async function unreadPair(): Promise<UnreadPair> {
     },
   }
 }
+
+/** What Node.js reads of what is left in it, when the other side has nothing more to say. */
+export async function leftIn({ ours, theirs }: UnreadPair): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  theirs.socket.end()
+  for await (const chunk of ours) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks)
+}
