@@ -10,7 +10,7 @@ import type { Outcome } from './observer.ts'
 import { mayServe, type Origin } from './origin.ts'
 import { PassedBody } from './passed-body.ts'
 import { Rights } from './rights.ts'
-import { MemoryBody, SmallBlobs } from './small-blobs.ts'
+import { MemoryBody, SmallBlobs, smallUpTo } from './small-blobs.ts'
 
 /** A range on a fill waits this long, in milliseconds, for the fill to reach it; then it is fetched by itself. */
 const rangeWait = 1_000
@@ -31,6 +31,14 @@ export interface BlobHead {
   readonly outcome: Outcome
   readonly passed: boolean
   readonly size: number
+}
+
+/** A whole stored blob in answer to a request. */
+export interface StoredAnswer {
+  /** Bytes. */
+  readonly size: number
+  /** Whoever got the answer closes it. */
+  readonly reader: BodyReader
 }
 
 type SingleRange = Exclude<RangeRequest, { kind: 'multiple' }>
@@ -62,11 +70,20 @@ export class Blobs {
   /** What is at hand: small, in memory, and proven for this repository. Undefined means no more than that it needs a look. */
   recent(origin: Origin, digest: Digest): Buffer | undefined {
     const { metadata, dependencies } = this.#options
-    const link = metadata.recentLink(origin.repository, 'blob', digest)
-    if (!link || !mayServe(origin, link.visibility)) return undefined
+    if (!this.#isProven(origin, digest)) return undefined
     const body = this.#small.get(digest)
     if (body) metadata.recordUse(digest, body.length, dependencies.now())
     return body
+  }
+
+  /** The same for what is stored and not small. */
+  stored(origin: Origin, digest: Digest): StoredAnswer | undefined {
+    const { fills, metadata, dependencies } = this.#options
+    const blob = this.#isProven(origin, digest) ? fills.openAtHand(digest, smallUpTo) : undefined
+    if (!blob) return undefined
+    const { size } = blob
+    metadata.recordUse(digest, size, dependencies.now())
+    return { size, reader: blob.reader({ start: 0, end: size - 1 }) }
   }
 
   /** What memory holds of a digest goes. */
@@ -118,6 +135,12 @@ export class Blobs {
     }
     await located.blob.close()
     return true
+  }
+
+  /** As far as memory knows. */
+  #isProven(origin: Origin, digest: Digest): boolean {
+    const link = this.#options.metadata.recentLink(origin.repository, 'blob', digest)
+    return link !== undefined && mayServe(origin, link.visibility)
   }
 
   async #storedSize(digest: Digest): Promise<number | undefined> {

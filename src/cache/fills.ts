@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import type { OpenBlob } from '../storage/blob-store.ts'
@@ -21,6 +22,9 @@ export type Located =
   | { readonly kind: 'stored'; readonly blob: OpenBlob }
   | { readonly kind: 'fill'; readonly fill: Fill; readonly joined: boolean; readonly leave: () => void }
 
+/** Stored blobs whose size is remembered. */
+const mostSizes = 16_384
+
 /**
  * The running fills, one a digest.
  *
@@ -39,6 +43,8 @@ export class Fills implements AsyncDisposable {
   readonly #excluded = new Set<Digest>()
   /** Damaged blobs that the store does not let go of: as good as absent, until they are overwritten. */
   readonly #condemned = new Set<Digest>()
+  /** Of stored blobs, as verified, or as found and recorded alike: that need not be asked again. */
+  readonly #sizes = new LRUCache<Digest, number>({ max: mostSizes })
   #stopping = false
 
   constructor(options: FillsOptions) {
@@ -61,6 +67,19 @@ export class Fills implements AsyncDisposable {
       const blob = this.#excluded.has(digest) ? undefined : await this.#open(digest)
       if (blob && blob !== 'damaged') return { kind: 'stored', blob }
     }
+  }
+
+  /**
+   * A stored blob of more than so many bytes, where all that `locate` would look at is at hand. Undefined means no more
+   * than that it takes a look.
+   */
+  openAtHand(digest: Digest, above: number): OpenBlob | undefined {
+    const size = this.#sizes.get(digest) ?? 0
+    if (size <= above || this.#entries.has(digest) || this.#condemned.has(digest)) return undefined
+    const blob = this.#options.dependencies.store.openAtHand(digest)
+    if (blob?.size === size) return watched(blob, this.#readers.enter(digest))
+    void blob?.close()
+    return undefined
   }
 
   /** Meanwhile a stored blob counts as read. Waits where it is on its way out. */
@@ -154,7 +173,9 @@ export class Fills implements AsyncDisposable {
     try {
       const blob = await this.#watch(digest)
       if (!blob) return undefined
-      const size = await sizeOf(digest)
+      // What has just been stored may not be recorded yet.
+      const size = this.#sizes.get(digest) ?? (await sizeOf(digest))
+      if (size === blob.size) this.#sizes.set(digest, size)
       if (size === undefined || size === blob.size) return blob
       // Cut short by a crash of the machine, or by hand.
       await blob.close()
@@ -201,7 +222,10 @@ export class Fills implements AsyncDisposable {
   }
 
   #forget(fill: Fill): void {
-    if (fill.end === 'stored') this.#condemned.delete(fill.digest)
+    if (fill.end === 'stored') {
+      this.#condemned.delete(fill.digest)
+      this.#sizes.set(fill.digest, fill.written)
+    }
     this.#running.delete(fill)
     if (this.#entries.get(fill.digest) === fill) this.#entries.delete(fill.digest)
   }

@@ -9,7 +9,7 @@ import type { Reference } from '../oci/reference.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import type { Relieve, Spool } from '../storage/spool.ts'
 import type { Upstream, Visibility } from '../upstream/upstream.ts'
-import { type BlobHead, Blobs, type ServedBlob } from './blobs.ts'
+import { type BlobHead, Blobs, type ServedBlob, type StoredAnswer } from './blobs.ts'
 import { Eviction } from './eviction.ts'
 import type { Fill } from './fill.ts'
 import { Fills } from './fills.ts'
@@ -156,6 +156,14 @@ export class Mirror implements AsyncDisposable {
     const body = target.name === probeName ? this.probe.blob(digest) : this.#blobs.recent(origin, digest)
     if (body) this.#options.observer.answered('blob', origin.upstream.name, 'hit')
     return body
+  }
+
+  /** A whole stored blob that can be sent without waiting. Undefined means no more than that it cannot. */
+  storedBlob(target: Target, digest: Digest): StoredAnswer | undefined {
+    const origin = this.#origin(target)
+    const answer = target.name === probeName ? undefined : this.#blobs.stored(origin, digest)
+    if (answer) this.#options.observer.answered('blob', origin.upstream.name, 'hit')
+    return answer
   }
 
   async manifest(target: Target, reference: Reference): Promise<ServedManifest> {

@@ -2,8 +2,8 @@ import { LRUCache } from 'lru-cache'
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts'
 import { type BodyReader, type Moved, nothingMoved, type OpenBlob } from '../storage/blob-store.ts'
 
-/** Image configs and the like: asked for by every pull, and cheaper to keep than to open. */
-const smallest = 64 * 1024
+/** Bytes at most. Image configs and the like: asked for by every pull, and cheaper to keep than to open. */
+export const smallUpTo = 64 * 1024
 const memory = 32 * 1024 * 1024
 
 /** Small stored blobs in memory. What is here is right, and stays so when the store has let go of it. */
@@ -19,7 +19,7 @@ export class SmallBlobs {
   }
 
   isSmall({ size }: OpenBlob): boolean {
-    return size <= smallest
+    return size <= smallUpTo
   }
 
   /** Reads a small blob whole, and closes it. Undefined, and nothing kept, where its bytes are not the digest's. */

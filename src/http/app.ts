@@ -24,11 +24,11 @@ export interface AppOptions {
 
 /** The registry API (distribution-spec, pull). */
 export function createApp(options: AppOptions): { handler: Handler; shortcut: Shortcut } {
-  const { now, report } = options
+  const { now, report, clientTimeout } = options
   const app = new Koa()
   const hotPath = new HotPath(options)
   const ids = new RequestIds()
-  const shortcut = new Shortcut({ hotPath, report, ids, now, keepAlive })
+  const shortcut = new Shortcut({ hotPath, report, ids, now, keepAlive, clientTimeout })
   const begin = (request: IncomingMessage, response: ServerResponse): Exchange =>
     new Exchange({ id: ids.next(), request, response, now })
   app.silent = true
@@ -42,12 +42,15 @@ export function createApp(options: AppOptions): { handler: Handler; shortcut: Sh
   const ordinary = app.callback()
   const handler: Handler = (request, response) => {
     const question = hotPath.question(request)
-    const recalled = question && hotPath.recall(question)
+    const recalled = question && hotPath.recall(question, request.method)
     if (!recalled) return void ordinary(request, response)
     shortcut.learn(request, question)
     const exchange = begin(request, response)
-    void exchange.closed.then(() => report.tell(exchange.fields()))
-    sendHot(request, response, exchange, { question, recalled, now: now() })
+    const sent = sendHot(request, response, exchange, { question, recalled, now: now(), clientTimeout })
+    const told = sent?.catch((error: unknown) => {
+      exchange.error = error
+    })
+    void exchange.closed.then(() => told).then(() => report.tell(exchange.fields()))
   }
   return { handler, shortcut }
 }

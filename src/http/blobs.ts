@@ -8,6 +8,7 @@ import { sendBody } from './body.ts'
 import { cacheStatus, noneMatch } from './cache-status.ts'
 import type { Exchange } from './exchange.ts'
 import { immutable } from './manifests.ts'
+import { ByResponse } from './outgoing.ts'
 
 export interface BlobsOptions {
   readonly mirror: Mirror
@@ -48,7 +49,7 @@ export async function serveBlob(
   // From here on the response is ours: koa would pipe, and end what must not end.
   context.respond = false
   exchange.headersSent()
-  await sendBody(context.res, served.reader, {
+  await sendBody(new ByResponse(context.res), served.reader, {
     length,
     patience: clientTimeout,
     sent: (bytes) => {

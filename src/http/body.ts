@@ -1,6 +1,6 @@
-import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ServedBlob } from '../cache/blobs.ts'
+import type { Outgoing } from './outgoing.ts'
 
 type BodyReader = ServedBlob['reader']
 type Moved = Awaited<ReturnType<BodyReader['transfer']>>
@@ -26,15 +26,17 @@ export interface SendOptions {
  * A body that fails, or ends short, breaks the connection: the client must see that it is not whole. By FIN and after
  * what was already written, never by RST, which containerd does not retry.
  */
-export async function sendBody(response: ServerResponse, reader: BodyReader, options: SendOptions): Promise<void> {
-  const outlet = new Outlet(response, reader, options.patience)
+export async function sendBody(outgoing: Outgoing, reader: BodyReader, options: SendOptions): Promise<void> {
+  const outlet = new Outlet(outgoing, reader, options.patience)
   let left = options.length ?? Number.POSITIVE_INFINITY
   try {
     outlet.open()
     for (;;) {
-      const moved = await move(reader, outlet, left - 1)
+      const moved = await move(reader, outlet, left - outgoing.tail)
       options.sent(moved.bytes)
       left -= moved.bytes
+      // With all of it the client may have left by now.
+      if (left === 0 && moved.bytes > 0) break
       if (!moved.full) continue
       const chunk = await reader.read()
       if (!chunk) break
@@ -46,7 +48,7 @@ export async function sendBody(response: ServerResponse, reader: BodyReader, opt
     if (options.length !== undefined && left > 0) throw new RangeError(`the body ended ${left} bytes off its length`)
     outlet.end()
   } catch (error) {
-    cut(response)
+    cut(outgoing)
     throw outlet.gone ?? error
   } finally {
     outlet.close()
@@ -56,24 +58,21 @@ export async function sendBody(response: ServerResponse, reader: BodyReader, opt
 
 const nothingMoved: Moved = { bytes: 0, full: true }
 
-/**
- * All but the last byte: with that the response ends, before a client that has all of it can leave. Not in chunks: they
- * need their framing.
- */
+/** Not in chunks: they need their framing. */
 async function move(reader: BodyReader, outlet: Outlet, most: number): Promise<Moved> {
   if (most <= 0 || most === Number.POSITIVE_INFINITY || outlet.descriptor() === undefined) return nothingMoved
   return await reader.transfer(outlet.descriptor, most)
 }
 
 /** A response without a connection waits for another one of the same client's to end. */
-function cut(response: ServerResponse): void {
-  if (response.socket) response.socket.destroySoon()
-  else response.once('socket', (socket: Socket) => socket.destroySoon())
+function cut({ socket, stream }: Outgoing): void {
+  if (socket) socket.destroySoon()
+  else stream.once('socket', (late: Socket) => late.destroySoon())
 }
 
-/** A response as something to write to, one chunk at a time, that says when nobody takes them any more. */
+/** An answer as something to write to, one chunk at a time, that says when nobody takes them any more. */
 class Outlet {
-  readonly #response: ServerResponse
+  readonly #outgoing: Outgoing
   readonly #reader: BodyReader
   readonly #onClose: () => void
   readonly #onTimeout: () => void
@@ -81,20 +80,21 @@ class Outlet {
   #gone: ClientGone | undefined
   #uncork: (() => void) | undefined
 
-  constructor(response: ServerResponse, reader: BodyReader, patience: number) {
-    this.#response = response
+  constructor(outgoing: Outgoing, reader: BodyReader, patience: number) {
+    const { stream } = outgoing
+    this.#outgoing = outgoing
     this.#reader = reader
     this.#onClose = () => this.#leave('the client left')
     this.#onTimeout = () => {
       // Without a write it is not the client that is waited for.
       if (!this.#reject) return
       this.#leave(`the client took no byte for ${patience} ms`)
-      response.destroy()
+      stream.destroy()
     }
     // The socket's own timer: it knows whether a part of what was written has been taken.
-    response.setTimeout(patience, this.#onTimeout)
-    response.once('close', this.#onClose)
-    if (response.destroyed) this.#leave('the client left')
+    stream.on('timeout', this.#onTimeout).setTimeout(patience)
+    stream.once('close', this.#onClose)
+    if (stream.destroyed) this.#leave('the client left')
   }
 
   /** Set once the client is gone. */
@@ -104,28 +104,28 @@ class Outlet {
 
   /** Of the connection, where all that was written before has left: headers first. */
   readonly descriptor = (): number | undefined => {
-    const { socket, headersSent } = this.#response
-    return headersSent && socket?.writableLength === 0 ? this.#connection() : undefined
+    const { socket, hasBegun } = this.#outgoing
+    return hasBegun && socket?.writableLength === 0 ? this.#connection() : undefined
   }
 
   /** Sends the headers: as one with what comes after them, where all of it is at hand. */
   open(): void {
     const connection = this.#connection()
     if (connection !== undefined) this.#uncork = this.#reader.cork(connection)
-    this.#response.flushHeaders()
+    this.#outgoing.begin()
   }
 
   /** All is written, or moved. */
   end(): void {
     if (this.#connection() !== undefined) this.#uncork?.()
-    this.#response.end()
+    this.#outgoing.end()
   }
 
   write(chunk: Buffer): Promise<void> {
     if (this.#gone) return Promise.reject(this.#gone)
     return new Promise((resolve, reject) => {
       this.#reject = reject
-      this.#response.write(chunk, (error) => {
+      this.#outgoing.stream.write(chunk, (error) => {
         // A connection that takes no more is one that its client has left.
         if (error) this.#leave('the client left')
         this.#reject = undefined
@@ -135,12 +135,11 @@ class Outlet {
   }
 
   close(): void {
-    this.#response.off('timeout', this.#onTimeout)
-    this.#response.off('close', this.#onClose)
+    this.#outgoing.stream.off('timeout', this.#onTimeout).off('close', this.#onClose)
   }
 
   #connection(): number | undefined {
-    const { socket } = this.#response
+    const { socket } = this.#outgoing
     if (this.#gone || !socket || socket.destroyed) return undefined
     // Node.js has no public way to it; without one everything is written. Null from the moment it is destroyed.
     const { fd } = (socket as Socket & { _handle?: { fd?: unknown } })._handle ?? {}

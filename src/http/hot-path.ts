@@ -1,18 +1,30 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { StoredAnswer } from '../cache/blobs.ts'
 import type { Mirror, ServedManifest } from '../cache/mirror.ts'
 import type { Outcome } from '../cache/observer.ts'
 import { type Digest, parseDigest } from '../oci/digest.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
 import { blobHeaders } from './blobs.ts'
+import { sendBody } from './body.ts'
 import { cacheStatus } from './cache-status.ts'
 import type { Exchange } from './exchange.ts'
 import { manifestHeaders } from './manifests.ts'
+import { ByResponse } from './outgoing.ts'
 import { parseRoute, type Route, type Routing } from './route.ts'
 
 export interface HotPathOptions {
   readonly mirror: Mirror
   readonly routing: Routing
   readonly now: () => number
+}
+
+export interface HotAnswer {
+  readonly question: Question
+  readonly recalled: Recalled
+  /** Epoch milliseconds. */
+  readonly now: number
+  /** Milliseconds a client may go without taking a byte. */
+  readonly clientTimeout: number
 }
 
 type Named = Extract<Route, { target: unknown }>
@@ -23,8 +35,8 @@ export type Question =
   | { readonly kind: 'manifest'; readonly route: Named; readonly reference: Reference }
   | { readonly kind: 'blob'; readonly route: Named; readonly digest: Digest }
 
-/** What memory holds in answer to a question: a manifest, or the bytes of anything else. */
-export type Recalled = ServedManifest | Buffer
+/** What is at hand in answer to a question: a manifest, a stored blob, or the bytes of anything else. */
+export type Recalled = ServedManifest | StoredAnswer | Buffer
 
 /** Request targets are remembered up to this length and number; beyond, all are read anew. */
 const longest = 512
@@ -57,16 +69,25 @@ export class HotPath {
     return this.#questions.get(url) ?? this.#read(url)
   }
 
-  /** Undefined means no more than that it needs a look. What is recalled counts as answered, and as used. */
-  recall(question: Question): Recalled | undefined {
+  /**
+   * Undefined means no more than that it needs a look. What is recalled counts as answered, and as used; a stored blob has
+   * to be closed.
+   */
+  recall(question: Question, method: string | undefined): Recalled | undefined {
     switch (question.kind) {
       case 'ping':
         return pong
       case 'manifest':
         return this.#options.mirror.recentManifest(question.route.target, question.reference)
       case 'blob':
-        return this.#options.mirror.recentBlob(question.route.target, question.digest)
+        return this.#blob(question, method)
     }
+  }
+
+  #blob({ route, digest }: Extract<Question, { kind: 'blob' }>, method: string | undefined): Recalled | undefined {
+    const { mirror } = this.#options
+    const small = mirror.recentBlob(route.target, digest)
+    return small || method === 'HEAD' ? small : mirror.storedBlob(route.target, digest)
   }
 
   #read(url: string): Question | undefined {
@@ -89,7 +110,12 @@ export function outcomeOf({ kind }: Question): Outcome | undefined {
   return kind === 'ping' ? undefined : 'hit'
 }
 
-export function bodyOf(recalled: Recalled): Buffer {
+/** Whether its body has to be read. */
+export function isStored(recalled: Recalled): recalled is StoredAnswer {
+  return !Buffer.isBuffer(recalled) && 'reader' in recalled
+}
+
+export function bodyOf(recalled: Exclude<Recalled, StoredAnswer>): Buffer {
   return Buffer.isBuffer(recalled) ? recalled : recalled.manifest.body
 }
 
@@ -99,30 +125,44 @@ export function hotHeaders(question: Question, recalled: Recalled, now: number):
   const list = 'target' in route && route.namespace !== undefined ? ['OCI-Namespace', route.namespace] : []
   const own = ownHeaders(question, recalled, now)
   for (const name in own) list.push(name, own[name] as string)
-  list.push('Content-Length', String(bodyOf(recalled).length))
+  list.push('Content-Length', String(isStored(recalled) ? recalled.size : bodyOf(recalled).length))
   return list
 }
 
-/** Sends what was recalled. */
+/** Sends what was recalled. Rejects where a stored blob could not be sent whole, and then the connection is broken off. */
 export function sendHot(
-  { method }: IncomingMessage,
+  request: IncomingMessage,
   response: ServerResponse,
   exchange: Exchange,
-  { question, recalled, now }: { question: Question; recalled: Recalled; now: number },
-): void {
+  { question, recalled, now, clientTimeout }: HotAnswer,
+): Promise<void> | undefined {
   exchange.route = question.route
   const outcome = outcomeOf(question)
   if (outcome) exchange.outcome = outcome
   response.writeHead(200, [...version, 'X-Request-Id', exchange.id, ...hotHeaders(question, recalled, now)])
   exchange.headersSent()
-  if (method === 'HEAD') {
+  if (isStored(recalled)) return sendStored(response, exchange, recalled, clientTimeout)
+  if (request.method === 'HEAD') {
     response.end()
-    return
+    return undefined
   }
   const body = bodyOf(recalled)
   exchange.bytes = body.length
   if (body.length > short) response.end(body)
   else response.end(body.toString('latin1'), 'latin1')
+  return undefined
+}
+
+function sendStored(
+  response: ServerResponse,
+  exchange: Exchange,
+  { reader, size: length }: StoredAnswer,
+  patience: number,
+): Promise<void> {
+  const sent = (bytes: number): void => {
+    exchange.bytes += bytes
+  }
+  return sendBody(new ByResponse(response), reader, { length, patience, sent })
 }
 
 function questionOf(route: Route): Question | undefined {
@@ -136,7 +176,7 @@ function questionOf(route: Route): Question | undefined {
 }
 
 function ownHeaders(question: Question, recalled: Recalled, now: number): Readonly<Record<string, string>> {
-  if (!Buffer.isBuffer(recalled)) return manifestHeaders(recalled, now)
+  if (!Buffer.isBuffer(recalled) && 'manifest' in recalled) return manifestHeaders(recalled, now)
   return question.kind === 'blob' ? blobHeaders(question.digest, hit) : pingHeaders
 }
 

@@ -29,7 +29,7 @@ export class LaneServer extends HttpServer {
     this.on('connection', (socket: Socket) => this.#lane.take(socket))
   }
 
-  /** In the lane all connections are idle: what is asked there is answered at once. */
+  /** In the lane what is under way ends by itself, and its connection after it. */
   override closeIdleConnections(): void {
     this.#lane.close()
     super.closeIdleConnections()

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { longestHead, type Shortcut } from './shortcut.ts'
+import { type LongAnswer, longestHead, type Shortcut } from './shortcut.ts'
 
 export interface LaneOptions {
   readonly shortcut: Pick<Shortcut, 'answer'>
@@ -54,10 +54,11 @@ class Connection {
   /** As JSON, since that is how it is told, again and again. */
   readonly #client: string
   readonly #onData = (piece: Buffer): void => this.#take(piece)
-  readonly #onEnd = (): void => void this.#socket.end()
+  readonly #onEnd = (): void => this.#leave()
   readonly #onTimeout = (): void => this.#expire()
   readonly #onClose = (): void => this.#left()
-  #answered = false
+  /** Before its first request; in the middle of an answer; between requests. */
+  #state: 'new' | 'sending' | 'idle' = 'new'
   #closing = false
 
   constructor(socket: Socket, options: LaneOptions, left: () => void) {
@@ -75,8 +76,8 @@ class Connection {
   }
 
   close(): void {
-    if (this.#answered) this.#end()
-    else if (!this.#closing) this.#socket.setTimeout(lastCall)
+    if (this.#state === 'idle') this.#end()
+    else if (this.#state === 'new' && !this.#closing) this.#socket.setTimeout(lastCall)
     this.#closing = true
   }
 
@@ -90,20 +91,47 @@ class Connection {
     this.#socket.destroy()
   }
 
+  /** Nothing more is coming. */
+  #leave(): void {
+    if (this.#state === 'sending') this.#closing = true
+    else this.#socket.end()
+  }
+
   #take(piece: Buffer): void {
+    if (this.#state === 'sending') {
+      this.#socket.pause().unshift(piece)
+      return
+    }
     const answer = this.#answer(piece)
     if (answer === undefined) {
       this.#handOver(piece)
       return
     }
+    if (typeof answer !== 'string') {
+      void this.#send(answer)
+      return
+    }
     this.#socket.write(answer, 'latin1')
-    if (this.#closing) this.#end()
-    if (this.#answered) return
-    this.#answered = true
-    this.#socket.setTimeout(this.#options.nextWithin)
+    // Of an idle connection the time limit is set, and begins anew by itself.
+    if (this.#state === 'new' || this.#closing) this.#rest()
   }
 
-  #answer(piece: Buffer): string | undefined {
+  /** After an answer. */
+  #rest(): void {
+    this.#state = 'idle'
+    if (this.#closing) this.#end()
+    else this.#socket.setTimeout(this.#options.nextWithin)
+  }
+
+  async #send(answer: LongAnswer): Promise<void> {
+    this.#state = 'sending'
+    const isWhole = await answer.send(this.#socket)
+    if (!isWhole) return
+    this.#rest()
+    this.#socket.resume()
+  }
+
+  #answer(piece: Buffer): string | LongAnswer | undefined {
     const socket = this.#socket
     // A client that does not read, and one that says much at a time, are node:http's to deal with.
     if (piece.length > longestHead || socket.writableLength > 0) return undefined
@@ -126,7 +154,9 @@ class Connection {
   }
 
   #expire(): void {
-    if (this.#answered) this.#socket.destroy()
+    // In the middle of an answer whoever sends it looks after that.
+    if (this.#state === 'sending') return
+    if (this.#state === 'idle') this.#socket.destroy()
     else if (this.#closing) this.#end()
     // As node:http says it.
     else this.#socket.end(tooLate, () => this.#socket.destroy())

@@ -1,8 +1,22 @@
 import { type IncomingMessage, validateHeaderValue } from 'node:http'
+import type { Socket } from 'node:net'
+import type { StoredAnswer } from '../cache/blobs.ts'
+import type { RepeatedFields } from '../telemetry/request-fields.ts'
 import type { PreparedReport, RequestReport } from '../telemetry/request-report.ts'
+import { ClientGone, sendBody } from './body.ts'
 import { routeFields } from './exchange.ts'
-import { bodyOf, type HotPath, hotHeaders, outcomeOf, type Question, type Recalled, version } from './hot-path.ts'
+import {
+  bodyOf,
+  type HotPath,
+  hotHeaders,
+  isStored,
+  outcomeOf,
+  type Question,
+  type Recalled,
+  version,
+} from './hot-path.ts'
 import { KnownHeads, type KnownHeadsBound } from './known-heads.ts'
+import { BySocket } from './outgoing.ts'
 import { type PlainHead, plainHead } from './plain-head.ts'
 import type { RequestIds } from './request-ids.ts'
 
@@ -14,6 +28,8 @@ export interface ShortcutOptions {
   readonly now: () => number
   /** Milliseconds that an idle connection is kept, as clients are told. */
   readonly keepAlive: number
+  /** Milliseconds a client may go without taking a byte. */
+  readonly clientTimeout: number
   readonly bound?: KnownHeadsBound
 }
 
@@ -25,7 +41,8 @@ interface KnownHead extends PlainHead {
 
 /** An answer as it is sent, but for its id: good for a second, and as long as nothing else is recalled. */
 interface Reply {
-  readonly body: Buffer
+  /** Or its size in bytes, where it is not in memory. */
+  readonly body: Buffer | number
   /** Seconds; -1 for what does not age. */
   readonly age: number
   /** Of the epoch. */
@@ -33,6 +50,23 @@ interface Reply {
   /** What comes after the id. */
   readonly rest: string
   readonly report: PreparedReport
+}
+
+/** An answer whose body is in the store. Whoever gets it sends it. */
+export interface LongAnswer {
+  /**
+   * Resolves when all of it has left, or to false where that failed, and the connection is broken off. Nobody else writes
+   * to it meanwhile, nor sets its time limit.
+   */
+  send(socket: Socket): Promise<boolean>
+}
+
+interface Sending {
+  readonly head: KnownHead
+  readonly id: string
+  /** What comes before the body. */
+  readonly text: string
+  readonly stored: StoredAnswer
 }
 
 /** Bytes: longer heads are not looked up. */
@@ -56,16 +90,19 @@ export class Shortcut {
   }
 
   /**
-   * Undefined where it does not know the head, or memory not the answer. An answer is told of as given; `client` is the
-   * address, as JSON.
+   * Undefined where it does not know the head, or the answer is not at hand. A text is all of it, and told of as given;
+   * `client` is the address, as JSON.
    */
-  answer(text: string, client: string): string | undefined {
+  answer(text: string, client: string): string | LongAnswer | undefined {
     const { hotPath, ids, now } = this.#options
     const head = this.#heads.get(text)
-    const recalled = head && hotPath.recall(head.question)
+    const recalled = head && hotPath.recall(head.question, head.method)
     if (!recalled) return undefined
     const { report, rest } = this.#reply(head, recalled, now())
     const id = ids.next()
+    if (isStored(recalled)) {
+      return { send: (socket) => this.#send(socket, { head, id, text: `${beforeId}${id}${rest}`, stored: recalled }) }
+    }
     report(`"${id}"`, client)
     return `${beforeId}${id}${rest}`
   }
@@ -82,7 +119,7 @@ export class Shortcut {
 
   #reply(head: KnownHead, recalled: Recalled, now: number): Reply {
     const { reply: last } = head
-    const body = bodyOf(recalled)
+    const body = isStored(recalled) ? recalled.size : bodyOf(recalled)
     const age = ageOf(recalled, now)
     const second = Math.floor(now / 1000)
     if (last && last.second === second && last.age === age && last.body === body) return last
@@ -106,23 +143,46 @@ export class Shortcut {
     }
     const head = Buffer.from(`${text}\r\n`, 'latin1')
     // By way of one buffer, since a string that is put together from others is put together again at every write.
-    return Buffer.concat(method === 'HEAD' ? [head] : [head, bodyOf(recalled)]).toString('latin1')
+    const isAlone = method === 'HEAD' || isStored(recalled)
+    return Buffer.concat(isAlone ? [head] : [head, bodyOf(recalled)]).toString('latin1')
   }
 
-  #report({ question, method, url, userAgent }: KnownHead, body: Buffer): PreparedReport {
-    return this.#options.report.prepare({
-      method,
-      ...routeFields(question.route, url),
-      outcome: outcomeOf(question),
-      status: 200,
-      bytes: method === 'HEAD' ? 0 : body.length,
-      ms: 0,
-      headersMs: 0,
-      userAgent,
-    })
+  #report(head: KnownHead, body: Buffer | number): PreparedReport {
+    const size = Buffer.isBuffer(body) ? body.length : body
+    return this.#options.report.prepare(fieldsOf(head, { bytes: head.method === 'HEAD' ? 0 : size, ms: 0 }))
+  }
+
+  async #send(socket: Socket, { head, id, text, stored }: Sending): Promise<boolean> {
+    const { report, now, clientTimeout: patience } = this.#options
+    const startedAt = now()
+    const client = socket.remoteAddress ?? ''
+    let bytes = 0
+    let error: unknown
+    const sent = (some: number): void => {
+      bytes += some
+    }
+    try {
+      await sendBody(new BySocket(socket, text), stored.reader, { length: stored.size, patience, sent })
+    } catch (reason) {
+      error = reason
+    }
+    const isGone = error instanceof ClientGone
+    const why = { aborted: isGone || undefined, error: isGone ? undefined : error }
+    report.tell({ requestId: id, ...fieldsOf(head, { bytes, ms: now() - startedAt }), client, ...why })
+    return error === undefined
   }
 }
 
+function fieldsOf(
+  { question, method, url, userAgent }: KnownHead,
+  { bytes, ms }: { bytes: number; ms: number },
+): RepeatedFields {
+  const route = routeFields(question.route, url)
+  return { method, ...route, outcome: outcomeOf(question), status: 200, bytes, ms, headersMs: 0, userAgent }
+}
+
 function ageOf(recalled: Recalled, now: number): number {
-  return Buffer.isBuffer(recalled) || !recalled.tag ? -1 : Math.floor((now - recalled.tag.checkedAt) / 1000)
+  return Buffer.isBuffer(recalled) || isStored(recalled) || !recalled.tag
+    ? -1
+    : Math.floor((now - recalled.tag.checkedAt) / 1000)
 }

@@ -81,6 +81,8 @@ export interface BlobStore {
   stat(digest: Digest): Promise<BlobInfo | undefined>
   /** Undefined when the blob is absent, if only since `stat`. What is open outlives a `delete`. */
   open(digest: Digest): Promise<OpenBlob | undefined>
+  /** What `open` would resolve to, where that is to be had without waiting. Undefined means no more than to ask `open`. */
+  openAtHand(digest: Digest): OpenBlob | undefined
   /**
    * Takes a verified spool over; when it resolves, the blob is durable and visible. Adopting what is already stored is
    * not an error, and adds the note's repositories to those already noted. The spool's readers go on undisturbed.

@@ -28,8 +28,12 @@ export class FileStore implements BlobStore {
   async open(digest: Digest): Promise<OpenBlob | undefined> {
     const file = await absent(SharedFile.open(this.#blob(digest), 'r', this.#offload))
     if (!file) return undefined
-    // Synchronous on purpose: on an open descriptor it never waits for the disk, and a thread-pool trip costs more.
-    return new OpenFile(file, fstatSync(file.fd).size)
+    return new OpenFile(file)
+  }
+
+  openAtHand(digest: Digest): OpenBlob | undefined {
+    const file = SharedFile.atHand(this.#blob(digest), this.#offload)
+    return file && file !== 'absent' ? new OpenFile(file) : undefined
   }
 
   async adopt(digest: Digest, spool: Spool, note?: ManifestNote): Promise<BlobInfo> {
@@ -96,9 +100,10 @@ class OpenFile implements OpenBlob {
   readonly #file: SharedFile
   readonly size: number
 
-  constructor(file: SharedFile, size: number) {
+  constructor(file: SharedFile) {
     this.#file = file
-    this.size = size
+    // Synchronous on purpose: on an open descriptor it never waits for the disk, and a thread-pool trip costs more.
+    this.size = fstatSync(file.fd).size
   }
 
   reader(range: ByteRange): BodyReader {

@@ -26,10 +26,15 @@ export class SharedFile {
 
   /** Rejects with the system's error. */
   static async open(path: string, flags: string, help: FileHelp = {}): Promise<SharedFile> {
-    const fd = flags === 'r' ? help.atHand?.open(path) : undefined
-    if (fd === 'absent') throw Object.assign(new Error(`no such file: ${path}`), { code: 'ENOENT' })
-    if (fd !== undefined) return new SharedFile(fd, help, true)
-    return new SharedFile(await openFile(path, flags, 0o600), help, false)
+    const file = flags === 'r' ? SharedFile.atHand(path, help) : undefined
+    if (file === 'absent') throw Object.assign(new Error(`no such file: ${path}`), { code: 'ENOENT' })
+    return file ?? new SharedFile(await openFile(path, flags, 0o600), help, false)
+  }
+
+  /** To be read, and opened without waiting; undefined where that needs `open`. */
+  static atHand(path: string, help: FileHelp = {}): SharedFile | 'absent' | undefined {
+    const fd = help.atHand?.open(path)
+    return typeof fd === 'number' ? new SharedFile(fd, help, true) : fd
   }
 
   private constructor(fd: number, help: FileHelp, wasAtHand: boolean) {

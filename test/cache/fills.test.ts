@@ -1,87 +1,27 @@
 import assert from 'node:assert/strict'
-import { mkdir, readdir, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
-import type { FillDependencies } from '../../src/cache/fill.ts'
-import { Fills, type Located } from '../../src/cache/fills.ts'
-import type { FillReport, Observer } from '../../src/cache/observer.ts'
-import { type Digest, digestOf } from '../../src/oci/digest.ts'
+import type { Located } from '../../src/cache/fills.ts'
+import { digestOf } from '../../src/oci/digest.ts'
 import { RegistryError } from '../../src/oci/error.ts'
-import type { BlobStore, BodyReader } from '../../src/storage/blob-store.ts'
-import { DataFolder } from '../../src/storage/data-folder.ts'
+import type { BlobStore } from '../../src/storage/blob-store.ts'
 import { FileStore } from '../../src/storage/file-store.ts'
 import { pathOf } from '../../src/storage/layout.ts'
 import { Spool, SpoolUnwritable } from '../../src/storage/spool.ts'
 import { Gate } from '../support/gate.ts'
 import { tempDir } from '../support/temp.ts'
 import { until } from '../support/wait.ts'
-import { FakeRegistry, type Step } from './support/registry.ts'
+import { drain, type FillingOptions, filling, openFills } from './support/filling.ts'
+import type { Step } from './support/registry.ts'
 
 const body = Buffer.from('0123456789')
 const digest = digestOf(body)
 const all = { start: 0, end: undefined }
 
-/** An observer that is deaf to everything else. */
-function hearing(heard: Partial<Observer>): Observer {
-  return new Proxy(heard as Observer, { get: (target, name) => Reflect.get(target, name) ?? (() => {}) })
-}
-
-async function open(steps: readonly Step[], options: Partial<FillDependencies> & { unfollowed?: number } = {}) {
-  const dir = await tempDir()
-  const folder = await DataFolder.open(dir.path)
-  const registry = new FakeRegistry(steps, body.length)
-  const { unfollowed = 8, ...given } = options
-  const ended: FillReport[] = []
-  const storeFailures: unknown[] = []
-  const store = new FileStore(dir.path)
-  const fills = new Fills({
-    unfollowed,
-    dependencies: {
-      store,
-      createSpool: () => Spool.create(pathOf(dir.path, { kind: 'spool' })),
-      observer: hearing({
-        fillEnded: (report) => ended.push(report),
-        storeFailed: (_store, error) => storeFailures.push(error),
-      }),
-      now: Date.now,
-      openWithin: 10_000,
-      sizeOf: async () => undefined,
-      proven: () => {},
-      adopt: async (adopted, spool) => void (await (given.store ?? store).adopt(adopted, spool)),
-      ...given,
-    },
-  })
-  const locate = (wanted: Digest = digest): Promise<Located> =>
-    fills.locate(wanted, { origin: registry.origin, size: undefined, proven: true })
-  return {
-    fills,
-    registry,
-    ended,
-    storeFailures,
-    locate,
-    ingest: () => readdir(pathOf(dir.path, { kind: 'ingest' })),
-    async [Symbol.asyncDispose]() {
-      await fills[Symbol.asyncDispose]()
-      folder[Symbol.dispose]()
-      await dir[Symbol.asyncDispose]()
-    },
-  }
-}
-
-function filling(located: Located): Extract<Located, { kind: 'fill' }> {
-  assert.ok(located.kind === 'fill')
-  return located
-}
-
-async function drain(reader: BodyReader | undefined): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  try {
-    for (let chunk = await reader?.read(); chunk; chunk = await reader?.read()) chunks.push(Buffer.from(chunk))
-    return Buffer.concat(chunks)
-  } finally {
-    await reader?.close()
-  }
+function open(steps: readonly Step[], options: FillingOptions = {}) {
+  return openFills(digest, body.length, steps, options)
 }
 
 describe('Fills', () => {

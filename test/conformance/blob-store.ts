@@ -16,6 +16,8 @@ export interface BlobStoreUnderTest extends AsyncDisposable {
   readonly path: string
   /** What moves its bytes; where there is nothing, they are read. */
   readonly sending: Sending | undefined
+  /** Whether it opens without waiting what is in memory. */
+  readonly opensAtHand: boolean
 }
 
 /** What every BlobStore has to do, whatever it is made of. */
@@ -41,6 +43,7 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       const digest = digestOf(Buffer.from('absent'))
       assert.equal(await test.store.stat(digest), undefined)
       assert.equal(await test.store.open(digest), undefined)
+      assert.equal(test.store.openAtHand(digest), undefined)
       await test.store.delete(digest)
     })
 
@@ -86,6 +89,23 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       assert.equal(await test.store.stat(digest), undefined)
       assert.deepEqual(await Array.fromAsync(test.store.list()), [])
       assert.ok((await drain(opened.reader({ start: 0, end: body.length - 1 }))).equals(body))
+    })
+
+    it('opens at hand what it has just adopted, if it does so at all, and that outlives a deletion', async () => {
+      await using test = await create()
+      const body = randomBlob(3_000_000)
+      const digest = await adopt(test, body)
+      const [first, second] = [test.store.openAtHand(digest), test.store.openAtHand(digest)]
+      assert.deepEqual(
+        [first?.size, second?.size],
+        test.opensAtHand ? [body.length, body.length] : [undefined, undefined],
+      )
+      assert.equal(await openFiles(test.path), test.opensAtHand ? 2 : 0)
+      await second?.close()
+      await test.store.delete(digest)
+      assert.equal(test.store.openAtHand(digest), undefined)
+      if (first) assert.ok((await drain(first.reader({ start: 5, end: body.length - 1 }))).equals(body.subarray(5)))
+      assert.equal(await openFiles(test.path), 0)
     })
 
     it('lists every blob, with notes for manifests and none for the rest', async () => {

@@ -1,17 +1,25 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { truncate, writeFile } from 'node:fs/promises'
-import { createServer, type ServerResponse } from 'node:http'
+import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
 import { before, describe, it } from 'node:test'
 import { ClientGone, sendBody } from '../../src/http/body.ts'
+import { ByResponse, type Outgoing } from '../../src/http/outgoing.ts'
 import { digestOf } from '../../src/oci/digest.ts'
-import { type BodyReader, type Moved, nothingMoved, ReaderClosed } from '../../src/storage/blob-store.ts'
+import {
+  type BodyReader,
+  type Moved,
+  nothingMoved,
+  ReaderClosed,
+  type SocketDescriptor,
+} from '../../src/storage/blob-store.ts'
 import { DataFolder } from '../../src/storage/data-folder.ts'
 import { FileStore } from '../../src/storage/file-store.ts'
 import { pathOf } from '../../src/storage/layout.ts'
 import { Offload } from '../../src/storage/offload.ts'
+import { responseServer, socketServer } from '../support/answer-server.ts'
 import { get, open } from '../support/client.ts'
 import { isCorked } from '../support/corked.ts'
 import { Gate } from '../support/gate.ts'
@@ -26,6 +34,13 @@ import { Wire } from '../support/wire.ts'
 const patience = 20
 const hang = { timeout: 20_000 }
 
+/** How answers reach their clients, and how many bytes at the end have to be written. */
+const ways = [
+  { way: 'by node:http', listen: responseServer, tail: 1 },
+  { way: 'by a connection alone', listen: socketServer, tail: 0 },
+] as const
+type Listen = (typeof ways)[number]['listen']
+
 /** A body of chunks, each of which may have to be waited for; says whether it was closed, and how often. */
 class FakeReader implements BodyReader {
   readonly #steps: (Buffer | Gate | Error)[]
@@ -38,6 +53,7 @@ class FakeReader implements BodyReader {
   }
 
   async read(): Promise<Buffer | undefined> {
+    if (this.closed > 0) throw new ReaderClosed()
     for (let step = this.#steps.shift(); step; step = this.#steps.shift()) {
       if (step instanceof Error) throw step
       if (Buffer.isBuffer(step)) return step
@@ -46,11 +62,11 @@ class FakeReader implements BodyReader {
     return undefined
   }
 
-  async transfer(): Promise<Moved> {
+  async transfer(_socket: SocketDescriptor, _most: number): Promise<Moved> {
     return nothingMoved
   }
 
-  cork(): undefined {
+  cork(): (() => void) | undefined {
     return undefined
   }
 
@@ -60,89 +76,178 @@ class FakeReader implements BodyReader {
   }
 }
 
+/** A body that is moved, all that is asked for at once, when a gate opens; says how much that was. */
+class MovedReader extends FakeReader {
+  readonly moves: number[] = []
+  corks = 0
+  readonly #gate: Gate
+
+  constructor(gate: Gate, ...steps: Buffer[]) {
+    super(...steps)
+    this.#gate = gate
+  }
+
+  override async transfer(_socket: SocketDescriptor, most: number): Promise<Moved> {
+    this.moves.push(most)
+    await this.#gate.pass()
+    return { bytes: most, full: false }
+  }
+
+  override cork(): () => void {
+    this.corks += 1
+    return () => {
+      this.corks -= 1
+    }
+  }
+}
+
 interface Sent {
-  readonly response: ServerResponse
+  readonly stream: Outgoing['stream']
   readonly end: Promise<unknown>
 }
 
-/** Serves one body to every request; `sent` is how it went. */
-async function serve(reader: BodyReader, length: number | undefined, allowed = patience) {
+interface Served {
+  readonly reader: BodyReader
+  readonly length: number | undefined
+  readonly allowed?: number
+}
+
+/** Serves one body to every request; `sent` is how it went, and `bytes` how much of it was given. */
+async function serve(listen: Listen, { reader, length, allowed = 10_000 }: Served) {
   const { promise: sent, resolve } = Promise.withResolvers<Sent>()
-  const server = createServer((_request, response) => {
-    if (length !== undefined) response.setHeader('Content-Length', length)
-    response.flushHeaders()
-    const end = sendBody(response, reader, { length, patience: allowed, sent: () => {} })
-    resolve({ response, end: end.catch((error: unknown) => error) })
+  let bytes = 0
+  const server = await listen((asked) => {
+    const outgoing = asked.answer(length)
+    const end = sendBody(outgoing, reader, {
+      length,
+      patience: allowed,
+      sent: (some) => {
+        bytes += some
+      },
+    }).catch((error: unknown) => error)
+    resolve({ stream: outgoing.stream, end })
+    return end
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
   return {
-    url: `http://127.0.0.1:${port}/`,
-    port,
+    url: `${server.url}/`,
     sent,
-    async [Symbol.asyncDispose]() {
-      server.closeAllConnections()
-      server.close()
-    },
+    bytes: () => bytes,
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   }
 }
 
-describe('sendBody', () => {
-  it('does not lose patience with a client while it has nothing for it', async () => {
-    const gate = new Gate()
-    const reader = new FakeReader(Buffer.from('first, '), gate, Buffer.from('second'))
-    await using server = await serve(reader, 13)
-    await using client = await open(server.url)
-    const { response, end } = await server.sent
-    await once(response, 'timeout')
-    gate.open()
-    assert.equal((await client.read(13)).toString(), 'first, second')
-    await client.some()
-    assert.ok(client.complete)
-    assert.equal(await end, undefined)
-    assert.equal(reader.closed, 1)
-    assert.equal(response.listenerCount('timeout'), 0)
-  })
+for (const { way, listen, tail } of ways) {
+  describe(`sendBody ${way}`, hang, () => {
+    it('does not lose patience with a client while it has nothing for it', async () => {
+      const gate = new Gate()
+      const reader = new FakeReader(Buffer.from('first, '), gate, Buffer.from('second'))
+      await using server = await serve(listen, { reader, length: 13, allowed: patience })
+      await using client = await open(server.url)
+      const { stream, end } = await server.sent
+      await once(stream, 'timeout')
+      gate.open()
+      assert.equal((await client.read(13)).toString(), 'first, second')
+      await client.some()
+      assert.ok(client.complete)
+      assert.equal(await end, undefined)
+      assert.deepEqual([reader.closed, server.bytes(), stream.listenerCount('timeout')], [1, 13, 0])
+    })
 
-  it('breaks a body off that is longer than its length, before it is complete', async () => {
-    await using server = await serve(new FakeReader(Buffer.from('12345'), Buffer.from('67890')), 9, 10_000)
-    await using client = await open(server.url)
-    assert.equal((await client.read(9)).toString(), '12345')
-    assert.deepEqual([client.complete, client.closedBy], [false, 'fin'])
-    assert.match(String(await (await server.sent).end), /longer/)
-  })
+    it('loses patience with a client that takes nothing', async () => {
+      // More than the kernel takes for a client that does not read.
+      const reader = new FakeReader(Buffer.alloc(60_000_000))
+      await using server = await serve(listen, { reader, length: 60_000_000, allowed: patience })
+      using wire = await Wire.open(server.url)
+      wire.pause()
+      wire.request('GET /')
+      const { stream, end } = await server.sent
+      const error = await end
+      assert.ok(error instanceof ClientGone)
+      assert.match(error.message, /took no byte/)
+      assert.ok(stream.destroyed)
+      assert.ok(reader.closed > 0)
+    })
 
-  for (const length of [9, undefined]) {
-    it(`breaks a body off that fails, ${length ? 'of known' : 'of unknown'} length, after what there was`, async () => {
-      const reader = new FakeReader(Buffer.from('12345'), new Error('upstream died'))
-      await using server = await serve(reader, length, 10_000)
+    it('breaks a body off that is longer than its length, before it is complete', async () => {
+      const reader = new FakeReader(Buffer.from('12345'), Buffer.from('67890'))
+      await using server = await serve(listen, { reader, length: 9 })
       await using client = await open(server.url)
       assert.equal((await client.read(9)).toString(), '12345')
       assert.deepEqual([client.complete, client.closedBy], [false, 'fin'])
-      assert.match(String(await (await server.sent).end), /upstream died/)
+      assert.match(String(await (await server.sent).end), /longer/)
+    })
+
+    // Only node:http has chunks.
+    for (const length of tail === 0 ? [9] : [9, undefined]) {
+      it(`breaks a body off that fails, ${length ? 'of known' : 'of unknown'} length, after what there was`, async () => {
+        const reader = new FakeReader(Buffer.from('12345'), new Error('upstream died'))
+        await using server = await serve(listen, { reader, length })
+        await using client = await open(server.url)
+        assert.equal((await client.read(9)).toString(), '12345')
+        assert.deepEqual([client.complete, client.closedBy], [false, 'fin'])
+        assert.match(String(await (await server.sent).end), /upstream died/)
+        assert.deepEqual([reader.closed, server.bytes()], [1, 5])
+      })
+    }
+
+    it('breaks a body off that ends short', async () => {
+      const reader = new FakeReader(Buffer.from('12345'))
+      await using server = await serve(listen, { reader, length: 9 })
+      await using client = await open(server.url)
+      assert.equal((await client.read(9)).toString(), '12345')
+      assert.deepEqual([client.complete, client.closedBy], [false, 'fin'])
+      assert.match(String(await (await server.sent).end), /4 bytes off its length/)
       assert.equal(reader.closed, 1)
     })
-  }
 
-  it('breaks a body off that ends short', async () => {
-    await using server = await serve(new FakeReader(Buffer.from('12345')), 9, 10_000)
-    await using client = await open(server.url)
-    assert.equal((await client.read(9)).toString(), '12345')
-    assert.deepEqual([client.complete, client.closedBy], [false, 'fin'])
+    it('ends the read it waits in when the client leaves', async () => {
+      const gate = new Gate()
+      const reader = new FakeReader(Buffer.from('12345'), gate)
+      await using server = await serve(listen, { reader, length: 9 })
+      const wire = await Wire.open(server.url)
+      wire.request('GET /')
+      await gate.arrived()
+      wire.reset()
+      assert.ok((await (await server.sent).end) instanceof ClientGone)
+      assert.ok(reader.closed > 0)
+    })
+
+    it('has all moved but for what has to be written, and the cork taken off at the end', async () => {
+      const gate = new Gate()
+      const reader = new MovedReader(gate, ...(tail > 0 ? [Buffer.from('5')] : []))
+      await using server = await serve(listen, { reader, length: 5 })
+      using wire = await Wire.open(server.url)
+      wire.request('GET /')
+      await gate.arrived()
+      assert.equal(reader.corks, 1)
+      gate.open()
+      const { stream, end } = await server.sent
+      assert.equal(await end, undefined)
+      assert.deepEqual([reader.corks, reader.moves, reader.closed, server.bytes()], [0, [5 - tail], 1, 5])
+      assert.equal(stream.listenerCount('timeout'), 0)
+    })
+
+    it(`${tail === 0 ? 'does not miss' : 'misses'} a client that leaves when all that can be has been moved`, async () => {
+      const gate = new Gate()
+      const reader = new MovedReader(gate)
+      await using server = await serve(listen, { reader, length: 5 })
+      const wire = await Wire.open(server.url)
+      wire.request('GET /')
+      await gate.arrived()
+      const { stream, end } = await server.sent
+      const closed = new Promise((resolve) => stream.once('close', resolve))
+      wire.reset()
+      await closed
+      gate.open()
+      const error = await end
+      assert.equal(error instanceof ClientGone, tail > 0)
+      assert.equal(error === undefined, tail === 0)
+      assert.equal(server.bytes(), 5 - tail)
+    })
   })
+}
 
-  it('ends the read it waits in when the client leaves', async () => {
-    const gate = new Gate()
-    const reader = new FakeReader(Buffer.from('12345'), gate)
-    await using server = await serve(reader, 9, 10_000)
-    const client = await open(server.url)
-    await gate.arrived()
-    client.abort()
-    assert.ok((await (await server.sent).end) instanceof ClientGone)
-    assert.ok(reader.closed > 0)
-  })
-
+describe('sendBody', () => {
   it('breaks the connection of an answer that waits behind another one of the same client', hang, async () => {
     const first = new Gate()
     const readers = [new FakeReader(first, Buffer.from('12345')), new FakeReader(new Error('upstream died'))]
@@ -152,7 +257,7 @@ describe('sendBody', () => {
       if (!reader) return
       response.setHeader('Content-Length', 5)
       response.flushHeaders()
-      const end = sendBody(response, reader, { length: 5, patience: 0, sent: () => {} })
+      const end = sendBody(new ByResponse(response), reader, { length: 5, patience: 0, sent: () => {} })
       ends.push(end.catch((error: unknown) => error))
     })
     server.listen(0, '127.0.0.1')
@@ -170,8 +275,16 @@ describe('sendBody', () => {
 
 const MB = 1_000_000
 
-/** A store of one blob, served by ranges: `/0-99` is the answer with its first 100 bytes, after what comes `before`. */
-async function serveStored(size: number, offload: Offload | undefined, before: Buffer = Buffer.alloc(0)) {
+interface Stored {
+  readonly listen: Listen
+  readonly size: number
+  readonly offload: Offload | undefined
+  /** Comes before the blob. */
+  readonly before?: Buffer
+}
+
+/** A store of one blob, served by ranges: `/0-99` is the answer with its first 100 bytes. */
+async function serveStored({ listen, size, offload, before }: Stored) {
   const dir = await tempDir()
   const folder = await DataFolder.open(dir.path)
   const body = randomBlob(size)
@@ -182,12 +295,11 @@ async function serveStored(size: number, offload: Offload | undefined, before: B
   const ends: Promise<unknown>[] = []
   const corked: Promise<[boolean, boolean]>[] = []
   let sent = 0
-  const server = createServer(async (request, response) => {
-    const [start = 0, end = size - 1] = (request.url ?? '').slice(1).split('-').map(Number)
+  const server = await listen(async (asked) => {
+    const [start = 0, end = size - 1] = asked.path.slice(1).split('-').map(Number)
     const opened = await store.open(digest)
     const length = end + 1 - start
-    response.setHeader('Content-Length', before.length + length)
-    if (before.length > 0) response.write(before)
+    const outgoing = asked.answer(length, before)
     const options = {
       length,
       patience: 10_000,
@@ -196,22 +308,20 @@ async function serveStored(size: number, offload: Offload | undefined, before: B
       },
     }
     const reader = opened?.reader({ start, end }) ?? assert.fail()
-    const { fd = -1 } = (response.socket as { _handle?: { fd?: number } } | null)?._handle ?? {}
-    const sending = sendBody(response, reader, options)
+    const { fd = -1 } = (outgoing.socket as { _handle?: { fd?: number } } | null)?._handle ?? {}
+    const sending = sendBody(outgoing, reader, options)
     const wasCorked = offload?.sending !== undefined && fd >= 0 && isCorked(fd)
     const isStill = sending.then(() => wasCorked && isCorked(fd)).catch(() => false)
     corked.push(isStill.then((still) => [wasCorked, still]))
     ends.push(sending.catch((error: unknown) => error))
+    await ends.at(-1)
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   return {
     body,
     digest,
     path,
-    url: (start = 0, end = size - 1) => `${url}/${start}-${end}`,
-    root: url,
+    url: (start = 0, end = size - 1) => `${server.url}/${start}-${end}`,
+    root: server.url,
     /** Bytes, of all answers. */
     sent: () => sent,
     /** How each answer went, in order. */
@@ -220,8 +330,7 @@ async function serveStored(size: number, offload: Offload | undefined, before: B
     corked,
     openFiles: () => openFiles(join(dir.path, 'blobs')),
     async [Symbol.asyncDispose]() {
-      server.closeAllConnections()
-      server.close()
+      await server[Symbol.asyncDispose]()
       folder[Symbol.dispose]()
       await dir[Symbol.asyncDispose]()
     },
@@ -235,21 +344,23 @@ function turns(count: number): Promise<void> {
 const offloaded = new Offload()
 const count = countMoved(offloaded.sending)
 
-for (const [how, offload] of [
-  ['moved', offloaded],
-  ['read and written', undefined],
-] as const) {
+const hows = ways.flatMap((way) => [
+  { ...way, how: 'moved', offload: offloaded },
+  { ...way, how: 'read and written', offload: undefined },
+])
+
+for (const { way, listen, tail, how, offload } of hows) {
   const skip = offload && !offload.sending ? 'sendfile(2) cannot be called here' : false
 
-  describe(`sendBody of a stored file, ${how}`, { skip, ...hang }, () => {
+  describe(`sendBody of a stored file ${way}, ${how}`, { skip, ...hang }, () => {
     before(() => untilMoving(offload?.sending))
 
-    /** All but the last byte of what is worth it; unless it is nothing. */
-    const wouldMove = (bytes: number): number => (offload && bytes > 65_536 ? bytes - 1 : 0)
+    /** All that need not be written of what is worth it. */
+    const wouldMove = (bytes: number): number => (offload && bytes - tail >= 65_536 ? bytes - tail : 0)
 
     for (const size of [1, 2, 65_536, 65_537, 256 * 1024, 256 * 1024 + 1, 20 * MB, 70 * MB]) {
       it(`gives ${size} bytes, whole and by ranges`, async () => {
-        await using server = await serveStored(size, offload)
+        await using server = await serveStored({ listen, size, offload })
         const before = count.bytes
         const got = await get(server.url())
         assert.deepEqual([got.complete, got.bytes, got.digest], [true, size, server.digest])
@@ -273,7 +384,7 @@ for (const [how, offload] of [
     }
 
     it('gives one answer after the other on one connection, to requests sent at once too', async () => {
-      await using server = await serveStored(2 * MB, offload)
+      await using server = await serveStored({ listen, size: 2 * MB, offload })
       const before = count.bytes
       using wire = await Wire.open(server.root)
       const ranges = [
@@ -308,7 +419,7 @@ for (const [how, offload] of [
         [256 * 1024 + 1, true],
         [5 * MB, true],
       ] as const) {
-        await using server = await serveStored(size, offload)
+        await using server = await serveStored({ listen, size, offload })
         assert.equal((await get(server.url())).digest, server.digest)
         assert.deepEqual(await Promise.all(server.corked), [[isLarge && offload !== undefined, false]])
       }
@@ -317,7 +428,7 @@ for (const [how, offload] of [
     it('comes after what was written before it, though the connection has not taken that', async () => {
       const size = 4 * MB
       const head = randomBlob(size, 2)
-      await using server = await serveStored(size, offload, head)
+      await using server = await serveStored({ listen, size, offload, before: head })
       const before = count.bytes
       const [first, second] = [await get(server.url(), { pace: () => turns(1) }), await get(server.url(5, 1_000_000))]
       assert.equal(first.digest, digestOf(Buffer.concat([head, server.body])))
@@ -326,7 +437,7 @@ for (const [how, offload] of [
     })
 
     it('gives each of several clients what it asked for, at its own pace', async () => {
-      await using server = await serveStored(8 * MB, offload)
+      await using server = await serveStored({ listen, size: 8 * MB, offload })
       const before = count.bytes
       const got = await Promise.all([0, 1, 4, 0, 1].map((pace) => get(server.url(), { pace: () => turns(pace) })))
       for (const { complete, digest } of got) assert.deepEqual([complete, digest], [true, server.digest])
@@ -334,7 +445,7 @@ for (const [how, offload] of [
     })
 
     it('has nothing open any more when a client leaves in the middle', async () => {
-      await using server = await serveStored(20 * MB, offload)
+      await using server = await serveStored({ listen, size: 20 * MB, offload })
       const before = await openSockets()
       for (const bytes of [0, 1, 5 * MB]) {
         const client = await open(server.url())
@@ -348,7 +459,7 @@ for (const [how, offload] of [
     })
 
     it('cuts a body whose file becomes shorter, and never ends it cleanly', async () => {
-      await using server = await serveStored(20 * MB, offload)
+      await using server = await serveStored({ listen, size: 20 * MB, offload })
       await using client = await open(server.url())
       await client.read(MB)
       await truncate(server.path, 10 * MB)
@@ -362,31 +473,33 @@ for (const [how, offload] of [
   })
 }
 
-describe('sendBody of a file whose thread dies', hang, () => {
-  it('breaks the answer in its hands after bytes that are right, and gives the next one whole', async (test) => {
-    const deaths: Error[] = []
-    await using offload = new Offload((death) => deaths.push(death))
-    const { sending } = offload
-    if (!sending) return test.skip('sendfile(2) cannot be called here')
-    await untilMoving(sending)
-    await using server = await serveStored(40 * MB, offload)
-    {
-      await using client = await open(server.url())
-      const chunks = [await client.read(MB)]
-      // No number at all: the thread fails on it.
-      const poison = 'poison' as unknown as number
-      await using pair = await socketPair()
-      await sending.move(poison, pair.ours.fd, { position: 0, length: MB }).moved
-      assert.equal(deaths.length, 1)
-      for (let chunk = await client.some(); chunk; chunk = await client.some()) chunks.push(chunk)
-      assert.deepEqual([client.complete, client.closedBy], [false, 'fin'])
-      const all = Buffer.concat(chunks)
-      assert.ok(all.length < 40 * MB)
-      assert.ok(all.equals(server.body.subarray(0, all.length)))
-      assert.ok((await server.ends[0]) instanceof ClientGone)
-    }
-    const next = await get(server.url())
-    assert.deepEqual([next.complete, next.digest], [true, server.digest])
-    assert.equal(await server.openFiles(), 0)
+for (const { way, listen } of ways) {
+  describe(`sendBody ${way} of a file whose thread dies`, hang, () => {
+    it('breaks the answer in its hands after bytes that are right, and gives the next one whole', async (test) => {
+      const deaths: Error[] = []
+      await using offload = new Offload((death) => deaths.push(death))
+      const { sending } = offload
+      if (!sending) return test.skip('sendfile(2) cannot be called here')
+      await untilMoving(sending)
+      await using server = await serveStored({ listen, size: 40 * MB, offload })
+      {
+        await using client = await open(server.url())
+        const chunks = [await client.read(MB)]
+        // No number at all: the thread fails on it.
+        const poison = 'poison' as unknown as number
+        await using pair = await socketPair()
+        await sending.move(poison, pair.ours.fd, { position: 0, length: MB }).moved
+        assert.equal(deaths.length, 1)
+        for (let chunk = await client.some(); chunk; chunk = await client.some()) chunks.push(chunk)
+        assert.deepEqual([client.complete, client.closedBy], [false, 'fin'])
+        const all = Buffer.concat(chunks)
+        assert.ok(all.length < 40 * MB)
+        assert.ok(all.equals(server.body.subarray(0, all.length)))
+        assert.ok((await server.ends[0]) instanceof ClientGone)
+      }
+      const next = await get(server.url())
+      assert.deepEqual([next.complete, next.digest], [true, server.digest])
+      assert.equal(await server.openFiles(), 0)
+    })
   })
-})
+}

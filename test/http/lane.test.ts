@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { Lane } from '../../src/http/lane.ts'
+import { Lane, type LaneOptions } from '../../src/http/lane.ts'
 import { call } from '../support/admin-client.ts'
 import { image, randomBlob } from '../support/image.ts'
+import { agent, laneDate, teach, warm } from '../support/lane.ts'
 import { Stage, type StageOptions } from '../support/stage.ts'
 import { until } from '../support/wait.ts'
 import { Wire } from '../support/wire.ts'
@@ -16,10 +17,6 @@ const { manifest, config } = added
 const latest = '/v2/library/alpine/manifests/latest'
 const byDigest = `/v2/library/alpine/manifests/${manifest.digest}`
 const blob = `/v2/library/alpine/blobs/${config.digest}`
-const agent = { 'user-agent': 'docker/29 "quoted" d\u00f6cker', accept: '*/*' }
-
-/** What node:http dates by the wall's clock the lane dates by the mirror's, which stands still. */
-const laneDate = 'Thu, 01 Jan 2026 00:00:00 GMT'
 
 /** A mirror whose memory holds the image. */
 async function start(options: StageOptions = {}, prefix = ''): Promise<Stage> {
@@ -30,14 +27,6 @@ async function start(options: StageOptions = {}, prefix = ''): Promise<Stage> {
     [latest, byDigest, blob].map((path) => `${prefix}${path}`),
   )
   return stage
-}
-
-async function warm(stage: Stage, paths: readonly string[]): Promise<void> {
-  for (const path of paths) {
-    // The first one stores it, and the second one takes it into memory.
-    await until(async () => (await stage.get(path)).headers['cache-status'] === 'entrepot; hit', 'it to be stored')
-    await stage.get(path)
-  }
 }
 
 /** The bytes of the next answer. */
@@ -61,11 +50,6 @@ async function ask({ stage, line, headers = agent }: Ask): Promise<string> {
   using wire = await Wire.open(stage.mirror.url)
   wire.request(line, headers)
   return await raw(wire)
-}
-
-/** Made known by one connection, so that later ones stay in the lane. */
-async function teach(stage: Stage, line: string): Promise<void> {
-  assert.ok(!isOfLane(await ask({ stage, line })))
 }
 
 function isOfLane(answer: string): boolean {
@@ -293,24 +277,20 @@ describe('what the lane does not answer', () => {
       assert.notEqual(headers?.['date'], laneDate)
     }
   })
-
-  it('is a blob that is not small', async () => {
-    await using stage = await start()
-    const digest = stage.upstream.addBlob('library/alpine', randomBlob(70_000, 8))
-    const line = `GET /v2/library/alpine/blobs/${digest}`
-    await warm(stage, [line.slice(4)])
-    for (let count = 0; count < 3; count += 1) assert.ok(!isOfLane(await ask({ stage, line })))
-  })
 })
 
 describe('a connection that begins in the lane', () => {
   it('stays in step, however its requests are cut and joined', async () => {
     await using stage = await start()
+    const large = randomBlob(70_000, 8)
+    const largeBlob = `/v2/library/alpine/blobs/${stage.upstream.addBlob('library/alpine', large)}`
+    await warm(stage, [largeBlob])
     const kinds = [
       { line: `GET ${latest}`, status: 200, body: manifest.body },
       { line: `HEAD ${latest}`, status: 200, body: Buffer.alloc(0) },
       { line: `GET ${byDigest}`, status: 200, body: manifest.body },
       { line: `GET ${blob}`, status: 200, body: config.body },
+      { line: `GET ${largeBlob}`, status: 200, body: large },
       { line: 'GET /v2/', status: 200, body: Buffer.from('{}') },
       { line: `GET ${blob}`, headers: { range: 'bytes=1-3' }, status: 206, body: config.body.subarray(1, 4) },
       { line: 'GET /v2/library/alpine/manifests/absent', status: 404, body: undefined },
@@ -431,11 +411,19 @@ describe('stopping', () => {
   })
 })
 
-describe('time in the lane', () => {
+describe('time in the lane', { timeout: 20_000 }, () => {
   const head = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
 
-  async function race(within: { firstWithin: number; nextWithin: number }, sent: string): Promise<string> {
-    const shortcut = { answer: (text: string) => (text === head ? 'answered' : undefined) }
+  interface Race {
+    readonly firstWithin: number
+    readonly nextWithin: number
+    readonly sent: string
+    readonly answer?: ReturnType<LaneOptions['shortcut']['answer']>
+  }
+
+  /** All that comes until the connection ends. */
+  async function race({ sent, answer = 'answered', ...within }: Race): Promise<string> {
+    const shortcut = { answer: (text: string) => (text === head ? answer : undefined) }
     const handedOver: unknown[] = []
     const lane = new Lane({ ...within, shortcut, handOver: (socket) => handedOver.push(socket) })
     await using server = createServer({ allowHalfOpen: true }, (socket) => lane.take(socket)).listen(0, '127.0.0.1')
@@ -448,11 +436,25 @@ describe('time in the lane', () => {
   }
 
   it('is short until the first request, and its end is told as node:http tells it', async () => {
-    const rest = await race({ firstWithin: 20, nextWithin: 1e6 }, '')
+    const rest = await race({ firstWithin: 20, nextWithin: 1e6, sent: '' })
     assert.equal(rest, 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n')
   })
 
   it('is long between requests, and ends without a word', async () => {
-    assert.equal(await race({ firstWithin: 1e6, nextWithin: 20 }, head), 'answered')
+    assert.equal(await race({ firstWithin: 1e6, nextWithin: 20, sent: head }), 'answered')
+  })
+
+  it('is for whoever sends a long answer to tell, and then as between requests', async () => {
+    const send = async (socket: Socket): Promise<boolean> => {
+      for (const part of ['one, ', 'two']) {
+        socket.setTimeout(5)
+        await once(socket, 'timeout')
+        socket.write(part)
+      }
+      socket.setTimeout(1e6)
+      return true
+    }
+    const answer = { send }
+    assert.equal(await race({ firstWithin: 1e6, nextWithin: 20, sent: head, answer }), 'one, two')
   })
 })

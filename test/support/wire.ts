@@ -4,6 +4,8 @@ import { connect, type Socket } from 'node:net'
 export interface WireAnswer {
   readonly status: number
   readonly version: string
+  /** As it came, without its last, empty line. */
+  readonly head: string
   /** Lower-case names. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: Buffer
@@ -12,7 +14,8 @@ export interface WireAnswer {
 /** One connection, written and read byte by byte, so that an answer out of step is seen as what it is. */
 export class Wire implements Disposable {
   readonly #socket: Socket
-  #received: Buffer = Buffer.alloc(0)
+  #pieces: Buffer[] = []
+  #length = 0
   #ended = false
   #wake = Promise.withResolvers<void>()
 
@@ -29,7 +32,8 @@ export class Wire implements Disposable {
     socket.on('end', () => this.#end())
     socket.on('close', () => this.#end())
     socket.on('data', (chunk) => {
-      this.#received = Buffer.concat([this.#received, chunk])
+      this.#pieces.push(chunk)
+      this.#length += chunk.length
       this.#awaken()
     })
   }
@@ -39,9 +43,14 @@ export class Wire implements Disposable {
     return this.#ended
   }
 
+  /** How many bytes have come that were not read as an answer. */
+  get waiting(): number {
+    return this.#length
+  }
+
   /** What has come and was not read as an answer. */
   get rest(): string {
-    return this.#received.toString('latin1')
+    return this.#received().toString('latin1')
   }
 
   send(text: string): void {
@@ -88,7 +97,7 @@ export class Wire implements Disposable {
     )
     const bodiless = method === 'HEAD' || ['204', '304'].includes(status)
     const body = bodiless ? Buffer.alloc(0) : await this.#body(headers)
-    return { status: Number(status), version, headers, body }
+    return { status: Number(status), version, head, headers, body }
   }
 
   /** Resolves when the other side has closed it. */
@@ -105,7 +114,7 @@ export class Wire implements Disposable {
     if (encoding === 'chunked') return this.#chunks()
     if (length !== undefined) return this.#take(Number(length))
     await this.closed()
-    return this.#take(this.#received.length)
+    return this.#take(this.#length)
   }
 
   async #chunks(): Promise<Buffer> {
@@ -120,25 +129,36 @@ export class Wire implements Disposable {
   }
 
   async #until(mark: string): Promise<string | undefined> {
-    let at = this.#received.indexOf(mark)
+    let at = this.#received().indexOf(mark)
     while (at < 0) {
       if (this.#ended) return undefined
       await this.#wake.promise
-      at = this.#received.indexOf(mark)
+      at = this.#received().indexOf(mark)
     }
-    const text = this.#received.toString('latin1', 0, at)
-    this.#received = this.#received.subarray(at + mark.length)
-    return text
+    return this.#cut(at + mark.length).toString('latin1', 0, at)
   }
 
   async #take(count: number): Promise<Buffer> {
-    while (this.#received.length < count) {
-      if (this.#ended) throw new Error(`the connection ended ${count - this.#received.length} bytes early`)
+    while (this.#length < count) {
+      if (this.#ended) throw new Error(`the connection ended ${count - this.#length} bytes early`)
       await this.#wake.promise
     }
-    const taken = this.#received.subarray(0, count)
-    this.#received = this.#received.subarray(count)
-    return taken
+    return this.#cut(count)
+  }
+
+  /** All of it as one, and only when it is asked for: long bodies come in many pieces. */
+  #received(): Buffer {
+    const [first = Buffer.alloc(0), ...others] = this.#pieces
+    const all = others.length === 0 ? first : Buffer.concat([first, ...others])
+    this.#pieces = [all]
+    return all
+  }
+
+  #cut(count: number): Buffer {
+    const all = this.#received()
+    this.#pieces = [all.subarray(count)]
+    this.#length -= count
+    return all.subarray(0, count)
   }
 
   #end(): void {
