@@ -34,9 +34,12 @@ export const stores: Scenario = {
       some.push(await contender(world, server, `${name}, ${hot} of them in use`, digests.slice(0, hot)))
       all.push(await contender(world, server, `${name}, all in use`, digests))
     }
-    const options = { rounds: world.rounds(9, 2), warmUp: world.isQuick ? 1 : 2, ...world.pace } as const
+    const options = { warmUp: world.isQuick ? 1 : 2, ...world.pace } as const
     // One after the other: 100,000 in use push out of memory what the 500 had there.
-    const samples = new Map([...(await interleave(some, options)), ...(await interleave(all, options))])
+    const samples = new Map([
+      ...(await interleave(some, { rounds: world.rounds(15, 2), ...options })),
+      ...(await interleave(all, { rounds: world.rounds(5, 2), ...options })),
+    ])
     const [few = '', many = ''] = some.map(({ name }) => name)
     const goals = [atLeast(0.95, '×', `${many}: of the rate of ${few}`, ratioOf(samples, 'rate', many, few))]
     const notes = ['Where all 100,000 are in use they are more than memory keeps, and come from their files.']
