@@ -6,7 +6,7 @@ import type { RequestReport } from '../telemetry/request-report.ts'
 import { serveBlob } from './blobs.ts'
 import { errorAnswer } from './errors.ts'
 import { Exchange } from './exchange.ts'
-import { HotPath, pong, sendHot, version } from './hot-path.ts'
+import { HotPath, pong, sendHot, sendStored, version } from './hot-path.ts'
 import { serveManifest } from './manifests.ts'
 import { RequestIds } from './request-ids.ts'
 import { parseRoute, type Routing } from './route.ts'
@@ -42,15 +42,22 @@ export function createApp(options: AppOptions): { handler: Handler; shortcut: Sh
   const ordinary = app.callback()
   const handler: Handler = (request, response) => {
     const question = hotPath.question(request)
-    const recalled = question && hotPath.recall(question, request.method)
-    if (!recalled) return void ordinary(request, response)
+    if (!question) return void ordinary(request, response)
+    const recalled = hotPath.recall(question)
+    const stored = recalled ? undefined : hotPath.open(question, request.method)
+    if (!recalled && !stored) return void ordinary(request, response)
     shortcut.learn(request, question)
     const exchange = begin(request, response)
-    const sent = sendHot(request, response, exchange, { question, recalled, now: now(), clientTimeout })
-    const told = sent?.catch((error: unknown) => {
-      exchange.error = error
-    })
-    void exchange.closed.then(() => told).then(() => report.tell(exchange.fields()))
+    if (recalled) {
+      void exchange.closed.then(() => report.tell(exchange.fields()))
+      sendHot(request, response, exchange, { question, recalled, now: now() })
+    } else if (stored) {
+      const sent = sendStored(response, exchange, { question, stored, now: now(), clientTimeout })
+      const answered = sent.catch((error: unknown) => {
+        exchange.error = error
+      })
+      void Promise.all([answered, exchange.closed]).then(() => report.tell(exchange.fields()))
+    }
   }
   return { handler, shortcut }
 }

@@ -18,9 +18,9 @@ export interface HotPathOptions {
   readonly now: () => number
 }
 
-export interface HotAnswer {
+export interface OpenedAnswer {
   readonly question: Question
-  readonly recalled: Recalled
+  readonly stored: StoredAnswer
   /** Epoch milliseconds. */
   readonly now: number
   /** Milliseconds a client may go without taking a byte. */
@@ -35,8 +35,8 @@ export type Question =
   | { readonly kind: 'manifest'; readonly route: Named; readonly reference: Reference }
   | { readonly kind: 'blob'; readonly route: Named; readonly digest: Digest }
 
-/** What is at hand in answer to a question: a manifest, a stored blob, or the bytes of anything else. */
-export type Recalled = ServedManifest | StoredAnswer | Buffer
+/** What memory holds in answer to a question: a manifest, or the bytes of anything else. */
+export type Recalled = ServedManifest | Buffer
 
 /** Request targets are remembered up to this length and number; beyond, all are read anew. */
 const longest = 512
@@ -69,25 +69,22 @@ export class HotPath {
     return this.#questions.get(url) ?? this.#read(url)
   }
 
-  /**
-   * Undefined means no more than that it needs a look. What is recalled counts as answered, and as used; a stored blob has
-   * to be closed.
-   */
-  recall(question: Question, method: string | undefined): Recalled | undefined {
+  /** Undefined means no more than that it needs a look. What is recalled counts as answered, and as used. */
+  recall(question: Question): Recalled | undefined {
     switch (question.kind) {
       case 'ping':
         return pong
       case 'manifest':
         return this.#options.mirror.recentManifest(question.route.target, question.reference)
       case 'blob':
-        return this.#blob(question, method)
+        return this.#options.mirror.recentBlob(question.route.target, question.digest)
     }
   }
 
-  #blob({ route, digest }: Extract<Question, { kind: 'blob' }>, method: string | undefined): Recalled | undefined {
-    const { mirror } = this.#options
-    const small = mirror.recentBlob(route.target, digest)
-    return small || method === 'HEAD' ? small : mirror.storedBlob(route.target, digest)
+  /** A stored blob that `recall` does not hold; to a HEAD nothing has to be opened. Undefined means the same as there. */
+  open(question: Question, method: string | undefined): StoredAnswer | undefined {
+    if (question.kind !== 'blob' || method !== 'GET') return undefined
+    return this.#options.mirror.storedBlob(question.route.target, question.digest)
   }
 
   #read(url: string): Question | undefined {
@@ -110,59 +107,57 @@ export function outcomeOf({ kind }: Question): Outcome | undefined {
   return kind === 'ping' ? undefined : 'hit'
 }
 
-/** Whether its body has to be read. */
-export function isStored(recalled: Recalled): recalled is StoredAnswer {
-  return !Buffer.isBuffer(recalled) && 'reader' in recalled
-}
-
-export function bodyOf(recalled: Exclude<Recalled, StoredAnswer>): Buffer {
+export function bodyOf(recalled: Recalled): Buffer {
   return Buffer.isBuffer(recalled) ? recalled : recalled.manifest.body
 }
 
-/** The headers of what was recalled, names and values in turn; `now` in epoch milliseconds. */
-export function hotHeaders(question: Question, recalled: Recalled, now: number): string[] {
+/** The headers of what was recalled or opened, names and values in turn; `now` in epoch milliseconds. */
+export function hotHeaders(question: Question, answer: Recalled | StoredAnswer, now: number): string[] {
   const { route } = question
   const list = 'target' in route && route.namespace !== undefined ? ['OCI-Namespace', route.namespace] : []
-  const own = ownHeaders(question, recalled, now)
+  const own = ownHeaders(question, answer, now)
   for (const name in own) list.push(name, own[name] as string)
-  list.push('Content-Length', String(isStored(recalled) ? recalled.size : bodyOf(recalled).length))
+  list.push('Content-Length', String('size' in answer ? answer.size : bodyOf(answer).length))
   return list
 }
 
-/** Sends what was recalled. Rejects where a stored blob could not be sent whole, and then the connection is broken off. */
+/** Sends what was recalled. */
 export function sendHot(
-  request: IncomingMessage,
+  { method }: IncomingMessage,
   response: ServerResponse,
   exchange: Exchange,
-  { question, recalled, now, clientTimeout }: HotAnswer,
-): Promise<void> | undefined {
-  exchange.route = question.route
-  const outcome = outcomeOf(question)
-  if (outcome) exchange.outcome = outcome
-  response.writeHead(200, [...version, 'X-Request-Id', exchange.id, ...hotHeaders(question, recalled, now)])
-  exchange.headersSent()
-  if (isStored(recalled)) return sendStored(response, exchange, recalled, clientTimeout)
-  if (request.method === 'HEAD') {
+  { question, recalled, now }: { question: Question; recalled: Recalled; now: number },
+): void {
+  begin(response, exchange, question, hotHeaders(question, recalled, now))
+  if (method === 'HEAD') {
     response.end()
-    return undefined
+    return
   }
   const body = bodyOf(recalled)
   exchange.bytes = body.length
   if (body.length > short) response.end(body)
   else response.end(body.toString('latin1'), 'latin1')
-  return undefined
 }
 
-function sendStored(
+/** Sends what was opened, and closes it. Rejects where that could not be sent whole, and then the connection is broken off. */
+export async function sendStored(
   response: ServerResponse,
   exchange: Exchange,
-  { reader, size: length }: StoredAnswer,
-  patience: number,
+  { question, stored, now, clientTimeout }: OpenedAnswer,
 ): Promise<void> {
+  begin(response, exchange, question, hotHeaders(question, stored, now))
   const sent = (bytes: number): void => {
     exchange.bytes += bytes
   }
-  return sendBody(new ByResponse(response), reader, { length, patience, sent })
+  await sendBody(new ByResponse(response), stored.reader, { length: stored.size, patience: clientTimeout, sent })
+}
+
+function begin(response: ServerResponse, exchange: Exchange, question: Question, headers: readonly string[]): void {
+  exchange.route = question.route
+  const outcome = outcomeOf(question)
+  if (outcome) exchange.outcome = outcome
+  response.writeHead(200, [...version, 'X-Request-Id', exchange.id, ...headers])
+  exchange.headersSent()
 }
 
 function questionOf(route: Route): Question | undefined {
@@ -175,8 +170,12 @@ function questionOf(route: Route): Question | undefined {
   return route.kind === 'blobs' && digest ? { kind: 'blob', route, digest } : undefined
 }
 
-function ownHeaders(question: Question, recalled: Recalled, now: number): Readonly<Record<string, string>> {
-  if (!Buffer.isBuffer(recalled) && 'manifest' in recalled) return manifestHeaders(recalled, now)
+function ownHeaders(
+  question: Question,
+  answer: Recalled | StoredAnswer,
+  now: number,
+): Readonly<Record<string, string>> {
+  if ('manifest' in answer) return manifestHeaders(answer, now)
   return question.kind === 'blob' ? blobHeaders(question.digest, hit) : pingHeaders
 }
 

@@ -5,16 +5,7 @@ import type { RepeatedFields } from '../telemetry/request-fields.ts'
 import type { PreparedReport, RequestReport } from '../telemetry/request-report.ts'
 import { ClientGone, sendBody } from './body.ts'
 import { routeFields } from './exchange.ts'
-import {
-  bodyOf,
-  type HotPath,
-  hotHeaders,
-  isStored,
-  outcomeOf,
-  type Question,
-  type Recalled,
-  version,
-} from './hot-path.ts'
+import { bodyOf, type HotPath, hotHeaders, outcomeOf, type Question, type Recalled, version } from './hot-path.ts'
 import { KnownHeads, type KnownHeadsBound } from './known-heads.ts'
 import { BySocket } from './outgoing.ts'
 import { type PlainHead, plainHead } from './plain-head.ts'
@@ -41,8 +32,7 @@ interface KnownHead extends PlainHead {
 
 /** An answer as it is sent, but for its id: good for a second, and as long as nothing else is recalled. */
 interface Reply {
-  /** Or its size in bytes, where it is not in memory. */
-  readonly body: Buffer | number
+  readonly body: Buffer
   /** Seconds; -1 for what does not age. */
   readonly age: number
   /** Of the epoch. */
@@ -96,13 +86,11 @@ export class Shortcut {
   answer(text: string, client: string): string | LongAnswer | undefined {
     const { hotPath, ids, now } = this.#options
     const head = this.#heads.get(text)
-    const recalled = head && hotPath.recall(head.question, head.method)
-    if (!recalled) return undefined
+    if (!head) return undefined
+    const recalled = hotPath.recall(head.question)
+    if (!recalled) return this.#open(head)
     const { report, rest } = this.#reply(head, recalled, now())
     const id = ids.next()
-    if (isStored(recalled)) {
-      return { send: (socket) => this.#send(socket, { head, id, text: `${beforeId}${id}${rest}`, stored: recalled }) }
-    }
     report(`"${id}"`, client)
     return `${beforeId}${id}${rest}`
   }
@@ -119,7 +107,7 @@ export class Shortcut {
 
   #reply(head: KnownHead, recalled: Recalled, now: number): Reply {
     const { reply: last } = head
-    const body = isStored(recalled) ? recalled.size : bodyOf(recalled)
+    const body = bodyOf(recalled)
     const age = ageOf(recalled, now)
     const second = Math.floor(now / 1000)
     if (last && last.second === second && last.age === age && last.body === body) return last
@@ -130,10 +118,16 @@ export class Shortcut {
     return reply
   }
 
-  /** As node:http would write it. */
-  #rest({ question, method }: KnownHead, recalled: Recalled, now: number): string {
+  #rest(head: KnownHead, recalled: Recalled, now: number): string {
+    const text = Buffer.from(this.#headers(head, recalled, now), 'latin1')
+    // By way of one buffer, since a string that is put together from others is put together again at every write.
+    return Buffer.concat(head.method === 'HEAD' ? [text] : [text, bodyOf(recalled)]).toString('latin1')
+  }
+
+  /** From the end of the id, as node:http would write it. */
+  #headers({ question }: KnownHead, answer: Recalled | StoredAnswer, now: number): string {
     const keepAlive = Math.floor(this.#options.keepAlive / 1000)
-    const fields = hotHeaders(question, recalled, now)
+    const fields = hotHeaders(question, answer, now)
     fields.push('Date', new Date(now).toUTCString(), 'Connection', 'keep-alive', 'Keep-Alive', `timeout=${keepAlive}`)
     let text = '\r\n'
     for (let at = 0; at < fields.length; at += 2) {
@@ -141,15 +135,20 @@ export class Shortcut {
       validateHeaderValue(name, value)
       text += `${name}: ${value}\r\n`
     }
-    const head = Buffer.from(`${text}\r\n`, 'latin1')
-    // By way of one buffer, since a string that is put together from others is put together again at every write.
-    const isAlone = method === 'HEAD' || isStored(recalled)
-    return Buffer.concat(isAlone ? [head] : [head, bodyOf(recalled)]).toString('latin1')
+    return `${text}\r\n`
   }
 
-  #report(head: KnownHead, body: Buffer | number): PreparedReport {
-    const size = Buffer.isBuffer(body) ? body.length : body
-    return this.#options.report.prepare(fieldsOf(head, { bytes: head.method === 'HEAD' ? 0 : size, ms: 0 }))
+  #report(head: KnownHead, { length }: Buffer): PreparedReport {
+    return this.#options.report.prepare(fieldsOf(head, { bytes: head.method === 'HEAD' ? 0 : length, ms: 0 }))
+  }
+
+  #open(head: KnownHead): LongAnswer | undefined {
+    const { hotPath, ids, now } = this.#options
+    const stored = hotPath.open(head.question, head.method)
+    if (!stored) return undefined
+    const id = ids.next()
+    const text = `${beforeId}${id}${this.#headers(head, stored, now())}`
+    return { send: (socket) => this.#send(socket, { head, id, text, stored }) }
   }
 
   async #send(socket: Socket, { head, id, text, stored }: Sending): Promise<boolean> {
@@ -182,7 +181,5 @@ function fieldsOf(
 }
 
 function ageOf(recalled: Recalled, now: number): number {
-  return Buffer.isBuffer(recalled) || isStored(recalled) || !recalled.tag
-    ? -1
-    : Math.floor((now - recalled.tag.checkedAt) / 1000)
+  return Buffer.isBuffer(recalled) || !recalled.tag ? -1 : Math.floor((now - recalled.tag.checkedAt) / 1000)
 }
