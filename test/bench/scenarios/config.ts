@@ -21,13 +21,13 @@ export const config: Scenario = {
       await primeBlob(cache, blob)
     }
     await prime(files.blobUrl(blob.digest), blob)
-    const seconds = world.isQuick ? 1 : 3
+    const seconds = world.isQuick ? 1 : 2
     const contenders = [mirror, registry, files].map((server) =>
       hits({ name: server.name, server, url: server.blobUrl(blob.digest), seconds }),
     )
     const quiet = files.quietUrl(files.blobUrl(blob.digest))
     if (!world.isQuick) contenders.push(hits({ name: 'nginx, no log', server: files, url: quiet, seconds }))
-    const rounds = world.rounds(7, 3)
+    const rounds = world.rounds(11, 3)
     const samples = await interleave(contenders, { rounds, warmUp: 1, ...world.pace })
     const of = (other: string) => ratioOf(samples, 'rate', mirror.name, other)
     const goals = [

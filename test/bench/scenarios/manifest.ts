@@ -23,7 +23,7 @@ export const manifest: Scenario = {
     const { image, tag } = await world.image()
     const { digest } = image.manifest
     const [mirror, registry, files] = await Promise.all([world.mirror(), world.registry(), world.files()])
-    const seconds = world.isQuick ? 1 : 3
+    const seconds = world.isQuick ? 1 : 2
     const staticUrl = files.manifestUrl(digest)
     const tasks = [
       { name: 'Entrepôt, by digest', server: mirror, url: mirror.manifestUrl(digest), seconds, accept },
@@ -46,7 +46,7 @@ export const manifest: Scenario = {
     ]
     const all = world.isQuick ? tasks : [...tasks, ...others]
     for (const { url } of all) await prime(url, image.manifest, accept)
-    const rounds = world.rounds(7, 3)
+    const rounds = world.rounds(11, 3)
     const samples = await interleave(all.map(hits), { rounds, warmUp: 1, ...world.pace })
     const goals = ['by digest', 'by fresh tag'].flatMap((way) => [
       atLeast(
