@@ -49,13 +49,7 @@ export async function serveBlob(
   // From here on the response is ours: koa would pipe, and end what must not end.
   context.respond = false
   exchange.headersSent()
-  await sendBody(new ByResponse(context.res), served.reader, {
-    length,
-    patience: clientTimeout,
-    sent: (bytes) => {
-      exchange.bytes += bytes
-    },
-  })
+  await sendBody(new ByResponse(context.res), served.reader, { length, patience: clientTimeout, tally: exchange })
 }
 
 async function serveHead(

@@ -15,7 +15,8 @@ export interface SendOptions {
   readonly length: number | undefined
   /** Milliseconds a client may go without taking a byte. */
   readonly patience: number
-  readonly sent: (bytes: number) => void
+  /** Its `bytes` grow by those of the body that were handed to the connection. */
+  readonly tally: { bytes: number }
 }
 
 /**
@@ -33,7 +34,7 @@ export async function sendBody(outgoing: Outgoing, reader: BodyReader, options: 
     outlet.open()
     for (;;) {
       const moved = await move(reader, outlet, left - outgoing.tail)
-      options.sent(moved.bytes)
+      options.tally.bytes += moved.bytes
       left -= moved.bytes
       // With all of it the client may have left by now.
       if (left === 0 && moved.bytes > 0) break
@@ -42,7 +43,7 @@ export async function sendBody(outgoing: Outgoing, reader: BodyReader, options: 
       if (!chunk) break
       if (chunk.length > left) throw new RangeError('the body is longer than its length')
       await outlet.write(chunk)
-      options.sent(chunk.length)
+      options.tally.bytes += chunk.length
       left -= chunk.length
     }
     if (options.length !== undefined && left > 0) throw new RangeError(`the body ended ${left} bytes off its length`)

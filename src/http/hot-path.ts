@@ -146,10 +146,8 @@ export async function sendStored(
   { question, stored, now, clientTimeout }: OpenedAnswer,
 ): Promise<void> {
   begin(response, exchange, question, hotHeaders(question, stored, now))
-  const sent = (bytes: number): void => {
-    exchange.bytes += bytes
-  }
-  await sendBody(new ByResponse(response), stored.reader, { length: stored.size, patience: clientTimeout, sent })
+  const { reader, size: length } = stored
+  await sendBody(new ByResponse(response), reader, { length, patience: clientTimeout, tally: exchange })
 }
 
 function begin(response: ServerResponse, exchange: Exchange, question: Question, headers: readonly string[]): void {

@@ -155,19 +155,17 @@ export class Shortcut {
     const { report, now, clientTimeout: patience } = this.#options
     const startedAt = now()
     const client = socket.remoteAddress ?? ''
-    let bytes = 0
+    const { reader, size: length } = stored
+    const tally = { bytes: 0 }
     let error: unknown
-    const sent = (some: number): void => {
-      bytes += some
-    }
     try {
-      await sendBody(new BySocket(socket, text), stored.reader, { length: stored.size, patience, sent })
+      await sendBody(new BySocket(socket, text), reader, { length, patience, tally })
     } catch (reason) {
       error = reason
     }
     const isGone = error instanceof ClientGone
     const why = { aborted: isGone || undefined, error: isGone ? undefined : error }
-    report.tell({ requestId: id, ...fieldsOf(head, { bytes, ms: now() - startedAt }), client, ...why })
+    report.tell({ requestId: id, ...fieldsOf(head, { ...tally, ms: now() - startedAt }), client, ...why })
     return error === undefined
   }
 }

@@ -115,23 +115,18 @@ interface Served {
 /** Serves one body to every request; `sent` is how it went, and `bytes` how much of it was given. */
 async function serve(listen: Listen, { reader, length, allowed = 10_000 }: Served) {
   const { promise: sent, resolve } = Promise.withResolvers<Sent>()
-  let bytes = 0
+  const tally = { bytes: 0 }
   const server = await listen((asked) => {
     const outgoing = asked.answer(length)
-    const end = sendBody(outgoing, reader, {
-      length,
-      patience: allowed,
-      sent: (some) => {
-        bytes += some
-      },
-    }).catch((error: unknown) => error)
+    const sending = sendBody(outgoing, reader, { length, patience: allowed, tally })
+    const end = sending.catch((error: unknown) => error)
     resolve({ stream: outgoing.stream, end })
     return end
   })
   return {
     url: `${server.url}/`,
     sent,
-    bytes: () => bytes,
+    bytes: () => tally.bytes,
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   }
 }
@@ -257,7 +252,7 @@ describe('sendBody', () => {
       if (!reader) return
       response.setHeader('Content-Length', 5)
       response.flushHeaders()
-      const end = sendBody(new ByResponse(response), reader, { length: 5, patience: 0, sent: () => {} })
+      const end = sendBody(new ByResponse(response), reader, { length: 5, patience: 0, tally: { bytes: 0 } })
       ends.push(end.catch((error: unknown) => error))
     })
     server.listen(0, '127.0.0.1')
@@ -294,19 +289,13 @@ async function serveStored({ listen, size, offload, before }: Stored) {
   const store = new FileStore(dir.path, offload)
   const ends: Promise<unknown>[] = []
   const corked: Promise<[boolean, boolean]>[] = []
-  let sent = 0
+  const tally = { bytes: 0 }
   const server = await listen(async (asked) => {
     const [start = 0, end = size - 1] = asked.path.slice(1).split('-').map(Number)
     const opened = await store.open(digest)
     const length = end + 1 - start
     const outgoing = asked.answer(length, before)
-    const options = {
-      length,
-      patience: 10_000,
-      sent: (bytes: number) => {
-        sent += bytes
-      },
-    }
+    const options = { length, patience: 10_000, tally }
     const reader = opened?.reader({ start, end }) ?? assert.fail()
     const { fd = -1 } = (outgoing.socket as { _handle?: { fd?: number } } | null)?._handle ?? {}
     const sending = sendBody(outgoing, reader, options)
@@ -323,7 +312,7 @@ async function serveStored({ listen, size, offload, before }: Stored) {
     url: (start = 0, end = size - 1) => `${server.url}/${start}-${end}`,
     root: server.url,
     /** Bytes, of all answers. */
-    sent: () => sent,
+    sent: () => tally.bytes,
     /** How each answer went, in order. */
     ends,
     /** Whether each connection was corked from the start, and afterwards. */
