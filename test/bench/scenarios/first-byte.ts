@@ -1,5 +1,5 @@
 import type { Descriptor } from '../../../src/oci/descriptor.ts'
-import { firstByte } from '../clients/first-byte.ts'
+import { type FirstByte, FirstByteClient } from '../clients/first-byte.ts'
 import { atMost } from '../goal.ts'
 import { stored } from '../prime.ts'
 import { type Contender, interleave } from '../rounds.ts'
@@ -16,15 +16,19 @@ export const firstByteOnMiss: Scenario = {
   async run(world) {
     const [upstream, mirror, registry] = await Promise.all([world.upstream(), world.mirror(), world.registry()])
     const rounds = world.rounds(80, 20)
-    const warmUp = world.isQuick ? 1 : 40
+    const warmUp = world.isQuick ? 20 : 300
     const blobs = new Map<number, Descriptor>()
     for (let round = 1 - warmUp; round <= rounds; round += 1) blobs.set(round, await world.content.addNoise(megabyte))
     const blobOf = (round: number) => blobs.get(round) as Descriptor
+    const clients = await Promise.all([upstream, mirror, registry].map(({ url }) => FirstByteClient.connect(url)))
+    using stack = new DisposableStack()
+    for (const client of clients) stack.use(client)
+    const [toUpstream, ...toCaches] = clients as [FirstByteClient, FirstByteClient, FirstByteClient]
     const direct: Contender = {
       name: 'straight from the upstream',
-      measure: async (round) => sampleOf(await firstByte(upstream.blobUrl(blobOf(round).digest))),
+      measure: async (round) => sampleOf(await toUpstream.get(upstream.blobUrl(blobOf(round).digest))),
     }
-    const contenders = [direct, ...[mirror, registry].map((cache) => miss(cache, blobOf))]
+    const contenders = [direct, miss(mirror, toCaches[0], blobOf), miss(registry, toCaches[1], blobOf)]
     const samples = await interleave(contenders, { rounds, warmUp, ...world.pace })
     const later = medianOf(samples, mirror.name, 'firstByte') - medianOf(samples, direct.name, 'firstByte')
     const notes = [...samples.keys()].map((name) => {
@@ -42,18 +46,18 @@ export const firstByteOnMiss: Scenario = {
   },
 }
 
-function miss(cache: Cache, blobOf: (round: number) => Descriptor): Contender {
+function miss(cache: Cache, client: FirstByteClient, blobOf: (round: number) => Descriptor): Contender {
   return {
     name: cache.name,
     async measure(round) {
       const blob = blobOf(round)
-      const sample = sampleOf(await firstByte(cache.blobUrl(blob.digest)))
+      const sample = sampleOf(await client.get(cache.blobUrl(blob.digest)))
       await stored(cache, blob)
       return sample
     },
   }
 }
 
-function sampleOf({ headers, body }: { headers: number; body: number }): { headers: number; firstByte: number } {
+function sampleOf({ headers, body }: FirstByte): { headers: number; firstByte: number } {
   return { headers, firstByte: body }
 }
