@@ -1,7 +1,7 @@
 import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
 import { type Digest, hasherFor } from '../oci/digest.ts'
 import { RegistryError, UpstreamError } from '../oci/error.ts'
-import { type ByteRange, type RangeRequest, resolveRange } from '../oci/range.ts'
+import { type ByteRange, lengthOf, resolveRange, type SingleRange } from '../oci/range.ts'
 import type { BodyReader, OpenBlob } from '../storage/blob-store.ts'
 import type { BlobSpan } from '../upstream/upstream.ts'
 import type { Fill, FillDependencies } from './fill.ts'
@@ -33,15 +33,17 @@ export interface BlobHead {
   readonly size: number
 }
 
-/** A whole stored blob in answer to a request. */
+/** A stored blob, or a part of it, in answer to a request. */
 export interface StoredAnswer {
-  /** Bytes. */
+  /** Bytes of the whole blob. */
   readonly size: number
+  /** Present where a range was asked for. */
+  readonly range: ByteRange | undefined
+  /** Bytes to send. */
+  readonly length: number
   /** Whoever got the answer closes it. */
   readonly reader: BodyReader
 }
-
-type SingleRange = Exclude<RangeRequest, { kind: 'multiple' }>
 
 interface Wanted {
   readonly origin: Origin
@@ -76,14 +78,20 @@ export class Blobs {
     return body
   }
 
-  /** The same for what is stored and not small. */
-  stored(origin: Origin, digest: Digest): StoredAnswer | undefined {
+  /** The same for what is stored and not small, and for a range of it. */
+  stored(origin: Origin, digest: Digest, wanted: SingleRange | undefined): StoredAnswer | undefined {
     const { fills, metadata, dependencies } = this.#options
     const blob = this.#isProven(origin, digest) ? fills.openAtHand(digest, smallUpTo) : undefined
     if (!blob) return undefined
     const { size } = blob
+    const range = wanted && resolveRange(wanted, size)
+    if (wanted && !range) {
+      void blob.close()
+      return undefined
+    }
     metadata.recordUse(digest, size, dependencies.now())
-    return { size, reader: blob.reader({ start: 0, end: size - 1 }) }
+    const span = range ?? { start: 0, end: size - 1 }
+    return { size, range, length: lengthOf(span), reader: blob.reader(span) }
   }
 
   /** What memory holds of a digest goes. */

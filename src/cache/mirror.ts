@@ -4,7 +4,7 @@ import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { octetStream } from '../oci/media-type.ts'
-import type { RangeRequest } from '../oci/range.ts'
+import type { SingleRange } from '../oci/range.ts'
 import type { Reference } from '../oci/reference.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import type { Relieve, Spool } from '../storage/spool.ts'
@@ -158,10 +158,10 @@ export class Mirror implements AsyncDisposable {
     return body
   }
 
-  /** A whole stored blob that can be sent without waiting. Undefined means no more than that it cannot. */
-  storedBlob(target: Target, digest: Digest): StoredAnswer | undefined {
+  /** A stored blob, or a range of it, that can be sent without waiting. Undefined means no more than that it cannot. */
+  storedBlob(target: Target, digest: Digest, range: SingleRange | undefined): StoredAnswer | undefined {
     const origin = this.#origin(target)
-    const answer = target.name === probeName ? undefined : this.#blobs.stored(origin, digest)
+    const answer = target.name === probeName ? undefined : this.#blobs.stored(origin, digest, range)
     if (answer) this.#options.observer.answered('blob', origin.upstream.name, 'hit')
     return answer
   }
@@ -180,11 +180,7 @@ export class Mirror implements AsyncDisposable {
   }
 
   /** The reader of the answer is the caller's to close. */
-  blob(
-    target: Target,
-    digest: Digest,
-    range: Exclude<RangeRequest, { kind: 'multiple' }> | undefined,
-  ): Promise<ServedBlob> {
+  blob(target: Target, digest: Digest, range: SingleRange | undefined): Promise<ServedBlob> {
     const origin = this.#origin(target)
     return target.name === probeName ? this.#probedBlob(origin, digest) : this.#blobs.get(origin, digest, range)
   }

@@ -3,7 +3,7 @@ import type { Mirror, Target } from '../cache/mirror.ts'
 import { type Digest, parseDigest } from '../oci/digest.ts'
 import { RegistryError, UpstreamError } from '../oci/error.ts'
 import { octetStream } from '../oci/media-type.ts'
-import { formatContentRange, parseRange, type RangeRequest } from '../oci/range.ts'
+import { formatContentRange, lengthOf, parseRange, type SingleRange } from '../oci/range.ts'
 import { sendBody } from './body.ts'
 import { cacheStatus, noneMatch } from './cache-status.ts'
 import type { Exchange } from './exchange.ts'
@@ -15,8 +15,6 @@ export interface BlobsOptions {
   /** Milliseconds a client may go without taking a byte. */
   readonly clientTimeout: number
 }
-
-type SingleRange = Exclude<RangeRequest, { kind: 'multiple' }>
 
 /** `GET|HEAD /v2/<name>/blobs/<digest>`. */
 export async function serveBlob(
@@ -36,7 +34,7 @@ export async function serveBlob(
   const served = await mirror.blob(target, digest, range)
   exchange.outcome = served.outcome
   const { size } = served
-  const length = served.range ? served.range.end - served.range.start + 1 : size
+  const length = served.range ? lengthOf(served.range) : size
   if (length === undefined && context.req.httpVersion === '1.0') {
     await served.reader.close()
     // Without chunks the end of the connection would be the end of the body, and a cut would look clean.

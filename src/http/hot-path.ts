@@ -3,6 +3,7 @@ import type { StoredAnswer } from '../cache/blobs.ts'
 import type { Mirror, ServedManifest } from '../cache/mirror.ts'
 import type { Outcome } from '../cache/observer.ts'
 import { type Digest, parseDigest } from '../oci/digest.ts'
+import { formatContentRange, parseRange, type SingleRange } from '../oci/range.ts'
 import { parseReference, type Reference } from '../oci/reference.ts'
 import { blobHeaders } from './blobs.ts'
 import { sendBody } from './body.ts'
@@ -29,11 +30,11 @@ export interface OpenedAnswer {
 
 type Named = Extract<Route, { target: unknown }>
 
-/** What a request's target says, read once. */
+/** What a request's target says, read once; of a blob, also which part of it is wanted. */
 export type Question =
   | { readonly kind: 'ping'; readonly route: Route }
   | { readonly kind: 'manifest'; readonly route: Named; readonly reference: Reference }
-  | { readonly kind: 'blob'; readonly route: Named; readonly digest: Digest }
+  | { readonly kind: 'blob'; readonly route: Named; readonly digest: Digest; readonly range?: SingleRange }
 
 /** What memory holds in answer to a question: a manifest, or the bytes of anything else. */
 export type Recalled = ServedManifest | Buffer
@@ -65,8 +66,9 @@ export class HotPath {
   /** Undefined where it is not for this path. */
   question({ method, url = '', headers }: IncomingMessage): Question | undefined {
     if (method !== 'GET' && method !== 'HEAD') return undefined
-    if (headers['if-none-match'] !== undefined || headers.range !== undefined) return undefined
-    return this.#questions.get(url) ?? this.#read(url)
+    if (headers['if-none-match'] !== undefined) return undefined
+    const question = this.#questions.get(url) ?? this.#read(url)
+    return headers.range === undefined ? question : partOf(question, headers)
   }
 
   /** Undefined means no more than that it needs a look. What is recalled counts as answered, and as used. */
@@ -77,6 +79,7 @@ export class HotPath {
       case 'manifest':
         return this.#options.mirror.recentManifest(question.route.target, question.reference)
       case 'blob':
+        if (question.range) return undefined
         return this.#options.mirror.recentBlob(question.route.target, question.digest)
     }
   }
@@ -84,7 +87,7 @@ export class HotPath {
   /** A stored blob that `recall` does not hold; to a HEAD nothing has to be opened. Undefined means the same as there. */
   open(question: Question, method: string | undefined): StoredAnswer | undefined {
     if (question.kind !== 'blob' || method !== 'GET') return undefined
-    return this.#options.mirror.storedBlob(question.route.target, question.digest)
+    return this.#options.mirror.storedBlob(question.route.target, question.digest, question.range)
   }
 
   #read(url: string): Question | undefined {
@@ -107,6 +110,10 @@ export function outcomeOf({ kind }: Question): Outcome | undefined {
   return kind === 'ping' ? undefined : 'hit'
 }
 
+export function statusOf({ range }: StoredAnswer): 200 | 206 {
+  return range ? 206 : 200
+}
+
 export function bodyOf(recalled: Recalled): Buffer {
   return Buffer.isBuffer(recalled) ? recalled : recalled.manifest.body
 }
@@ -117,7 +124,8 @@ export function hotHeaders(question: Question, answer: Recalled | StoredAnswer, 
   const list = 'target' in route && route.namespace !== undefined ? ['OCI-Namespace', route.namespace] : []
   const own = ownHeaders(question, answer, now)
   for (const name in own) list.push(name, own[name] as string)
-  list.push('Content-Length', String('size' in answer ? answer.size : bodyOf(answer).length))
+  if ('reader' in answer && answer.range) list.push('Content-Range', formatContentRange(answer.range, answer.size))
+  list.push('Content-Length', String('reader' in answer ? answer.length : bodyOf(answer).length))
   return list
 }
 
@@ -128,7 +136,7 @@ export function sendHot(
   exchange: Exchange,
   { question, recalled, now }: { question: Question; recalled: Recalled; now: number },
 ): void {
-  begin(response, exchange, question, hotHeaders(question, recalled, now))
+  begin(response, exchange, question, { status: 200, headers: hotHeaders(question, recalled, now) })
   if (method === 'HEAD') {
     response.end()
     return
@@ -145,17 +153,29 @@ export async function sendStored(
   exchange: Exchange,
   { question, stored, now, clientTimeout }: OpenedAnswer,
 ): Promise<void> {
-  begin(response, exchange, question, hotHeaders(question, stored, now))
-  const { reader, size: length } = stored
+  begin(response, exchange, question, { status: statusOf(stored), headers: hotHeaders(question, stored, now) })
+  const { reader, length } = stored
   await sendBody(new ByResponse(response), reader, { length, patience: clientTimeout, tally: exchange })
 }
 
-function begin(response: ServerResponse, exchange: Exchange, question: Question, headers: readonly string[]): void {
+function begin(
+  response: ServerResponse,
+  exchange: Exchange,
+  question: Question,
+  { status, headers }: { status: number; headers: readonly string[] },
+): void {
   exchange.route = question.route
   const outcome = outcomeOf(question)
   if (outcome) exchange.outcome = outcome
-  response.writeHead(200, [...version, 'X-Request-Id', exchange.id, ...headers])
+  response.writeHead(status, [...version, 'X-Request-Id', exchange.id, ...headers])
   exchange.headersSent()
+}
+
+/** Undefined where the ordinary way has something to say to it: it ignores some ranges, and refuses others. */
+function partOf(question: Question | undefined, headers: IncomingMessage['headers']): Question | undefined {
+  if (question?.kind !== 'blob' || headers['if-range'] !== undefined) return undefined
+  const range = parseRange(headers.range)
+  return range && range.kind !== 'multiple' ? { ...question, range } : undefined
 }
 
 function questionOf(route: Route): Question | undefined {

@@ -6,15 +6,16 @@ export interface PlainHead {
   readonly method: HeadMethod
   readonly url: string
   readonly userAgent: string | undefined
+  readonly range: string | undefined
   /** Written out as clients do: the bytes of such a request, each a character. */
   readonly text: string
 }
 
 /**
- * Headers that no answer depends on. With any other the request is not plain: it may have a body, want a part, bring a
- * secret, or be unlike every other one.
+ * Headers that no answer depends on, and the one that says which part is wanted. With any other the request is not plain:
+ * it may have a body, bring a secret, or be unlike every other one.
  */
-const idle = new Set([
+const plain = new Set([
   'accept',
   'accept-encoding',
   'accept-language',
@@ -23,10 +24,11 @@ const idle = new Set([
   'docker-distribution-api-version',
   'host',
   'pragma',
+  'range',
   'user-agent',
 ])
 
-/** A parsed request as a plain question: no body, no condition, no range, over a connection that stays. Else undefined. */
+/** A parsed request as a plain question: no body, no condition, over a connection that stays. Else undefined. */
 export function plainHead(
   request: Pick<IncomingMessage, 'method' | 'url' | 'httpVersion' | 'rawHeaders' | 'headers'>,
 ): PlainHead | undefined {
@@ -36,8 +38,8 @@ export function plainHead(
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const [name = '', value = ''] = [rawHeaders[at], rawHeaders[at + 1]]
     const lower = name.toLowerCase()
-    if (!idle.has(lower) || (lower === 'connection' && value.toLowerCase() !== 'keep-alive')) return undefined
+    if (!plain.has(lower) || (lower === 'connection' && value.toLowerCase() !== 'keep-alive')) return undefined
     text += `${name}: ${value}\r\n`
   }
-  return { method, url, userAgent: headers['user-agent'], text: `${text}\r\n` }
+  return { method, url, userAgent: headers['user-agent'], range: headers.range, text: `${text}\r\n` }
 }

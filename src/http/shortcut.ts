@@ -5,7 +5,16 @@ import type { RepeatedFields } from '../telemetry/request-fields.ts'
 import type { PreparedReport, RequestReport } from '../telemetry/request-report.ts'
 import { ClientGone, sendBody } from './body.ts'
 import { routeFields } from './exchange.ts'
-import { bodyOf, type HotPath, hotHeaders, outcomeOf, type Question, type Recalled, version } from './hot-path.ts'
+import {
+  bodyOf,
+  type HotPath,
+  hotHeaders,
+  outcomeOf,
+  type Question,
+  type Recalled,
+  statusOf,
+  version,
+} from './hot-path.ts'
 import { KnownHeads, type KnownHeadsBound } from './known-heads.ts'
 import { BySocket } from './outgoing.ts'
 import { type PlainHead, plainHead } from './plain-head.ts'
@@ -62,9 +71,14 @@ interface Sending {
 /** Bytes: longer heads are not looked up. */
 export const longestHead = 2048
 
-const beforeId = `HTTP/1.1 200 OK\r\n${version.join(': ')}\r\nX-Request-Id: `
+const beforeId = {
+  200: `HTTP/1.1 200 OK\r\n${version.join(': ')}\r\nX-Request-Id: `,
+  206: `HTTP/1.1 206 Partial Content\r\n${version.join(': ')}\r\nX-Request-Id: `,
+}
 
 const defaultBound: KnownHeadsBound = { entries: 16_384, bytes: 16 * 1024 * 1024 }
+/** There are as many ranges as clients think of: they must not make others forgotten. */
+const partsBound: KnownHeadsBound = { entries: 4096, bytes: 4 * 1024 * 1024 }
 
 /**
  * Answers heads that have been parsed before: the same bytes mean the same again, whoever sends them. What they mean
@@ -73,6 +87,8 @@ const defaultBound: KnownHeadsBound = { entries: 16_384, bytes: 16 * 1024 * 1024
 export class Shortcut {
   readonly #options: ShortcutOptions
   readonly #heads: KnownHeads<KnownHead>
+  /** Those that want a part. */
+  readonly #parts = new KnownHeads<KnownHead>(partsBound)
 
   constructor(options: ShortcutOptions) {
     this.#options = options
@@ -85,14 +101,14 @@ export class Shortcut {
    */
   answer(text: string, client: string): string | LongAnswer | undefined {
     const { hotPath, ids, now } = this.#options
-    const head = this.#heads.get(text)
+    const head = this.#heads.get(text) ?? this.#parts.get(text)
     if (!head) return undefined
     const recalled = hotPath.recall(head.question)
     if (!recalled) return this.#open(head)
     const { report, rest } = this.#reply(head, recalled, now())
     const id = ids.next()
     report(`"${id}"`, client)
-    return `${beforeId}${id}${rest}`
+    return `${beforeId[200]}${id}${rest}`
   }
 
   /**
@@ -101,8 +117,9 @@ export class Shortcut {
    */
   learn(request: IncomingMessage, question: Question): void {
     const head = plainHead(request)
-    if (!head || head.text.length > longestHead || this.#heads.has(head.text)) return
-    this.#heads.set(head.text, { ...head, question, reply: undefined }, 0)
+    const heads = head?.range === undefined ? this.#heads : this.#parts
+    if (!head || head.text.length > longestHead || heads.has(head.text)) return
+    heads.set(head.text, { ...head, question, reply: undefined }, 0)
   }
 
   #reply(head: KnownHead, recalled: Recalled, now: number): Reply {
@@ -139,7 +156,9 @@ export class Shortcut {
   }
 
   #report(head: KnownHead, { length }: Buffer): PreparedReport {
-    return this.#options.report.prepare(fieldsOf(head, { bytes: head.method === 'HEAD' ? 0 : length, ms: 0 }))
+    return this.#options.report.prepare(
+      fieldsOf(head, { status: 200, bytes: head.method === 'HEAD' ? 0 : length, ms: 0 }),
+    )
   }
 
   #open(head: KnownHead): LongAnswer | undefined {
@@ -147,7 +166,7 @@ export class Shortcut {
     const stored = hotPath.open(head.question, head.method)
     if (!stored) return undefined
     const id = ids.next()
-    const text = `${beforeId}${id}${this.#headers(head, stored, now())}`
+    const text = `${beforeId[statusOf(stored)]}${id}${this.#headers(head, stored, now())}`
     return { send: (socket) => this.#send(socket, { head, id, text, stored }) }
   }
 
@@ -155,7 +174,7 @@ export class Shortcut {
     const { report, now, clientTimeout: patience } = this.#options
     const startedAt = now()
     const client = socket.remoteAddress ?? ''
-    const { reader, size: length } = stored
+    const { reader, length } = stored
     const tally = { bytes: 0 }
     let error: unknown
     try {
@@ -165,17 +184,22 @@ export class Shortcut {
     }
     const isGone = error instanceof ClientGone
     const why = { aborted: isGone || undefined, error: isGone ? undefined : error }
-    report.tell({ requestId: id, ...fieldsOf(head, { ...tally, ms: now() - startedAt }), client, ...why })
+    report.tell({
+      requestId: id,
+      ...fieldsOf(head, { status: statusOf(stored), ...tally, ms: now() - startedAt }),
+      client,
+      ...why,
+    })
     return error === undefined
   }
 }
 
 function fieldsOf(
-  { question, method, url, userAgent }: KnownHead,
-  { bytes, ms }: { bytes: number; ms: number },
+  { question, method, url, userAgent, range }: KnownHead,
+  { status, bytes, ms }: { status: number; bytes: number; ms: number },
 ): RepeatedFields {
   const route = routeFields(question.route, url)
-  return { method, ...route, outcome: outcomeOf(question), status: 200, bytes, ms, headersMs: 0, userAgent }
+  return { method, ...route, outcome: outcomeOf(question), status, bytes, ms, headersMs: 0, range, userAgent }
 }
 
 function ageOf(recalled: Recalled, now: number): number {

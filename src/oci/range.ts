@@ -10,6 +10,8 @@ export type RangeRequest =
   | { readonly kind: 'suffix'; readonly length: number }
   | { readonly kind: 'multiple' }
 
+export type SingleRange = Exclude<RangeRequest, { kind: 'multiple' }>
+
 /**
  * Undefined where the header is absent or not one that RFC 9110 §14.2 defines, and so is to be ignored.
  * `multiple` stands for any list of more than one range.
@@ -28,14 +30,16 @@ export function parseRange(header: string | undefined): RangeRequest | undefined
 }
 
 /** The range inside `size` bytes, its end clamped to the last byte; undefined when nothing of it is inside (416). */
-export function resolveRange(
-  request: Exclude<RangeRequest, { kind: 'multiple' }>,
-  size: number,
-): ByteRange | undefined {
+export function resolveRange(request: SingleRange, size: number): ByteRange | undefined {
   const start = request.kind === 'suffix' ? Math.max(0, size - request.length) : request.start
   const end = request.kind === 'suffix' ? size - 1 : Math.min(request.end ?? size - 1, size - 1)
   const empty = request.kind === 'suffix' && request.length === 0
   return empty || start > end ? undefined : { start, end }
+}
+
+/** In bytes. */
+export function lengthOf({ start, end }: ByteRange): number {
+  return end - start + 1
 }
 
 /** `bytes 5-9/10`. */

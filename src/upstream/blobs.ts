@@ -1,6 +1,6 @@
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts'
 import { UpstreamError } from '../oci/error.ts'
-import { parseContentRange } from '../oci/range.ts'
+import { lengthOf, parseContentRange } from '../oci/range.ts'
 import type { Answer, Exchange } from './exchange.ts'
 import { statusError } from './failure.ts'
 import { type Heads, headOrUnclear } from './heads.ts'
@@ -112,8 +112,7 @@ export class Blobs {
     if (!range || range.start !== span.start) throw this.#protocol('206 with another range than asked for')
     const end = lastOf(span, range.size) ?? range.end
     if (range.end > end) throw this.#protocol('206 with more than asked for')
-    if (length !== undefined && length !== range.end - range.start + 1)
-      throw this.#protocol('206 whose length is not its range')
+    if (length !== undefined && length !== lengthOf(range)) throw this.#protocol('206 whose length is not its range')
     return { size: range.size, end }
   }
 

@@ -292,6 +292,7 @@ describe('a connection that begins in the lane', () => {
       { line: `GET ${blob}`, status: 200, body: config.body },
       { line: `GET ${largeBlob}`, status: 200, body: large },
       { line: 'GET /v2/', status: 200, body: Buffer.from('{}') },
+      { line: `GET ${largeBlob}`, headers: { range: 'bytes=9-69000' }, status: 206, body: large.subarray(9, 69_001) },
       { line: `GET ${blob}`, headers: { range: 'bytes=1-3' }, status: 206, body: config.body.subarray(1, 4) },
       { line: 'GET /v2/library/alpine/manifests/absent', status: 404, body: undefined },
     ] as const

@@ -31,6 +31,7 @@ describe('a plain head', () => {
     `${plain}User-Agent: d\u00f6cker\r\n\r\n`,
     `${plain}Docker-Distribution-Api-Version: registry/2.0\r\n\r\n`,
     `${plain}Accept: \r\n\r\n`,
+    `${plain}Range: bytes=0-1\r\n\r\n`,
     'GET http://mirror.test/v2/?ns=docker.io HTTP/1.1\r\nhost: mirror.test\r\n\r\n',
   ]) {
     it(`is as it came: ${JSON.stringify(text)}`, async () => {
@@ -38,10 +39,14 @@ describe('a plain head', () => {
     })
   }
 
+  it('tells which part is wanted, if it is one', async () => {
+    assert.equal((await read(`${plain}Range: bytes=0-1\r\n\r\n`))?.range, 'bytes=0-1')
+    assert.equal((await read(`${plain}\r\n`))?.range, undefined)
+  })
+
   for (const [name, line] of Object.entries({
     'a condition': 'If-None-Match: "a"',
     'a date': 'If-Modified-Since: Thu, 01 Jan 2026 00:00:00 GMT',
-    'a range': 'Range: bytes=0-1',
     'a range condition': 'If-Range: "a"',
     'a body of no bytes': 'Content-Length: 0',
     'an expectation': 'Expect: 100-continue',
