@@ -23,7 +23,7 @@ export const crowd: Scenario = {
   async run(world) {
     const upstream = await world.startThrottled(bytesPerSecond)
     const mirror = await world.startMirror({ upstream: upstream.url })
-    const rounds = world.rounds(3, 1)
+    const rounds = world.rounds(5, 1)
     const blobs: Descriptor[] = []
     for (let round = 0; round < rounds; round += 1) blobs.push(await world.content.addNoise(200 * megabyte))
     const blobOf: BlobOf = (round) => blobs[round - 1] as Descriptor

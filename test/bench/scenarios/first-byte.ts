@@ -15,7 +15,7 @@ export const firstByteOnMiss: Scenario = {
   quick: true,
   async run(world) {
     const [upstream, mirror, registry] = await Promise.all([world.upstream(), world.mirror(), world.registry()])
-    const rounds = world.rounds(80, 20)
+    const rounds = world.rounds(160, 20)
     const warmUp = world.isQuick ? 20 : 300
     const blobs = new Map<number, Descriptor>()
     for (let round = 1 - warmUp; round <= rounds; round += 1) blobs.set(round, await world.content.addNoise(megabyte))
