@@ -1,3 +1,8 @@
+import { constants } from 'node:fs'
+import { type FileHandle, mkdtemp, open, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Load } from '../meter.ts'
 import { find } from '../programs.ts'
 import { shell } from './shell.ts'
@@ -18,33 +23,78 @@ export interface CurlOptions {
 }
 
 export interface CurlLoad extends Load {
-  /** Seconds that the slowest download took by curl's own clock, which leaves out the start of its process. */
+  /** Seconds that the slowest download took by curl's own clock. */
   readonly slowest: number
   readonly perSecond: number
 }
 
-/** Each client is a process of its own that reads as fast as it can and throws away what it reads. */
-const script = `n=$1; shift
+/**
+ * Each client is a process of its own that reads as fast as it can and throws away what it reads. They begin together, when
+ * all are ready: each reads a configuration, which is empty, from a pipe that ends at that moment.
+ */
+const script = `n=$1; pipes=$2; shift 2
 i=0
-while [ $i -lt $n ]; do "$@" & i=$((i+1)); done
+while [ $i -lt $n ]; do mkfifo "$pipes/$i"; "$@" -K "$pipes/$i" & i=$((i+1)); done
 wait`
 
+/** Milliseconds. */
+const patience = 20_000
+const interval = 2
+
+/** Its seconds are those from the moment when all clients are ready. */
 export async function curl({ url, size }: Download, { clients, times = 1, trusted }: CurlOptions): Promise<CurlLoad> {
   const program = find('curl') ?? 'curl'
   const downloads = Array.from({ length: times }, () => ['-o', '/dev/null', url]).flat()
   const format = '%{http_code} %{size_download} %{time_total}\\n'
   const trust = trusted === undefined ? [] : ['--cacert', trusted]
-  const args = [String(clients), program, '-sS', ...trust, '-w', format, ...downloads]
-  const { out, seconds, cpu } = await shell(script, args)
-  const lines = out
-    .trim()
-    .split('\n')
-    .map((line) => line.split(' '))
-  const whole = lines.filter(([status, bytes]) => status === '200' && Number(bytes) === size)
-  if (whole.length !== clients * times) {
-    throw new Error(`${url}: ${whole.length} of ${clients * times} downloads were whole\n${out.slice(0, 500)}`)
+  const pipes = await mkdtemp(join(tmpdir(), 'entrepot-bench-curl-'))
+  try {
+    const args = [String(clients), pipes, program, '-sS', ...trust, '-w', format, ...downloads]
+    const ended = shell(script, args)
+    const failed = ended.then(() => Promise.reject(new Error('curl ended before it began')))
+    const startedAt = await Promise.race([release(pipes, clients), failed])
+    const { out, cpu } = await ended
+    const seconds = (performance.now() - startedAt) / 1000
+    const totals = totalsOf(out, size)
+    if (totals.length !== clients * times) {
+      throw new Error(`${url}: ${totals.length} of ${clients * times} downloads were whole\n${out.slice(0, 500)}`)
+    }
+    const bytes = size * totals.length
+    return { seconds, cpu, bytes, slowest: Math.max(...totals), perSecond: bytes / seconds }
+  } finally {
+    await rm(pipes, { recursive: true })
   }
-  const bytes = size * whole.length
-  const slowest = Math.max(...lines.map(([, , total]) => Number(total)))
-  return { seconds, cpu, bytes, slowest, perSecond: bytes / seconds }
+}
+
+/** Seconds of those downloads that were whole. */
+function totalsOf(out: string, size: number): number[] {
+  const lines = out.trim().split('\n')
+  const whole = lines
+    .map((line) => line.split(' '))
+    .filter(([status, bytes]) => status === '200' && Number(bytes) === size)
+  return whole.map(([, , total]) => Number(total))
+}
+
+/** Waits until all clients wait, and lets them go. Resolves to when that was. */
+async function release(pipes: string, clients: number): Promise<number> {
+  const ends: FileHandle[] = []
+  try {
+    for (let client = 0; client < clients; client += 1) ends.push(await endOf(join(pipes, String(client))))
+    return performance.now()
+  } finally {
+    await Promise.all(ends.map((end) => end.close()))
+  }
+}
+
+/** A pipe's other end, once it is being read. */
+async function endOf(path: string): Promise<FileHandle> {
+  const deadline = performance.now() + patience
+  for (;;) {
+    try {
+      return await open(path, constants.O_WRONLY | constants.O_NONBLOCK)
+    } catch (error) {
+      if (performance.now() > deadline) throw error
+    }
+    await sleep(interval)
+  }
 }

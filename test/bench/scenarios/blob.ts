@@ -10,7 +10,7 @@ import { ratioOf } from '../stats.ts'
 import { gigabyte, megabyte, type World } from '../world.ts'
 
 /**
- * `times`: how often each client downloads it in one round, so that the start of its process counts for little. The rates
+ * `times`: how often each client downloads it in one round, so that its first steps count for little. The rates
  * of one round swing by a tenth, so there are many; and with four clients by how nginx's workers happen to share them,
  * which makes its CPU differ by half.
  */
