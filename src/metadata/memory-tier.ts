@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import type { Digest } from '../oci/digest.ts'
 import { MadeKeys } from './made-keys.ts'
 import type { Link, LinkKind, MetadataStore, MetadataTier, TagRecord, Usage, Use } from './metadata-store.ts'
@@ -12,11 +13,15 @@ export interface MemoryTierOptions {
   readonly tags?: Bound
   readonly links?: Bound
   readonly uses?: Pick<UseBatchOptions, 'interval' | 'size' | 'most'>
+  /** Milliseconds that a use may wait whose digest has been recorded before. */
+  readonly renewal?: number
 }
 
 const mebibyte = 2 ** 20
 const tagBound: Bound = { entries: 20_000, bytes: 16 * mebibyte }
 const part = 1000
+/** Digests that are known to be recorded. */
+const mostRecorded = 16_384
 const linkBound: Bound = { entries: 100_000, bytes: 64 * mebibyte }
 
 /**
@@ -35,16 +40,26 @@ export class MemoryTier implements MetadataTier {
     manifest: new MadeKeys((repository, digest) => linkKey(repository, 'manifest', digest)),
     blob: new MadeKeys((repository, digest) => linkKey(repository, 'blob', digest)),
   }
+  /** Uses of what is not known to be recorded, and soon is. */
   readonly #uses: UseBatch
+  /** The others, which tell no more than that it is still in use: each costs the disk some pages, and few look at it. */
+  readonly #renewals: UseBatch
+  /** Sizes as recorded. */
+  readonly #recorded = new LRUCache<Digest, number>({ max: mostRecorded })
   readonly #writes: WritesBehind
   #deletions = 0
 
-  constructor(inner: MetadataStore, { onFailure, tags = tagBound, links = linkBound, uses = {} }: MemoryTierOptions) {
+  constructor(
+    inner: MetadataStore,
+    { onFailure, tags = tagBound, links = linkBound, uses = {}, renewal = 60_000 }: MemoryTierOptions,
+  ) {
     this.#inner = inner
     this.#onFailure = onFailure
     this.#tags = new Recent(tags)
     this.#links = new Recent(links)
-    this.#uses = new UseBatch({ ...uses, onFailure, write: (batch) => inner.recordUses(batch) })
+    const write = (batch: readonly Use[]): Promise<void> => this.#write(batch)
+    this.#uses = new UseBatch({ ...uses, onFailure, write })
+    this.#renewals = new UseBatch({ ...uses, interval: renewal, size: mostRecorded, onFailure, write })
     this.#writes = new WritesBehind(onFailure)
   }
 
@@ -57,7 +72,8 @@ export class MemoryTier implements MetadataTier {
   }
 
   recordUse(digest: Digest, size: number, at: number): void {
-    this.#uses.add({ digest, size, at })
+    const batch = this.#recorded.get(digest) === size ? this.#renewals : this.#uses
+    batch.add({ digest, size, at })
   }
 
   forgetLinks(digest: Digest): void {
@@ -149,29 +165,46 @@ export class MemoryTier implements MetadataTier {
   }
 
   async coldest(limit: number): Promise<readonly Use[]> {
-    await this.#uses.flush()
+    await this.#flush()
     const uses = await this.#inner.coldest(limit)
-    return uses.filter(({ digest, at }) => (this.#uses.latest(digest) ?? at) <= at)
+    return uses.filter(({ digest, at }) => (this.#latest(digest) ?? at) <= at)
   }
 
   async forgetUse(digest: Digest, at: number): Promise<boolean> {
-    await this.#uses.flush()
-    if ((this.#uses.latest(digest) ?? at) > at) return false
+    await this.#flush()
+    if ((this.#latest(digest) ?? at) > at) return false
     if (!(await this.#inner.forgetUse(digest, at))) return false
+    this.#recorded.delete(digest)
     // A use from meanwhile brings the blob back, when it is written.
     this.#uses.withdraw(digest, at)
-    return this.#uses.latest(digest) === undefined
+    this.#renewals.withdraw(digest, at)
+    return this.#latest(digest) === undefined
   }
 
   async usage(): Promise<Usage> {
-    await this.#uses.flush()
+    await this.#flush()
     return this.#inner.usage()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#uses.close()
+    await Promise.all([this.#uses.close(), this.#renewals.close()])
     await this.#writes.allEnded()
     await this.#inner[Symbol.asyncDispose]()
+  }
+
+  async #write(uses: readonly Use[]): Promise<void> {
+    await this.#inner.recordUses(uses)
+    for (const { digest, size } of uses) this.#recorded.set(digest, size)
+  }
+
+  async #flush(): Promise<void> {
+    await Promise.all([this.#uses.flush(), this.#renewals.flush()])
+  }
+
+  /** When a use is waiting to be written, its time. */
+  #latest(digest: Digest): number | undefined {
+    const [use, renewal] = [this.#uses.latest(digest), this.#renewals.latest(digest)]
+    return use === undefined || renewal === undefined ? (use ?? renewal) : Math.max(use, renewal)
   }
 
   #addLinks(repository: string, links: readonly Link[], kept: 'all' | 'known'): void {

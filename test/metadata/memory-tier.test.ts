@@ -6,6 +6,7 @@ import { SqliteStore } from '../../src/metadata/sqlite-store.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { metadataStoreConformance } from '../conformance/metadata-store.ts'
 import { Gate } from '../support/gate.ts'
+import { until } from '../support/wait.ts'
 import { TroubledStore } from './troubled-store.ts'
 
 const noFailure = (error: unknown) => assert.fail(`failed: ${error}`)
@@ -345,5 +346,108 @@ suite('Last uses on the way of every hit', () => {
     tier.recordUse(one, 10, 1)
     await tier[Symbol.asyncDispose]()
     assert.deepEqual(store.calls, ['recordUses'])
+  })
+})
+
+suite('A use of what is known to be recorded', () => {
+  const use = (at: number, size = 10) => ({ digest: one, size, at })
+
+  /** One use of `one` is recorded. */
+  async function recorded(renewal: number) {
+    const store = new TroubledStore()
+    const memory = before(store, { uses: { interval: 5 }, renewal })
+    memory.tier.recordUse(one, 10, 1)
+    await until(async () => (await store.inner.coldest(1)).length === 1, 'the first use to be written')
+    const stored = () => store.inner.coldest(2)
+    /** When a use of something else, added now, has been written. */
+    const later = async () => {
+      memory.tier.recordUse(two, 10, 100)
+      await until(async () => (await stored()).length === 2, 'the other use to be written')
+    }
+    return { ...memory, store, stored, later }
+  }
+
+  test('waits, and is written with all others when somebody looks at them', async () => {
+    await using memory = await recorded(3_600_000)
+    memory.tier.recordUse(one, 10, 2)
+    await memory.later()
+    assert.deepEqual(await memory.stored(), [use(1), { digest: two, size: 10, at: 100 }])
+    assert.deepEqual(await memory.tier.coldest(1), [use(2)])
+    memory.tier.recordUse(one, 10, 3)
+    await memory.tier.usage()
+    assert.deepEqual((await memory.stored())[0], use(3))
+  })
+
+  test('is written after its time', async () => {
+    await using memory = await recorded(10)
+    memory.tier.recordUse(one, 10, 2)
+    await until(async () => (await memory.stored())[0]?.at === 2, 'the second use to be written')
+    assert.deepEqual(memory.failures, [])
+  })
+
+  test('is written when the memory closes', async () => {
+    const store = new TroubledStore()
+    const tier = new MemoryTier(store, { onFailure: noFailure, uses: { interval: 5 }, renewal: 3_600_000 })
+    tier.recordUse(one, 10, 1)
+    await until(async () => (await store.inner.coldest(1)).length === 1, 'the first use to be written')
+    tier.recordUse(one, 10, 2)
+    const before = store.calls.length
+    await tier[Symbol.asyncDispose]()
+    assert.deepEqual(store.calls.slice(before), ['recordUses'])
+  })
+
+  test('does not wait where it tells of another size, nor after it was forgotten', async () => {
+    await using memory = await recorded(3_600_000)
+    memory.tier.recordUse(one, 11, 2)
+    await until(async () => (await memory.stored())[0]?.at === 2, 'the new size to be written')
+    assert.deepEqual(await memory.stored(), [use(2, 11)])
+    assert.equal(await memory.tier.forgetUse(one, 2), true)
+    memory.tier.recordUse(one, 11, 3)
+    await until(async () => (await memory.stored()).length === 1, 'the use to be written again')
+    assert.deepEqual(await memory.stored(), [use(3, 11)])
+  })
+
+  test('keeps it from being forgotten, or from being among the coldest, while it waits', async () => {
+    await using memory = await recorded(3_600_000)
+    memory.store.failure = new Error('no')
+    memory.store.failing = 'recordUses'
+    memory.tier.recordUse(one, 10, 2)
+    assert.equal(await memory.tier.forgetUse(one, 1), false)
+    assert.deepEqual(await memory.tier.coldest(1), [])
+    // Later than what waits for its time, and written with it.
+    memory.tier.recordUse(one, 12, 3)
+    assert.equal(await memory.tier.forgetUse(one, 2), false)
+    memory.store.failure = undefined
+    assert.equal(await memory.tier.forgetUse(one, 3), true)
+    assert.deepEqual(await memory.stored(), [])
+  })
+
+  test('is the earlier one where another tells of another size; and goes with what is forgotten', async () => {
+    await using memory = await recorded(3_600_000)
+    memory.store.failure = new Error('no')
+    memory.store.failing = 'recordUses'
+    memory.tier.recordUse(one, 10, 1)
+    assert.equal(await memory.tier.forgetUse(one, 1), true)
+    memory.store.failure = undefined
+    assert.deepEqual(await memory.tier.coldest(1), [])
+    memory.tier.recordUse(one, 10, 1)
+    await memory.tier.usage()
+    memory.store.failure = new Error('no')
+    memory.tier.recordUse(one, 10, 1)
+    memory.tier.recordUse(one, 12, 3)
+    assert.deepEqual(await memory.tier.coldest(1), [])
+    memory.store.failure = undefined
+    assert.deepEqual(await memory.tier.coldest(1), [use(3, 12)])
+  })
+
+  test('brings back what was forgotten meanwhile', async () => {
+    await using memory = await recorded(3_600_000)
+    memory.store.gate = new Gate()
+    const forgetting = memory.tier.forgetUse(one, 1)
+    await memory.store.gate.arrived()
+    memory.tier.recordUse(one, 10, 2)
+    memory.store.gate.open()
+    assert.equal(await forgetting, false)
+    assert.deepEqual(await memory.tier.coldest(1), [use(2)])
   })
 })
