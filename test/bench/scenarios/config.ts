@@ -27,7 +27,7 @@ export const config: Scenario = {
     )
     const quiet = files.quietUrl(files.blobUrl(blob.digest))
     if (!world.isQuick) contenders.push(hits({ name: 'nginx, no log', server: files, url: quiet, seconds }))
-    const rounds = world.rounds(11, 3)
+    const rounds = world.rounds(11, 2)
     const samples = await interleave(contenders, { rounds, warmUp: 1, ...world.pace })
     const of = (other: string) => ratioOf(samples, 'rate', mirror.name, other)
     const goals = [
