@@ -110,6 +110,7 @@ export function outcomeOf({ kind }: Question): Outcome | undefined {
   return kind === 'ping' ? undefined : 'hit'
 }
 
+/** 206 where a range was asked for (RFC 9110 §15.3.7). */
 export function statusOf({ range }: StoredAnswer): 200 | 206 {
   return range ? 206 : 200
 }

@@ -20,9 +20,9 @@ export interface MemoryTierOptions {
 const mebibyte = 2 ** 20
 const tagBound: Bound = { entries: 20_000, bytes: 16 * mebibyte }
 const part = 1000
+const linkBound: Bound = { entries: 100_000, bytes: 64 * mebibyte }
 /** Digests that are known to be recorded. */
 const mostRecorded = 16_384
-const linkBound: Bound = { entries: 100_000, bytes: 64 * mebibyte }
 
 /**
  * A bounded memory in front of a store, which it owns and closes.

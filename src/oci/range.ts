@@ -37,7 +37,7 @@ export function resolveRange(request: SingleRange, size: number): ByteRange | un
   return empty || start > end ? undefined : { start, end }
 }
 
-/** In bytes. */
+/** Bytes in it. */
 export function lengthOf({ start, end }: ByteRange): number {
   return end - start + 1
 }

@@ -42,9 +42,9 @@ describe('a range of a stored blob from the lane', hang, () => {
       await using stage = await start()
       const { path } = await store(stage, body)
       await stage.restart()
-      const answers = []
-      for (let count = 0; count < 4; count += 1) answers.push(await ask(stage, `GET ${path}`, { range }))
-      const [first, second, third, fourth] = answers as [never, never, never, never]
+      const once = () => ask(stage, `GET ${path}`, { range })
+      const [first, second, third, fourth] = [await once(), await once(), await once(), await once()]
+      const answers = [first, second, third, fourth]
       // By the ordinary way, which has to look; by the short one, which knows; and by the lane.
       assert.deepEqual(answers.map(isOfLane), [false, false, true, true])
       assert.equal(same(third), same(second))
@@ -173,6 +173,7 @@ describe('of a stored blob the lane answers no range', hang, () => {
     const range = 'bytes=5-200004'
     await ask(stage, `GET ${path}`, { range })
     assert.ok(isOfLane(await ask(stage, `GET ${path}`, { range })))
+    // With this its size has been recorded.
     await stage.mirror.stats()
     for (const [at, harm] of [
       () => truncate(file, 2_000_000),

@@ -38,6 +38,7 @@ export class FirstByteClient implements Disposable {
       noDelay: true,
       onread: { buffer: Buffer.alloc(256 * 1024), callback },
     })
+    this.#socket.on('error', ({ message }) => this.#fail(message))
     this.#socket.on('close', () => this.#fail('the connection was closed'))
   }
 
@@ -52,7 +53,10 @@ export class FirstByteClient implements Disposable {
   get(url: string): Promise<FirstByte> {
     const settle = Promise.withResolvers<FirstByte>()
     this.#exchange = { startedAt: performance.now(), head: '', left: 0, settle }
-    this.#socket.write(`GET ${new URL(url).pathname} HTTP/1.1\r\nHost: ${this.#host}\r\n\r\n`)
+    this.#socket.write(`GET ${new URL(url).pathname} HTTP/1.1\r\nHost: ${this.#host}\r\n\r\n`, (error) => {
+      // A connection that has ended since tells of that to nobody else.
+      if (error) this.#fail(error.message)
+    })
     return settle.promise
   }
 
