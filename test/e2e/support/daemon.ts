@@ -63,6 +63,15 @@ export class Daemon implements AsyncDisposable {
     }
   }
 
+  /** Of the process. */
+  get id(): number {
+    return this.#child.pid ?? 0
+  }
+
+  get ended(): boolean {
+    return this.#ended
+  }
+
   /** What it has printed so far. */
   get output(): string {
     return this.#output
