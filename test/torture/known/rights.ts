@@ -1,0 +1,82 @@
+import { digestOf } from '../../../src/oci/digest.ts'
+import { ociIndex } from '../../../src/oci/media-type.ts'
+import { image, randomBlob } from '../../support/image.ts'
+import { explains, given, type KnownFault } from './known-fault.ts'
+
+const secret = randomBlob(50_000, 7)
+const digest = digestOf(secret)
+const layer = { mediaType: 'application/vnd.oci.image.layer.v1.tar', digest, size: secret.length }
+
+/** What a manifest names is taken for what its repository holds. */
+export const rights: readonly KnownFault[] = [
+  {
+    id: 'claim-opens-other-repository',
+    fault: 'A blob of one repository comes out through another one that only names it in a manifest.',
+    should: 'A repository serves what it has proven to hold; what its manifests name is asked of the upstream.',
+    observe: async (world) => {
+      const upstream = await world.upstream()
+      upstream.addBlob('team/owner', secret)
+      // The upstream accepts manifests that name what it does not have.
+      const sparse = image({ layers: [], described: [layer] })
+      upstream.addImage('team/other', 'latest', sparse)
+      const mirror = await world.mirror(upstream)
+      given((await mirror.blob('team/owner', digest)).digest === digest, 'the blob is not stored')
+      await mirror.keeps(1)
+      given((await mirror.manifest('team/other', 'latest')).status === 200, 'the manifest is not stored')
+      const { status, digest: got } = await mirror.blob('team/other', digest)
+      return status === 200 && got === digest ? 'the blob' : `${status}`
+    },
+    today: 'the blob',
+    right: '404',
+  },
+  {
+    id: 'claim-is-a-hit-to-head',
+    fault: 'A HEAD of a blob that the upstream never had is answered as a hit, since a manifest names it.',
+    should: 'The HEAD is asked of the upstream and is 404.',
+    observe: async (world) => {
+      const upstream = await world.upstream()
+      upstream.addImage('team/other', 'latest', image({ layers: [], described: [layer] }))
+      const mirror = await world.mirror(upstream)
+      given((await mirror.manifest('team/other', 'latest')).status === 200, 'the manifest is not stored')
+      return `${(await mirror.blob('team/other', digest, { method: 'HEAD' })).status}`
+    },
+    today: '200',
+    right: '404',
+  },
+  {
+    id: 'layer-in-index-is-absent',
+    fault: "A layer that an index names, as in BuildKit's registry cache, is answered as 404 though it exists.",
+    should: 'What a child is follows from its own media type: the layer is served.',
+    observe: async (world) => {
+      const upstream = await world.upstream()
+      upstream.addBlob('team/cache', secret)
+      const body = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: ociIndex, manifests: [layer] }))
+      upstream.addManifest('team/cache', { mediaType: ociIndex, body }, 'latest')
+      const mirror = await world.mirror(upstream)
+      given((await mirror.manifest('team/cache', 'latest')).status === 200, 'the index is not stored')
+      return `${(await mirror.blob('team/cache', digest)).status}`
+    },
+    today: '404',
+    right: '200',
+    tolerates: explains('absent', 'blob', 'named by an index'),
+  },
+  {
+    id: 'public-once-is-public-for-ever',
+    fault: 'What is pushed soon after a repository has become private is served with our login to everyone.',
+    should: 'Each piece of content is served only after an anonymous request for it has shown that anyone may read it.',
+    observe: async (world) => {
+      const privateRepositories = new Set<string>()
+      const upstream = await world.upstream({ auth: { kind: 'bearer', users: { us: 'right' }, privateRepositories } })
+      upstream.addImage('team/app', 'v1', image())
+      const mirror = await world.mirror(upstream, { entry: { username: 'us', password: 'right' } })
+      given((await mirror.manifest('team/app', 'v1')).status === 200, 'the public image is not served')
+      privateRepositories.add('team/app')
+      upstream.expireTokens()
+      const hidden = upstream.addImage('team/app', 'v2', image({ config: { hidden: true } }))
+      const { status, digest: got } = await mirror.manifest('team/app', 'v2')
+      return status === 200 && got === hidden ? 'the private manifest' : `${status}`
+    },
+    today: 'the private manifest',
+    right: '404',
+  },
+]
