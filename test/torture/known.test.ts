@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { describe, it } from 'node:test'
-import { knownFaults } from './known/all.ts'
+import { knownFaults, toleratedAs } from './known/all.ts'
 import { Missing, World } from './known/world.ts'
 
 /** Milliseconds that a play may take: far more than any needs. */
@@ -41,6 +41,18 @@ describe('the list of known faults', () => {
       assert.match(id, /^[a-z0-9]+(-[a-z0-9]+)*$/)
       for (const sentence of [fault, should]) assert.match(sentence, /^[A-Z].*\.$/, id)
       assert.notEqual(today, right, id)
+    }
+  })
+
+  it('tolerates by name, and nothing that it does not know', () => {
+    const known = { invariant: 'exit', detail: 'the process ended on SIGHUP' }
+    assert.deepEqual(toleratedAs(known), ['hangup-ends-process'])
+    for (const violation of [
+      { ...known, invariant: 'wrong-body' },
+      { ...known, detail: 'the process ended on SIGUSR1' },
+      { invariant: 'wrong-body', detail: 'blob of 5 bytes completed' },
+    ]) {
+      assert.deepEqual(toleratedAs(violation), [])
     }
   })
 

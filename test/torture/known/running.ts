@@ -1,0 +1,125 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { get } from '../../support/client.ts'
+import { image } from '../../support/image.ts'
+import { explains, given, type KnownFault } from './known-fault.ts'
+import type { Mirror } from './mirror.ts'
+
+const repository = 'team/app'
+const other = 'team/other'
+const MB = 1_000_000
+
+/** Whether it starts; rejects where it can not be told. */
+async function started(mirror: Mirror): Promise<string> {
+  try {
+    await mirror.start()
+    return 'starts'
+  } catch (error) {
+    given((error as Error).message.includes('has ended:\nentrepot: '), (error as Error).message)
+    return 'ends with one line'
+  }
+}
+
+/** What ends the process, or keeps it from starting. */
+export const running: readonly KnownFault[] = [
+  {
+    id: 'redis-line-break-ends-process',
+    fault: 'A record in Redis whose media type has a line break ends the process when it is asked for.',
+    should: 'A record that does not pass its parser is as good as absent: the tag is fetched again.',
+    observe: async (world) => {
+      const upstream = await world.upstream()
+      const digest = upstream.addImage(repository, 'latest', image())
+      upstream.addImage(other, 'latest', image())
+      const redis = await world.redis()
+      const mirror = await world.mirror(upstream, {
+        entry: { tagTtl: '1h' },
+        config: { metadata: { kind: 'redis', url: redis.url } },
+      })
+      given((await mirror.manifest(repository, 'latest')).digest === digest, 'the image is not stored')
+      await mirror.keeps(1)
+      await mirror.stop()
+      await mirror.start()
+      // As if another mirror had fetched the same image through another repository.
+      const record = ['mediaType', 'application/json\r\nx-more: 1', 'size', '500']
+      const checkedAt = String(Date.now())
+      const name = `registry.test/${other}`
+      await redis.ask('HSET', `entrepot:tag:${name}:latest`, ...record, 'digest', digest, 'checkedAt', checkedAt)
+      await redis.ask('HSET', `entrepot:link:{${name}}:manifest:${digest}`, ...record, 'visibility', 'public')
+      // Twice: what is in memory takes another way.
+      const statuses: number[] = []
+      for (let n = 0; n < 2; n += 1) statuses.push((await mirror.manifest(other, 'latest')).status)
+      if (statuses.includes(0)) await mirror.ended()
+      return mirror.isRunning ? statuses.join(', then ') : 'the process has ended'
+    },
+    today: 'the process has ended',
+    right: '200, then 200',
+    tolerates: explains('exit', 'Redis record'),
+  },
+  {
+    id: 'hangup-ends-process',
+    fault: 'SIGHUP ends the process without a line.',
+    should: 'SIGHUP re-reads the secrets and says so; the mirror goes on.',
+    observe: async (world) => {
+      const mirror = await world.mirror(await world.upstream())
+      mirror.signal('SIGHUP')
+      return (await get(`${mirror.adminUrl}/livez`)).status === 200 ? 'it goes on' : 'the process has ended'
+    },
+    today: 'the process has ended',
+    right: 'it goes on',
+    tolerates: explains('exit', 'SIGHUP'),
+  },
+  {
+    id: 'full-disk-keeps-from-starting',
+    fault: 'A mirror that has content does not start while its disk is full.',
+    should: 'It starts, serves what it has, and says what is degraded.',
+    observe: async (world) => {
+      const disk = await world.disk(40 * MB)
+      const upstream = await world.upstream()
+      upstream.addImage(repository, 'latest', image())
+      const mirror = await world.mirror(upstream, { data: disk.path })
+      given((await mirror.manifest(repository, 'latest')).status === 200, 'the image is not stored')
+      await mirror.keeps(1)
+      await mirror.stop()
+      await disk.fill(0)
+      return started(mirror)
+    },
+    today: 'ends with one line',
+    right: 'starts',
+    tolerates: explains('exit', 'start', 'full disk'),
+  },
+  {
+    id: 'unremovable-spool-keeps-from-starting',
+    fault: 'A mirror does not start while a file in its ingest folder cannot be removed.',
+    should: 'The file is set aside and named; the mirror starts.',
+    observe: async (world) => {
+      const disk = await world.disk(40 * MB)
+      const mirror = await world.mirror(await world.upstream(), { data: disk.path })
+      await mirror.stop()
+      const left = join(disk.path, 'ingest', 'left')
+      await mkdir(join(disk.path, 'ingest'), { recursive: true })
+      await writeFile(left, 'left')
+      await world.fix(left)
+      return started(mirror)
+    },
+    today: 'ends with one line',
+    right: 'starts',
+    tolerates: explains('exit', 'start', 'ingest'),
+  },
+  {
+    id: 'failed-pull-is-not-counted',
+    fault: 'A pull that failed is in no outcome of the statistics, so that an outage does not show there.',
+    should: 'A failed pull is counted as failed.',
+    observe: async (world) => {
+      const upstream = await world.upstream()
+      const mirror = await world.mirror(upstream)
+      await upstream.stop()
+      given((await mirror.manifest(repository, 'latest')).status === 503, 'the pull does not fail')
+      const { requests } = await mirror.stats()
+      const counted = Object.values(requests.manifest).reduce((sum, count) => sum + count, 0)
+      return counted === 0 ? 'not counted' : 'counted'
+    },
+    today: 'not counted',
+    right: 'counted',
+    tolerates: explains('statistics', 'failed pull'),
+  },
+]
