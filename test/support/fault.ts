@@ -22,14 +22,17 @@ export interface Behaviour {
   /** More gates. */
   readonly gates?: readonly { readonly at: number; readonly gate: Gate | Promise<unknown> }[]
 
-  /** No answer at all: the connection is closed, or stays open and silent. */
-  readonly instead?: 'fin' | 'rst' | 'silence'
+  /**
+   * No answer at all: the connection is closed, or stays open and silent. `malformed`: a head that HTTP does not allow,
+   * with two lengths that differ.
+   */
+  readonly instead?: 'fin' | 'rst' | 'silence' | 'malformed'
   /** After so many body bytes: nothing more, the connection open. */
   readonly stallAfter?: number
   /** After so many body bytes the connection ends. */
   readonly cutAfter?: number
-  /** How `cutAfter` ends it: `fin` unless given. */
-  readonly cut?: 'fin' | 'rst'
+  /** How `cutAfter` ends it: `fin` unless given. `half`: FIN, and the other direction stays open. */
+  readonly cut?: 'fin' | 'rst' | 'half'
 
   /** Inverts one byte of the body. */
   readonly flipByteAt?: number

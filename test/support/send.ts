@@ -21,7 +21,8 @@ export async function send(
   if (behaviour.delay !== undefined) await pause(behaviour.delay, gone.signal)
   if (behaviour.gate && behaviour.gateAt === undefined) await held(behaviour.gate, gone.signal)
   if (gone.signal.aborted || behaviour.instead === 'silence') return
-  if (behaviour.instead) return cut(response, record, behaviour.instead)
+  if (behaviour.instead === 'malformed') response.socket?.write(malformed)
+  if (behaviour.instead) return cut(response, record, behaviour.instead === 'rst' ? 'rst' : 'fin')
   record.status = answer.status
   writeHead(answer, response, behaviour)
   if (record.method === 'HEAD' || answer.status === 304) {
@@ -33,6 +34,8 @@ export async function send(
   await sendBody(answer, response, behaviour, record, gone.signal)
 }
 
+const malformed = 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\nabcdefg'
+
 function writeHead(answer: Answer, response: ServerResponse, behaviour: Behaviour): void {
   response.statusCode = answer.status
   for (const [name, value] of Object.entries(answer.headers)) response.setHeader(name, value)
@@ -41,7 +44,7 @@ function writeHead(answer: Answer, response: ServerResponse, behaviour: Behaviou
 
 interface Stop {
   readonly at: number
-  readonly what: Gate | Promise<unknown> | 'stall' | 'fin' | 'rst'
+  readonly what: Gate | Promise<unknown> | 'stall' | 'fin' | 'rst' | 'half'
 }
 
 async function sendBody(
@@ -55,7 +58,7 @@ async function sendBody(
   for (const { at, what } of stopsOf(behaviour)) {
     offset = await sendSlices(offset, Math.min(at, body.size))
     if (gone.aborted || what === 'stall') return
-    if (what === 'fin' || what === 'rst') return cut(response, record, what)
+    if (what === 'fin' || what === 'rst' || what === 'half') return cut(response, record, what)
     await held(what, gone)
   }
   await sendSlices(offset, body.size)
@@ -88,10 +91,14 @@ function stopsOf({ gate, gateAt, gates = [], stallAfter, cutAfter, cut: how = 'f
 }
 
 /** Everything written before goes out first. */
-async function cut(response: ServerResponse, record: OpenRequest, how: 'fin' | 'rst'): Promise<void> {
+async function cut(response: ServerResponse, record: OpenRequest, how: 'fin' | 'rst' | 'half'): Promise<void> {
   record.state = 'cut'
   const { socket } = response
   if (!socket) return
+  if (how === 'half') {
+    socket.end()
+    return
+  }
   if (how === 'fin') {
     socket.destroySoon()
     return

@@ -20,13 +20,19 @@ export class Stock {
 
   /** `as`: the digest it is found by, where the bytes are to be wrong. */
   addBlob(repository: string, body: Buffer, as: Digest = digestOf(body)): Digest {
-    return this.#addBytes(repository, bytesOf(body), as)
+    return this.addBytes(repository, bytesOf(body), as)
   }
 
   /** Deterministic noise that is never held in memory. */
   addSynthetic(repository: string, size: number, seed = 1): Digest {
     const bytes = synthetic(size, seed)
-    return this.#addBytes(repository, bytes, digestOfBytes(bytes))
+    return this.addBytes(repository, bytes, digestOfBytes(bytes))
+  }
+
+  addBytes(repository: string, bytes: Bytes, digest: Digest): Digest {
+    const { home, name } = this.#home(repository)
+    home.setBlob(name, digest, bytes)
+    return digest
   }
 
   /** `digest`, where given, is what it is found by: of another algorithm, or wrong. */
@@ -71,12 +77,6 @@ export class Stock {
   removeRepository(repository: string): void {
     const { home, name } = this.#home(repository)
     home.remove(name)
-  }
-
-  #addBytes(repository: string, bytes: Bytes, digest: Digest): Digest {
-    const { home, name } = this.#home(repository)
-    home.setBlob(name, digest, bytes)
-    return digest
   }
 
   #home(repository: string): { home: Content; name: string } {

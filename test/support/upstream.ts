@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Access, type AuthOptions, repositoriesOf } from './access.ts'
 import { type Answer, prepare, redirect } from './answer.ts'
 import { Cdn, type CdnOptions } from './cdn.ts'
+import type { Certificate } from './certificate.ts'
 import { type Behaviour, type FaultHandle, Faults, type Quirk } from './fault.ts'
 import { Listener } from './listener.ts'
 import { combine, dockerHub, ghcr, quay, registryK8s, registryK8sTarget } from './presets.ts'
@@ -24,6 +25,10 @@ export interface UpstreamOptions extends RegistryOptions {
   /** The registry's own name; the second origin has the other one. `127.0.0.1` unless given. */
   readonly name?: '127.0.0.1' | 'localhost'
   readonly quirks?: readonly Quirk[]
+  /** Both origins speak TLS, and nothing else. */
+  readonly identity?: Certificate
+  /** Decides for every request how its answer goes wrong; a fault that applies is laid over it. */
+  readonly behave?: (request: RecordedRequest, answer: Answer) => Behaviour
 }
 
 /** A registry on the loopback that counts what it is asked and fails as it is told. */
@@ -46,9 +51,12 @@ export class TestUpstream extends Stock implements AsyncDisposable {
     super(manifestRedirect && { stock: manifestRedirect, prefix: redirectPrefix })
     this.#options = options
     this.#faults = new Faults(options.quirks ?? [])
-    this.#listener = new Listener(name, (request, response) => this.#receive('registry', request, response))
-    this.#cdnListener = new Listener(name === 'localhost' ? '127.0.0.1' : 'localhost', (request, response) =>
-      this.#receive('cdn', request, response),
+    const { identity } = options
+    this.#listener = new Listener(name, (request, response) => this.#receive('registry', request, response), identity)
+    this.#cdnListener = new Listener(
+      name === 'localhost' ? '127.0.0.1' : 'localhost',
+      (request, response) => this.#receive('cdn', request, response),
+      identity,
     )
     this.#access = new Access(options.auth, this.content, () => this.#realm())
     this.#cdn = cdn && new Cdn(cdn === true ? {} : cdn, () => this.#cdnListener.url)
@@ -163,6 +171,12 @@ export class TestUpstream extends Stock implements AsyncDisposable {
     if (this.#hasOtherOrigin()) await this.#cdnListener.start()
   }
 
+  /** Each origin takes so many connections at a time and closes those beyond; infinity for no limit. */
+  limitConnections(connections: number): void {
+    this.#listener.limit(connections)
+    this.#cdnListener.limit(connections)
+  }
+
   /** From now on requests are taken and never answered; those under way go on. */
   hang(which: Origin | 'all' = 'all'): void {
     this.#hanging = which
@@ -204,7 +218,8 @@ export class TestUpstream extends Stock implements AsyncDisposable {
 
   async #answer(request: IncomingMessage, response: ServerResponse, route: Route, record: OpenRequest): Promise<void> {
     const answer = this.#registry.answer(request, route, record.user)
-    const behaviour = this.#faults.take({ ...record, status: answer.status }, answer)
+    const fault = this.#faults.take({ ...record, status: answer.status }, answer)
+    const behaviour = { ...this.#options.behave?.(record, answer), ...fault }
     const { 'if-range': ifRange, 'accept-encoding': acceptEncoding } = request.headers
     const question = {
       method: record.method,
