@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { describe, it } from 'node:test'
 import { knownFaults, toleratedAs } from './known/all.ts'
 import { Missing, World } from './known/world.ts'
+import type { Violation } from './violation.ts'
 
 /** Milliseconds that a play may take: far more than any needs. */
 const longest = 60_000
@@ -45,15 +46,15 @@ describe('the list of known faults', () => {
   })
 
   it('tolerates by name, and nothing that it does not know', () => {
-    const known = { invariant: 'exit', detail: 'the process ended on SIGHUP' }
-    assert.deepEqual(toleratedAs(known), ['hangup-ends-process'])
-    for (const violation of [
-      { ...known, invariant: 'wrong-body' },
-      { ...known, detail: 'the process ended on SIGUSR1' },
-      { invariant: 'wrong-body', detail: 'blob of 5 bytes completed' },
-    ]) {
-      assert.deepEqual(toleratedAs(violation), [])
-    }
+    const known: Violation = { invariant: 'pinned-gone', subject: '/v2/a/b', detail: 'status 503', at: 1 }
+    assert.deepEqual(toleratedAs(known, new Set(['kill', 'lose-metadata'])), ['lost-metadata-loses-pins'])
+    assert.deepEqual(toleratedAs(known, new Set(['kill'])), [])
+    const lied: Violation = { invariant: 'wrong-tag', subject: 'a/b:v1', detail: 'answered with a page', at: 1 }
+    assert.deepEqual(toleratedAs(lied, new Set(['lied page-200 a/b:v1'])), ['page-replaces-tag'])
+    assert.deepEqual(toleratedAs(lied, new Set(['lied page-200 a/b:v2'])), [])
+    const damaged: Violation = { invariant: 'wrong-body', subject: 'a/b@sha256:12', detail: 'not it', at: 1 }
+    assert.deepEqual(toleratedAs(damaged, new Set(['flip sha256:12'])), ['damaged-file-is-a-hit'])
+    assert.deepEqual(toleratedAs(damaged, new Set(['flip sha256:13', 'lied flip a/b:v1'])), [])
   })
 
   it('stands in the README', async () => {

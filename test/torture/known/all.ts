@@ -1,7 +1,8 @@
+import type { Violation } from '../violation.ts'
 import { answers } from './answers.ts'
 import { clocks } from './clocks.ts'
 import { files } from './files.ts'
-import type { KnownFault, Violation } from './known-fault.ts'
+import type { KnownFault } from './known-fault.ts'
 import { metadata } from './metadata.ts'
 import { patience } from './patience.ts'
 import { rest } from './rest.ts'
@@ -21,6 +22,6 @@ export const knownFaults: readonly KnownFault[] = [
 ]
 
 /** The names of the known faults that a violation of a random run may come from; none where it is new. */
-export function toleratedAs(violation: Violation): string[] {
-  return knownFaults.filter(({ tolerates }) => tolerates?.(violation)).map(({ id }) => id)
+export function toleratedAs(violation: Violation, done: ReadonlySet<string>): string[] {
+  return knownFaults.filter(({ tolerates }) => tolerates?.(violation, done)).map(({ id }) => id)
 }

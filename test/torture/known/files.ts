@@ -4,7 +4,7 @@ import type { Digest } from '../../../src/oci/digest.ts'
 import { eventually } from '../../e2e/support/daemon.ts'
 import { image, randomBlob } from '../../support/image.ts'
 import type { TestUpstream } from '../../support/upstream.ts'
-import { explains, given, type KnownFault } from './known-fault.ts'
+import { afterDamage, given, type KnownFault } from './known-fault.ts'
 import type { Mirror } from './mirror.ts'
 import { within } from './within.ts'
 import type { World } from './world.ts'
@@ -30,7 +30,7 @@ export const files: readonly KnownFault[] = [
     },
     today: 'the wrong bytes',
     right: 'the right bytes',
-    tolerates: explains('wrong-body', 'blob', 'damaged file'),
+    tolerates: afterDamage,
   },
   {
     id: 'unremovable-file-stops-caching',
@@ -101,7 +101,6 @@ export const files: readonly KnownFault[] = [
     },
     today: 'some not recorded',
     right: 'all recorded',
-    tolerates: explains('disk-records', 'unreadable note'),
   },
   {
     id: 'scrub-spins-on-full-disk',
@@ -123,7 +122,6 @@ export const files: readonly KnownFault[] = [
     },
     today: 'no answer',
     right: 'idle',
-    tolerates: explains('hang', 'scrub', 'full disk'),
   },
 ]
 

@@ -1,10 +1,8 @@
+import type { Invariant, Violation } from '../violation.ts'
 import type { World } from './world.ts'
 
-/** What a random run finds: the rule that was broken, and how. */
-export interface Violation {
-  readonly invariant: string
-  readonly detail: string
-}
+/** `done`: what has been done in the run, by the names of deeds, `flip DIGEST` and `lied FAULT REPOSITORY:TAG`. */
+export type Tolerates = (violation: Violation, done: ReadonlySet<string>) => boolean
 
 /**
  * A fault of today's code that is known and not mended yet, with a play that shows it.
@@ -22,8 +20,8 @@ export interface KnownFault {
   readonly observe: (world: World) => Promise<string>
   readonly today: string
   readonly right: string
-  /** Whether a random run may have met this fault; nothing is tolerated where it is left out. */
-  readonly tolerates?: (violation: Violation) => boolean
+  /** Whether a violation of a random run comes from this fault; nothing is tolerated where it is left out. */
+  readonly tolerates?: Tolerates
 }
 
 /** Throws where a play has not got to where its fault begins: then it says nothing of the fault. */
@@ -32,6 +30,22 @@ export function given(condition: boolean, what: string): asserts condition {
 }
 
 /** A violation of this invariant whose detail has all of these words: narrow, so that nothing new passes for known. */
-export function explains(invariant: string, ...words: readonly string[]): (violation: Violation) => boolean {
+export function explains(invariant: Invariant, ...words: readonly string[]): Tolerates {
   return (violation) => violation.invariant === invariant && words.every((word) => violation.detail.includes(word))
 }
+
+/** A violation of this invariant in a run in which one of these has been done. */
+export function afterDeed(invariant: Invariant, ...deeds: readonly string[]): Tolerates {
+  return (violation, done) => violation.invariant === invariant && deeds.some((deed) => done.has(deed))
+}
+
+/** A tag that is not answered as it should be, after an upstream has answered for it with one of these faults. */
+export function liedTo(...faults: readonly string[]): Tolerates {
+  return ({ invariant, subject }, done) =>
+    (invariant === 'wrong-tag' || invariant === 'not-served') &&
+    faults.some((fault) => done.has(`lied ${fault} ${subject}`))
+}
+
+/** Wrong bytes of a blob whose file was damaged without a change of its size. */
+export const afterDamage: Tolerates = ({ invariant, subject }, done) =>
+  invariant === 'wrong-body' && done.has(`flip ${subject.slice(subject.indexOf('@') + 1)}`)

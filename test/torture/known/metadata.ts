@@ -2,7 +2,7 @@ import { copyFile } from 'node:fs/promises'
 import { eventually } from '../../e2e/support/daemon.ts'
 import { image, randomBlob } from '../../support/image.ts'
 import { loseMetadata } from './files.ts'
-import { explains, given, type KnownFault } from './known-fault.ts'
+import { afterDeed, given, type KnownFault } from './known-fault.ts'
 import { within } from './within.ts'
 
 const repository = 'team/app'
@@ -29,7 +29,7 @@ export const metadata: readonly KnownFault[] = [
     },
     today: 'not pinned',
     right: 'pinned',
-    tolerates: explains('pins', 'metadata deleted'),
+    tolerates: afterDeed('pinned-gone', 'lose-metadata'),
   },
   {
     id: 'lost-metadata-loses-tags',
@@ -51,7 +51,6 @@ export const metadata: readonly KnownFault[] = [
     },
     today: 'not served',
     right: 'served',
-    tolerates: explains('refused', 'manifest by tag', 'metadata deleted'),
   },
   {
     id: 'unrecorded-files-stay',
@@ -82,6 +81,6 @@ export const metadata: readonly KnownFault[] = [
     },
     today: 'more files than records',
     right: 'the same',
-    tolerates: explains('disk-records', 'killed'),
+    tolerates: afterDeed('disk-differs', 'kill', 'lose-metadata', 'damage', 'fill-disk'),
   },
 ]

@@ -3,7 +3,7 @@ import { digestOf } from '../../../src/oci/digest.ts'
 import { eventually } from '../../e2e/support/daemon.ts'
 import { image, randomBlob } from '../../support/image.ts'
 import { Wire } from '../../support/wire.ts'
-import { explains, given, type KnownFault } from './known-fault.ts'
+import { given, type KnownFault } from './known-fault.ts'
 import { within } from './within.ts'
 
 const repository = 'team/app'
@@ -32,7 +32,6 @@ export const patience: readonly KnownFault[] = [
     },
     today: 'cut',
     right: 'whole',
-    tolerates: explains('cut', 'body', 'outage'),
   },
   {
     id: 'resume-without-range-cuts-body',
@@ -48,7 +47,6 @@ export const patience: readonly KnownFault[] = [
     },
     today: 'cut',
     right: 'whole',
-    tolerates: explains('cut', 'body', 'range ignored'),
   },
   {
     id: 'one-refusal-reaches-client',
@@ -63,7 +61,6 @@ export const patience: readonly KnownFault[] = [
     },
     today: '503',
     right: '200',
-    tolerates: explains('refused', 'blob', 'one 503'),
   },
   {
     id: 'cold-layers-beyond-limit-fail',
@@ -89,7 +86,6 @@ export const patience: readonly KnownFault[] = [
     },
     today: 'some failed',
     right: 'all came',
-    tolerates: explains('refused', 'blob', 'connection limit'),
   },
   {
     id: 'client-that-never-reads-stays',
@@ -117,6 +113,5 @@ export const patience: readonly KnownFault[] = [
     },
     today: 'kept',
     right: 'cut',
-    tolerates: explains('descriptors', 'manifest', 'never reads'),
   },
 ]

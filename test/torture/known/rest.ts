@@ -5,7 +5,7 @@ import { digestOf } from '../../../src/oci/digest.ts'
 import { outcomeOf, revalidated } from '../../cache/answer.ts'
 import { image, randomBlob } from '../../support/image.ts'
 import { Wire } from '../../support/wire.ts'
-import { explains, given, type KnownFault } from './known-fault.ts'
+import { given, type KnownFault } from './known-fault.ts'
 import type { Mirror } from './mirror.ts'
 
 const run = promisify(execFile)
@@ -40,7 +40,6 @@ export const rest: readonly KnownFault[] = [
     },
     today: 'stale',
     right: 'asked',
-    tolerates: explains('refused', 'resting', '503 of another repository'),
   },
   {
     id: 'token-service-rests-all',
@@ -57,7 +56,6 @@ export const rest: readonly KnownFault[] = [
     },
     today: 'stale',
     right: 'asked',
-    tolerates: explains('refused', 'resting', 'token service'),
   },
   {
     id: 'manifest-limit-refuses-blobs',
@@ -74,7 +72,6 @@ export const rest: readonly KnownFault[] = [
     },
     today: '429',
     right: '200',
-    tolerates: explains('refused', 'blob', '429'),
   },
   {
     id: 'malformed-head-rests-all',
@@ -95,7 +92,6 @@ export const rest: readonly KnownFault[] = [
     },
     today: 'stale',
     right: 'asked',
-    tolerates: explains('refused', 'resting', 'malformed head'),
   },
   {
     id: 'own-descriptors-rest-upstream',
@@ -121,7 +117,6 @@ export const rest: readonly KnownFault[] = [
     },
     today: 'resting',
     right: 'ok',
-    tolerates: explains('refused', 'resting', 'descriptors'),
   },
 ]
 

@@ -1,7 +1,7 @@
 import { digestOf } from '../../../src/oci/digest.ts'
 import { ociIndex } from '../../../src/oci/media-type.ts'
 import { image, randomBlob } from '../../support/image.ts'
-import { explains, given, type KnownFault } from './known-fault.ts'
+import { given, type KnownFault } from './known-fault.ts'
 
 const secret = randomBlob(50_000, 7)
 const digest = digestOf(secret)
@@ -58,7 +58,6 @@ export const rights: readonly KnownFault[] = [
     },
     today: '404',
     right: '200',
-    tolerates: explains('absent', 'blob', 'named by an index'),
   },
   {
     id: 'public-once-is-public-for-ever',

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { get } from '../../support/client.ts'
 import { image } from '../../support/image.ts'
-import { explains, given, type KnownFault } from './known-fault.ts'
+import { given, type KnownFault } from './known-fault.ts'
 import type { Mirror } from './mirror.ts'
 
 const repository = 'team/app'
@@ -53,7 +53,6 @@ export const running: readonly KnownFault[] = [
     },
     today: 'the process has ended',
     right: '200, then 200',
-    tolerates: explains('exit', 'Redis record'),
   },
   {
     id: 'hangup-ends-process',
@@ -66,7 +65,6 @@ export const running: readonly KnownFault[] = [
     },
     today: 'the process has ended',
     right: 'it goes on',
-    tolerates: explains('exit', 'SIGHUP'),
   },
   {
     id: 'full-disk-keeps-from-starting',
@@ -85,7 +83,6 @@ export const running: readonly KnownFault[] = [
     },
     today: 'ends with one line',
     right: 'starts',
-    tolerates: explains('exit', 'start', 'full disk'),
   },
   {
     id: 'unremovable-spool-keeps-from-starting',
@@ -103,7 +100,6 @@ export const running: readonly KnownFault[] = [
     },
     today: 'ends with one line',
     right: 'starts',
-    tolerates: explains('exit', 'start', 'ingest'),
   },
   {
     id: 'failed-pull-is-not-counted',
@@ -120,6 +116,5 @@ export const running: readonly KnownFault[] = [
     },
     today: 'not counted',
     right: 'counted',
-    tolerates: explains('statistics', 'failed pull'),
   },
 ]

@@ -1,0 +1,83 @@
+import { Attack } from './attack.ts'
+import { Crowd } from './crowd.ts'
+import { commandOf, help, parseOptions, type TortureOptions, UsageError } from './options.ts'
+import { Pinned } from './pinned.ts'
+import { lineOf, type PlannedEvent, planOf } from './plan.ts'
+import { baselineOf, settle } from './settle.ts'
+import { World } from './world.ts'
+
+/** Attacks the mirror for some minutes, and says what it did that it must not do. README.md tells what and how. */
+
+/** Quiet points: after each of so many equal parts of the attack, everything has to be well again by itself. */
+const parts = 2
+
+async function main(): Promise<number> {
+  const options = parseOptions(process.argv.slice(2))
+  if (options === 'help') {
+    console.log(help)
+    return 0
+  }
+  const plan = planOf(options)
+  if (options.list) {
+    for (const event of plan) console.log(lineOf(event))
+    return 0
+  }
+  await using world = await World.make(options)
+  return await torture(world, plan, options)
+}
+
+async function torture(world: World, plan: readonly PlannedEvent[], options: TortureOptions): Promise<number> {
+  const { mirror, findings, history } = world
+  for (const reason of world.skipped) console.log(`skipped: ${reason}`)
+  const attack = new Attack(world)
+  const crowd = new Crowd(world)
+  const pinned = new Pinned(world, crowd)
+  mirror.onDeath = (how) => attack.died(how)
+  await mirror.start()
+  const baseline = await baselineOf(world)
+  const length = (options.minutes * 60_000) / parts
+  for (let part = 0; part < parts; part += 1) {
+    await pinned.start()
+    crowd.start()
+    await attack.run(plan, part * length, (part + 1) * length)
+    history.record('the attack ends')
+    await attack.end()
+    await Promise.all([crowd.stop(), pinned.stop()])
+    await settle(world, crowd, baseline)
+    console.log(
+      `part ${part + 1} of ${parts}: ${crowd.tally.requests} requests, ${findings.unexplained.length} violations`,
+    )
+  }
+  const { requests, complete, bytes, statuses, outcomes } = crowd.tally
+  console.log(
+    `${requests} requests, ${complete} complete bodies, ${(bytes / 1e9).toFixed(1)} GB compared, ${plan.length} deeds`,
+  )
+  console.log(`statuses: ${counts(statuses)}`)
+  console.log(`outcomes: ${counts(outcomes)}`)
+  const report = findings.report(10)
+  if (report !== '') console.log(report)
+  const { unexplained } = findings
+  if (unexplained.length === 0) {
+    console.log('no violation')
+    return 0
+  }
+  console.log(`\nthe last requests:\n${crowd.recent.slice(-15).join('\n')}`)
+  console.log(`\nthe schedule:\n${plan.map(lineOf).join('\n')}`)
+  console.log(`\nagain: ${commandOf(options)}`)
+  return 1
+}
+
+function counts(of: Readonly<Record<string, number>>): string {
+  return Object.entries(of)
+    .sort(([, a], [, b]) => b - a)
+    .map(([name, count]) => `${name} ${count}`)
+    .join(', ')
+}
+
+try {
+  process.exitCode = await main()
+} catch (error) {
+  if (!(error instanceof UsageError)) throw error
+  console.error(`torture: ${error.message}`)
+  process.exitCode = 2
+}
