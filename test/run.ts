@@ -5,7 +5,7 @@ import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 
 /**
- * `node test/run.ts` runs every test but those that drive real programs (e2e) and the benchmarks;
+ * `node test/run.ts` runs every test but those that drive real programs (e2e), the known faults and the benchmarks;
  * `node test/run.ts e2e`, or any other beginning of a path under test/, runs those files.
  *
  * Where the environment says CI, nothing may be skipped: a skip is listed with its reason, and fails the run.
@@ -14,7 +14,7 @@ import { spec } from 'node:test/reporters'
 const folder = import.meta.dirname
 const strict = !['', 'false', undefined].includes(process.env['CI'])
 /** Not for those who only say `npm test`: they take long, or need programs that may be absent. */
-const apart = ['e2e/', 'bench/']
+const apart = ['e2e/', 'bench/', 'torture/known']
 
 function isWanted(file: string): boolean {
   const patterns = process.argv.slice(2).map((pattern) => pattern.replace(/^(?:\.\/)?test\//, ''))
@@ -29,7 +29,8 @@ if (files.length === 0) {
 }
 
 const endToEnd = files.some((file) => file.startsWith('e2e/'))
-const watchdog = new URL(`watchdog.ts?seconds=${endToEnd ? 600 : 180}`, import.meta.url)
+const long = endToEnd || files.some((file) => file.startsWith('torture/known'))
+const watchdog = new URL(`watchdog.ts?seconds=${long ? 600 : 180}`, import.meta.url)
 const tests = run({
   files: files.map((file) => `${folder}/${file}`),
   // Real programs want the machine for themselves; the rest is quick, and mostly waits.
