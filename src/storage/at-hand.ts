@@ -1,4 +1,4 @@
-import { type Libc, loadLibc, type Vector } from './libc.ts'
+import { type Libc, loadLibc, type Vector } from '../threads/libc.ts'
 
 /** Bytes that are read at once, at most: to copy more keeps the event loop as long as a trip to the thread pool would. */
 const most = 16 * 1024

@@ -1,6 +1,6 @@
+import { ThreadDied } from '../threads/thread.ts'
 import type { Received, SupplyEnd } from './receiving.ts'
 import type { Ring } from './ring.ts'
-import { ThreadDied } from './thread.ts'
 
 /** It is told of by so many bytes, or so many milliseconds after the last time, as soon as there are any. */
 const worthTelling = 1024 * 1024

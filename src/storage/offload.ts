@@ -1,7 +1,7 @@
+import type { ThreadDied } from '../threads/thread.ts'
 import { AtHand } from './at-hand.ts'
 import { Receiving } from './receiving.ts'
 import { Sending } from './sending.ts'
-import type { ThreadDied } from './thread.ts'
 import { Writing } from './writing.ts'
 
 /** What is done to files off the event loop. */

@@ -1,10 +1,11 @@
 import { closeSync } from 'node:fs'
 import { getSystemErrorName } from 'node:util'
-import { type Libc, loadLibc } from './libc.ts'
-import { PollThread } from './poll-thread.ts'
+import { type Libc, loadLibc } from '../threads/libc.ts'
+import { PollThread } from '../threads/poll-thread.ts'
+import { Crew } from '../threads/pool.ts'
+import type { ThreadDied } from '../threads/thread.ts'
 import type { Ring } from './ring.ts'
 import type { RingMemory } from './ring-memory.ts'
-import { Crew, type ThreadDied } from './thread.ts'
 
 /** How often a thread was called: it waits for that. */
 export type Calls = Int32Array<SharedArrayBuffer>
@@ -80,7 +81,15 @@ export class Receiving implements AsyncDisposable {
   private constructor(libc: Libc, onDeath: ((error: ThreadDied) => void) | undefined) {
     this.#libc = libc
     this.#threads = new Crew({
-      start: (died) => new PollThread({ name: 'receive-thread', libc, data: {}, bell: 'shared', onDeath: died }),
+      start: (died) =>
+        new PollThread({
+          name: 'receive-thread',
+          beside: import.meta.url,
+          libc,
+          data: {},
+          bell: 'shared',
+          onDeath: died,
+        }),
       onDeath,
     })
   }

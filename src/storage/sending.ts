@@ -1,8 +1,9 @@
 import { closeSync } from 'node:fs'
+import { type Libc, loadLibc } from '../threads/libc.ts'
+import { PollThread, type PollThreadData } from '../threads/poll-thread.ts'
+import { Crew } from '../threads/pool.ts'
+import type { ThreadDied } from '../threads/thread.ts'
 import { type Moved, nothingMoved } from './blob-store.ts'
-import { type Libc, loadLibc } from './libc.ts'
-import { PollThread, type PollThreadData } from './poll-thread.ts'
-import { Crew, type ThreadDied } from './thread.ts'
 
 /** To the thread: bytes of a file to move into a socket, both of them open until it answers; or to stop doing so. */
 export type SendRequest =
@@ -77,7 +78,15 @@ export class Sending implements AsyncDisposable {
   private constructor(libc: Libc, patience: Patience, onDeath: SendingOptions['onDeath']) {
     this.#libc = libc
     this.#threads = new Crew({
-      start: (died) => new PollThread({ name: 'send-thread', libc, data: patience, bell: 'own', onDeath: died }),
+      start: (died) =>
+        new PollThread({
+          name: 'send-thread',
+          beside: import.meta.url,
+          libc,
+          data: patience,
+          bell: 'own',
+          onDeath: died,
+        }),
       onDeath,
     })
   }

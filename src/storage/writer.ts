@@ -1,9 +1,9 @@
 import type { Hash } from 'node:crypto'
 import { algorithmOf, type Digest, hasherFor } from '../oci/digest.ts'
+import { ThreadDied } from '../threads/thread.ts'
 import type { BodyReader } from './blob-store.ts'
 import type { SharedFile } from './file.ts'
 import type { Ring } from './ring.ts'
-import { ThreadDied } from './thread.ts'
 import type { Writing, WrittenFile } from './writing.ts'
 
 /** What is not worth a thread's trouble, in bytes; and what is too much for it to read back, where it comes late. */

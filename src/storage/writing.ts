@@ -1,9 +1,10 @@
 import type { Algorithm } from '../oci/digest.ts'
+import { Crew } from '../threads/pool.ts'
+import { Thread, type ThreadDied } from '../threads/thread.ts'
 import { Intake, type Taker } from './intake.ts'
 import type { Calls, Receiving, Supply } from './receiving.ts'
 import { Ring } from './ring.ts'
 import type { RingMemory } from './ring-memory.ts'
-import { Crew, Thread, type ThreadDied } from './thread.ts'
 
 /**
  * To the thread, of an open file, which goes by its descriptor: that it has `size` bytes by now, and what comes after them
@@ -205,7 +206,7 @@ class WriteThread extends Thread<WriteRequest, WriteAnswer> {
 
   constructor(onDeath: (error: ThreadDied) => void) {
     const data = { calls: counter(), messages: counter() }
-    super({ name: 'write-thread', data, onDeath })
+    super({ name: 'write-thread', beside: import.meta.url, data, onDeath })
     this.#told = data
   }
 

@@ -1,9 +1,9 @@
-import { loadLibc } from '../../src/storage/libc.ts'
-import { PollThread } from '../../src/storage/poll-thread.ts'
 import type { Calls, ReceiveAnswer, ReceiveRequest, Supply } from '../../src/storage/receiving.ts'
 import type { Ring } from '../../src/storage/ring.ts'
-import { Thread } from '../../src/storage/thread.ts'
 import type { WriteAnswer, WriteRequest } from '../../src/storage/writing.ts'
+import { loadLibc } from '../../src/threads/libc.ts'
+import { PollThread } from '../../src/threads/poll-thread.ts'
+import { Thread } from '../../src/threads/thread.ts'
 import type { Receiver } from './receiver.ts'
 
 export interface ClockedData {
@@ -15,7 +15,7 @@ export interface ClockedData {
   readonly notes: Int32Array<SharedArrayBuffer>
 }
 
-const name = '../../test/support/clocked-thread'
+const thread = { name: 'clocked-thread', beside: import.meta.url }
 
 function shared(numbers: number): Int32Array<SharedArrayBuffer> {
   return new Int32Array(new SharedArrayBuffer(4 * numbers))
@@ -60,7 +60,7 @@ export class ClockedWriter implements AsyncDisposable {
   constructor(file: number, ring: Ring) {
     this.#ring = ring
     const data = { ...this.clock.data, calls: this.calls, messages: this.#messages }
-    this.#thread = new Thread({ name, data, onDeath: fail })
+    this.#thread = new Thread({ ...thread, data, onDeath: fail })
     this.#tell({ kind: 'open', id: 0, file, algorithm: 'sha256', size: ring.taken, ring: ring.memory })
   }
 
@@ -100,7 +100,7 @@ export class ClockedReceiving implements AsyncDisposable {
   constructor() {
     const libc = loadLibc()
     if (!libc) throw new Error('recv(2) cannot be called here')
-    this.#thread = new PollThread({ name, libc, data: this.clock.data, bell: 'shared', onDeath: fail })
+    this.#thread = new PollThread({ ...thread, libc, data: this.clock.data, bell: 'shared', onDeath: fail })
   }
 
   /** As `Receiving` does it. The connection has to stay open. */

@@ -1,7 +1,7 @@
-import { ring } from '../../src/storage/bell.ts'
 import type { Received, Receiving, Supply } from '../../src/storage/receiving.ts'
 import { Ring } from '../../src/storage/ring.ts'
 import { RingEnd } from '../../src/storage/ring-ends.ts'
+import { ring } from '../../src/threads/bell.ts'
 import { unreadPair } from './socket-pair.ts'
 import { until } from './wait.ts'
 

@@ -1,6 +1,6 @@
 import { Receiving, type SupplyEnd } from '../../src/storage/receiving.ts'
 import { Ring } from '../../src/storage/ring.ts'
-import { Thread } from '../../src/storage/thread.ts'
+import { Thread } from '../../src/threads/thread.ts'
 
 /** One connection that a thread was given to receive from. */
 export interface Reception {

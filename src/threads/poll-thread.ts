@@ -1,7 +1,7 @@
 import { closeSync } from 'node:fs'
 import { ring } from './bell.ts'
 import type { Libc } from './libc.ts'
-import { Thread, type ThreadDied } from './thread.ts'
+import { Thread, type ThreadOptions } from './thread.ts'
 
 /** What such a thread starts with, as descriptors: an epoll instance, and the bell that ends its waiting. */
 export interface PollThreadData {
@@ -9,14 +9,12 @@ export interface PollThreadData {
   readonly bell: number
 }
 
-export interface PollThreadOptions {
-  readonly name: string
+export interface PollThreadOptions extends Pick<ThreadOptions, 'name' | 'beside' | 'onDeath'> {
   readonly libc: Libc
   /** What it finds as `workerData` besides. */
   readonly data: object
   /** Whether other threads ring its bell, too. */
   readonly bell: 'own' | 'shared'
-  readonly onDeath: (error: ThreadDied) => void
 }
 
 const nonBlocking = 0o4000
@@ -27,11 +25,11 @@ export class PollThread<Request extends { id: number }, Answer extends { id: num
   readonly #isShared: boolean
 
   /** Throws where the system has no thread to give. */
-  constructor({ name, libc, data, bell, onDeath }: PollThreadOptions) {
+  constructor({ name, beside, libc, data, bell, onDeath }: PollThreadOptions) {
     const descriptors = { epoll: libc.epollCreate(0), bell: libc.eventfd(0, nonBlocking) }
     try {
       if (descriptors.epoll < 0 || descriptors.bell < 0) throw new Error('no descriptors left')
-      super({ name, data: { ...data, ...descriptors }, onDeath })
+      super({ name, beside, data: { ...data, ...descriptors }, onDeath })
     } catch (error) {
       release(descriptors)
       throw error

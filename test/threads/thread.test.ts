@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { Thread, ThreadDied } from '../../src/storage/thread.ts'
+import { Thread, ThreadDied } from '../../src/threads/thread.ts'
 import type { EchoAnswer, EchoRequest } from '../support/echo-thread.ts'
 import { until } from '../support/wait.ts'
 
 const hang = { timeout: 20_000 }
 
-function echoThread(name = '../../test/support/echo-thread') {
+function echoThread(name = '../support/echo-thread') {
   const reported: ThreadDied[] = []
   const onDeath = (error: ThreadDied) => reported.push(error)
-  return { reported, thread: new Thread<EchoRequest, EchoAnswer>({ name, onDeath }) }
+  return { reported, thread: new Thread<EchoRequest, EchoAnswer>({ name, beside: import.meta.url, onDeath }) }
 }
 
 /** Not before what has happened by now would have been told. */
@@ -67,7 +67,7 @@ describe('Thread', hang, () => {
     const ended = echoThread()
     await using _ended = ended.thread
     await assert.rejects(ended.thread.ask({ id: 1, kind: 'exit' }), ThreadDied)
-    const absent = echoThread('../../test/support/absent-thread')
+    const absent = echoThread('../support/absent-thread')
     await using _absent = absent.thread
     await assert.rejects(absent.thread.ask({ id: 1, kind: 'echo' }), ThreadDied)
     assert.match(String(absent.reported[0]?.cause), /absent-thread/)

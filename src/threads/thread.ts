@@ -1,4 +1,3 @@
-import { availableParallelism } from 'node:os'
 import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 
@@ -11,11 +10,13 @@ export class ThreadDied extends Error {
   override readonly name = 'ThreadDied'
 }
 
-type ThreadState = 'starting' | 'running' | 'dead'
+export type ThreadState = 'starting' | 'running' | 'dead'
 
 export interface ThreadOptions {
-  /** Of a file beside this one. */
+  /** Of its file, without the extension. */
   readonly name: string
+  /** The URL of a module beside that file. Both have the same extension: `.ts`, or `.js` once compiled. */
+  readonly beside: string
   /** What the thread finds as `workerData`. */
   readonly data?: unknown
   /** Told of its end, unless it was disposed of. */
@@ -38,7 +39,7 @@ export class Thread<Request extends Numbered, Answer extends Numbered> implement
   /** Throws where the system has no thread to give. */
   constructor(options: ThreadOptions) {
     this.#options = options
-    const file = new URL(`${options.name}${extname(import.meta.filename)}`, import.meta.url)
+    const file = new URL(`${options.name}${extname(options.beside)}`, options.beside)
     const worker = new Worker(file, {
       workerData: options.data,
       resourceLimits: { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 32 },
@@ -105,73 +106,5 @@ export class Thread<Request extends Numbered, Answer extends Numbered> implement
 
   #death(): ThreadDied {
     return new ThreadDied(`the ${this.#options.name} has died`, { cause: this.#cause })
-  }
-}
-
-const mostThreads = Math.min(availableParallelism(), 4)
-/** Milliseconds. What killed one thread may kill the next, so there is none for so long. */
-const mourning = 60_000
-
-interface Worked extends AsyncDisposable {
-  readonly state: ThreadState
-  readonly load: number
-}
-
-export interface CrewOptions<T> {
-  /** Throws where the system has no thread to give. */
-  readonly start: (onDeath: (error: ThreadDied) => void) => T
-  readonly onDeath?: ((error: ThreadDied) => void) | undefined
-}
-
-/** Threads of one kind, as many as there is work for, and processors up to four. */
-export class Crew<T extends Worked> implements AsyncDisposable {
-  readonly #options: CrewOptions<T>
-  readonly #threads = new Set<T>()
-  #diedAt = Number.NEGATIVE_INFINITY
-  #isDisposed = false
-
-  constructor(options: CrewOptions<T>) {
-    this.#options = options
-  }
-
-  /** The one with the least to do; undefined where none runs, or not yet: as long as all are busy, another one is on its way. */
-  idlest(): T | undefined {
-    let best: T | undefined
-    for (const thread of this.#threads) {
-      if (thread.state === 'dead') this.#bury(thread)
-      else if (thread.state === 'running' && thread.load < (best?.load ?? Number.POSITIVE_INFINITY)) best = thread
-    }
-    if (best?.load !== 0) this.#start()
-    return best
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#isDisposed = true
-    const threads = [...this.#threads]
-    // Each of them once: what it had open is another's afterwards.
-    this.#threads.clear()
-    await Promise.all(threads.map((thread) => thread[Symbol.asyncDispose]()))
-  }
-
-  /** One at a time. */
-  #start(): void {
-    const isStarting = [...this.#threads].some(({ state }) => state === 'starting')
-    const isMourning = performance.now() - this.#diedAt < mourning
-    if (this.#isDisposed || isStarting || isMourning || this.#threads.size === mostThreads) return
-    const { start, onDeath } = this.#options
-    const died = (error: ThreadDied): void => {
-      this.#diedAt = performance.now()
-      onDeath?.(error)
-    }
-    try {
-      this.#threads.add(start(died))
-    } catch {
-      // A limit on processes, most likely: it may have passed when the next one asks.
-    }
-  }
-
-  #bury(thread: T): void {
-    this.#threads.delete(thread)
-    void thread[Symbol.asyncDispose]()
   }
 }
