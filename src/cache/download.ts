@@ -1,9 +1,9 @@
 import { type Digest, hexOf } from '../oci/digest.ts'
 import { ContentMismatch, RegistryError, UpstreamError } from '../oci/error.ts'
-import { type Spool, SpoolUnwritable } from '../storage/spool.ts'
+import { type Spool, SpoolUnwritable } from '../storage/spool/spool.ts'
 import type { BlobBody, BlobSource, Visibility } from '../upstream/upstream.ts'
 import { ask } from './deadline.ts'
-import type { FillDependencies } from './fill.ts'
+import type { Observer } from './observer.ts'
 import type { Origin } from './origin.ts'
 import { Progress } from './progress.ts'
 import type { Source, Sources } from './sources.ts'
@@ -11,7 +11,16 @@ import type { Source, Sources } from './sources.ts'
 /** Milliseconds after which it is recorded that a source has the blob: most are through by then, and that is recorded. */
 const worthRecording = 100
 
-export interface DownloadOptions extends Pick<FillDependencies, 'observer' | 'now' | 'openWithin' | 'proven'> {
+export interface DownloadDependencies {
+  readonly observer: Observer
+  readonly now: () => number
+  /** Milliseconds an upstream may take to answer with headers, all its redirects and tokens included. */
+  readonly openWithin: number
+  /** Records that a repository was seen to hold a blob; `size` only where it is beyond doubt. */
+  readonly proven: (origin: Origin, digest: Digest, size: number | undefined, visibility: Visibility) => void
+}
+
+export interface DownloadOptions extends DownloadDependencies {
   /** Ends it. */
   readonly signal: AbortSignal
   /** A source has answered, and there is something to follow; it may be called again by the next one. */

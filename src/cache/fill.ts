@@ -1,26 +1,21 @@
 import type { Hash } from 'node:crypto'
 import type { Digest } from '../oci/digest.ts'
 import { ContentMismatch } from '../oci/error.ts'
-import type { BlobStore, BodyReader } from '../storage/blob-store.ts'
-import { type Spool, SpoolUnwritable } from '../storage/spool.ts'
-import type { BlobSpan, Visibility } from '../upstream/upstream.ts'
-import { Download } from './download.ts'
+import type { BlobStore } from '../storage/blob-store.ts'
+import type { BodyReader } from '../storage/body-reader.ts'
+import { type Spool, SpoolUnwritable } from '../storage/spool/spool.ts'
+import type { BlobSpan } from '../upstream/upstream.ts'
+import { Download, type DownloadDependencies } from './download.ts'
 import { FollowedBody } from './followed-body.ts'
-import type { FillEnd, Observer } from './observer.ts'
+import type { FillEnd } from './observer.ts'
 import type { Origin } from './origin.ts'
 import { PassedBody } from './passed-body.ts'
 import { type Source, Sources } from './sources.ts'
 import type { Verdict } from './suspects.ts'
 
-export interface FillDependencies {
+export interface FillDependencies extends DownloadDependencies {
   readonly store: BlobStore
   readonly createSpool: () => Promise<Spool>
-  readonly observer: Observer
-  readonly now: () => number
-  /** Milliseconds an upstream may take to answer with headers, all its redirects and tokens included. */
-  readonly openWithin: number
-  /** Records that a repository was seen to hold a blob; `size` only where it is beyond doubt. */
-  readonly proven: (origin: Origin, digest: Digest, size: number | undefined, visibility: Visibility) => void
   /** What a stored blob is recorded to measure, in bytes; undefined where nothing is recorded. */
   readonly sizeOf: (digest: Digest) => Promise<number | undefined>
   /** Takes a verified spool over, into the store and its records. Rejects where the store fails, or has no room. */

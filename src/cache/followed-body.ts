@@ -4,8 +4,8 @@ import {
   nothingMoved,
   ReaderClosed,
   type SocketDescriptor,
-} from '../storage/blob-store.ts'
-import { SpoolUnwritable } from '../storage/spool.ts'
+} from '../storage/body-reader.ts'
+import { SpoolUnwritable } from '../storage/spool/spool.ts'
 
 export interface FollowedBodyOptions {
   readonly body: BodyReader

@@ -1,7 +1,7 @@
 import type { MetadataTier } from '../metadata/metadata-store.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { BlobStore, ManifestNote } from '../storage/blob-store.ts'
-import type { Spool } from '../storage/spool.ts'
+import type { Spool } from '../storage/spool/spool.ts'
 import type { Eviction } from './eviction.ts'
 import type { Fills } from './fills.ts'
 import type { Observer } from './observer.ts'

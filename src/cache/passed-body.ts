@@ -1,7 +1,7 @@
 import type { Hash } from 'node:crypto'
 import { type Digest, hexOf } from '../oci/digest.ts'
 import { ContentMismatch, RegistryError, UpstreamError } from '../oci/error.ts'
-import { type BodyReader, type Moved, nothingMoved, ReaderClosed } from '../storage/blob-store.ts'
+import { type BodyReader, type Moved, nothingMoved, ReaderClosed } from '../storage/body-reader.ts'
 import type { BlobSource, BlobSpan } from '../upstream/upstream.ts'
 import { ask } from './deadline.ts'
 import type { Origin } from './origin.ts'

@@ -1,5 +1,6 @@
 import type { Digest } from '../oci/digest.ts'
-import type { BodyReader, OpenBlob } from '../storage/blob-store.ts'
+import type { OpenBlob } from '../storage/blob-store.ts'
+import type { BodyReader } from '../storage/body-reader.ts'
 
 /** Which stored blobs are read, or are about to be, and by how many. */
 export class Readers {

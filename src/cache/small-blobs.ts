@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts'
-import { type BodyReader, type Moved, nothingMoved, type OpenBlob } from '../storage/blob-store.ts'
+import type { OpenBlob } from '../storage/blob-store.ts'
+import { type BodyReader, type Moved, nothingMoved } from '../storage/body-reader.ts'
 
 /** Bytes at most. Image configs and the like: asked for by every pull, and cheaper to keep than to open. */
 export const smallUpTo = 64 * 1024

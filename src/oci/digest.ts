@@ -5,7 +5,9 @@ declare const brand: unique symbol
 /** A content address such as `sha256:9f86…`; only `parseDigest` and `digestOf` make one (image-spec, descriptor.md#digests). */
 export type Digest = `${Algorithm}:${string}` & { readonly [brand]: 'Digest' }
 
-export type Algorithm = 'sha256' | 'sha384' | 'sha512'
+/** Those the specification registers. */
+export const algorithms = ['sha256', 'sha384', 'sha512'] as const
+export type Algorithm = (typeof algorithms)[number]
 
 const hexLength = new Map<string, number>([
   ['sha256', 64],

@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { algorithms } from '../oci/digest.ts'
 import { pathOf } from './layout.ts'
 
 const layoutVersion = '1'
@@ -24,8 +24,8 @@ export class DataFolder implements Disposable {
   static async open(root: string): Promise<DataFolder> {
     try {
       await mkdir(pathOf(root, { kind: 'ingest' }), { recursive: true })
-      for (const algorithm of ['sha256', 'sha384', 'sha512']) {
-        await mkdir(join(pathOf(root, { kind: 'blobs' }), algorithm), { recursive: true })
+      for (const algorithm of algorithms) {
+        await mkdir(pathOf(root, { kind: 'algorithm', algorithm }), { recursive: true })
       }
       const folder = new DataFolder(root, acquire(root))
       try {
@@ -80,6 +80,7 @@ async function checkVersion(root: string): Promise<void> {
 }
 
 async function emptyIngest(root: string): Promise<void> {
-  const ingest = pathOf(root, { kind: 'ingest' })
-  for (const name of await readdir(ingest)) await rm(join(ingest, name), { recursive: true, force: true })
+  for (const name of await readdir(pathOf(root, { kind: 'ingest' }))) {
+    await rm(pathOf(root, { kind: 'leftover', name }), { recursive: true, force: true })
+  }
 }

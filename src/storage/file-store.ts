@@ -1,14 +1,14 @@
 import { fstatSync } from 'node:fs'
 import { open, opendir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { type Digest, parseDigest } from '../oci/digest.ts'
+import { algorithms, type Digest, parseDigest } from '../oci/digest.ts'
 import type { ByteRange } from '../oci/range.ts'
-import type { BlobInfo, BlobStore, BodyReader, ManifestNote, OpenBlob, StoredBlob } from './blob-store.ts'
+import type { BlobInfo, BlobStore, ManifestNote, OpenBlob, StoredBlob, VerifiedFile } from './blob-store.ts'
+import type { BodyReader } from './body-reader.ts'
 import { SharedFile } from './file.ts'
-import { type Followed, Follower } from './follower.ts'
+import type { Offload } from './io-threads.ts'
 import { pathOf } from './layout.ts'
-import type { Offload } from './offload.ts'
-import type { Spool } from './spool.ts'
+import { type Followed, Follower } from './spool/follower.ts'
 
 /** Blobs as files of a data folder (`layout.ts` draws it). */
 export class FileStore implements BlobStore {
@@ -36,11 +36,11 @@ export class FileStore implements BlobStore {
     return file && file !== 'absent' ? new OpenFile(file) : undefined
   }
 
-  async adopt(digest: Digest, spool: Spool, note?: ManifestNote): Promise<BlobInfo> {
+  async adopt(digest: Digest, file: VerifiedFile, note?: ManifestNote): Promise<BlobInfo> {
     if (note) await this.#note(digest, note)
     const path = this.#blob(digest)
-    const size = spool.written
-    await spool.moveTo(path)
+    const size = file.written
+    await file.moveTo(path)
     await syncFolder(dirname(path))
     return { digest, size }
   }
@@ -51,8 +51,8 @@ export class FileStore implements BlobStore {
   }
 
   async *list(): AsyncIterable<StoredBlob> {
-    for (const algorithm of ['sha256', 'sha384', 'sha512']) {
-      const folder = await absent(opendir(`${pathOf(this.#root, { kind: 'blobs' })}/${algorithm}`))
+    for (const algorithm of algorithms) {
+      const folder = await absent(opendir(pathOf(this.#root, { kind: 'algorithm', algorithm })))
       if (!folder) continue
       for await (const entry of folder) {
         const digest = parseDigest(`${algorithm}:${entry.name}`)

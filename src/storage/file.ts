@@ -1,7 +1,7 @@
 import { close, closeSync, fstatSync, open, read, write } from 'node:fs'
 import { promisify } from 'node:util'
 import type { AtHand } from './at-hand.ts'
-import type { Sending, Sent } from './sending.ts'
+import type { Sending, Sent } from './sendfile/sendfile-pool.ts'
 
 const openFile = promisify(open)
 const closeFile = promisify(close)

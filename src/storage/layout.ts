@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
-import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
+import { type Algorithm, algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
 
 /**
- * Every path below a data folder.
+ * Every path below a data folder: nobody else joins one.
  *
  *     version                     the layout's version
  *     lock                        held while a process owns the folder
@@ -13,22 +13,29 @@ import { algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
  *     metadata.sqlite
  */
 export type Place =
-  | { readonly kind: 'version' | 'lock' | 'blobs' | 'ingest' | 'metadata' | 'spool' }
-  | { readonly kind: 'algorithm' | 'blob' | 'note'; readonly digest: Digest }
+  | { readonly kind: 'version' | 'lock' | 'metadata' | 'ingest' }
+  /** A new name at each call. */
+  | { readonly kind: 'spool' }
+  /** What an earlier process left in `ingest`. */
+  | { readonly kind: 'leftover'; readonly name: string }
+  /** The folder of its blobs. */
+  | { readonly kind: 'algorithm'; readonly algorithm: Algorithm }
+  | { readonly kind: 'blob' | 'note'; readonly digest: Digest }
 
 export function pathOf(root: string, place: Place): string {
   switch (place.kind) {
     case 'version':
     case 'lock':
-    case 'blobs':
     case 'ingest':
       return join(root, place.kind)
     case 'metadata':
       return join(root, 'metadata.sqlite')
     case 'spool':
       return join(root, 'ingest', randomUUID())
+    case 'leftover':
+      return join(root, 'ingest', place.name)
     case 'algorithm':
-      return join(root, 'blobs', algorithmOf(place.digest))
+      return join(root, 'blobs', place.algorithm)
     case 'blob':
       return join(root, 'blobs', algorithmOf(place.digest), hexOf(place.digest))
     case 'note':

@@ -4,7 +4,7 @@ import { PassedBody, type PassedBodyOptions } from '../../src/cache/passed-body.
 import type { Verdict } from '../../src/cache/suspects.ts'
 import { digestOf, hasherFor } from '../../src/oci/digest.ts'
 import { ContentMismatch, UpstreamError } from '../../src/oci/error.ts'
-import { ReaderClosed } from '../../src/storage/blob-store.ts'
+import { ReaderClosed } from '../../src/storage/body-reader.ts'
 import { Gate } from '../support/gate.ts'
 import { FakeRegistry, type Step } from './support/registry.ts'
 

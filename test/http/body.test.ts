@@ -14,11 +14,11 @@ import {
   nothingMoved,
   ReaderClosed,
   type SocketDescriptor,
-} from '../../src/storage/blob-store.ts'
+} from '../../src/storage/body-reader.ts'
 import { DataFolder } from '../../src/storage/data-folder.ts'
 import { FileStore } from '../../src/storage/file-store.ts'
+import { Offload } from '../../src/storage/io-threads.ts'
 import { pathOf } from '../../src/storage/layout.ts'
-import { Offload } from '../../src/storage/offload.ts'
 import { responseServer, socketServer } from '../support/answer-server.ts'
 import { get, open } from '../support/client.ts'
 import { isCorked } from '../support/corked.ts'

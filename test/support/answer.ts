@@ -1,6 +1,6 @@
 import { gzipSync } from 'node:zlib'
+import type { Behaviour } from './behaviour.ts'
 import { allOf, type Bytes, bytesOf } from './bytes.ts'
-import type { Behaviour } from './fault.ts'
 
 export type Headers = Readonly<Record<string, string | readonly string[]>>
 

@@ -1,6 +1,6 @@
-import type { Calls, ReceiveAnswer, ReceiveRequest, Supply } from '../../src/storage/receiving.ts'
-import type { Ring } from '../../src/storage/ring.ts'
-import type { WriteAnswer, WriteRequest } from '../../src/storage/writing.ts'
+import type { Calls, ReceiveAnswer, ReceiveRequest, Supply } from '../../src/storage/spool/receiving.ts'
+import type { Ring } from '../../src/storage/spool/ring.ts'
+import type { WriteAnswer, WriteRequest } from '../../src/storage/spool/writing.ts'
 import { loadLibc } from '../../src/threads/libc.ts'
 import { PollThread } from '../../src/threads/poll-thread.ts'
 import { Thread } from '../../src/threads/thread.ts'
@@ -26,7 +26,7 @@ class Clock {
   readonly data: ClockedData
 
   constructor(thread: string) {
-    const file = new URL(`../../src/storage/${thread}.ts`, import.meta.url).href
+    const file = new URL(`../../src/storage/spool/${thread}.ts`, import.meta.url).href
     this.data = { file, clock: shared(1), notes: shared(2000) }
   }
 

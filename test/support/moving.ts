@@ -1,6 +1,6 @@
 import { open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Sending } from '../../src/storage/sending.ts'
+import type { Sending } from '../../src/storage/sendfile/sendfile-pool.ts'
 import { socketPair } from './socket-pair.ts'
 import { tempDir } from './temp.ts'
 import { until } from './wait.ts'

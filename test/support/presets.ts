@@ -1,5 +1,21 @@
 import type { AuthOptions } from './access.ts'
-import type { UpstreamOptions } from './upstream.ts'
+import type { CdnOptions } from './cdn.ts'
+import type { Quirk } from './fault.ts'
+import type { RateLimitOptions } from './rate-limit.ts'
+import type { RegistryOptions } from './registry.ts'
+
+/** What a test upstream is told of itself; it can be told of others besides. */
+export interface Preset extends RegistryOptions {
+  readonly auth?: AuthOptions
+  /** Blob GETs are redirected to a second origin. */
+  readonly cdn?: true | CdnOptions
+  readonly rateLimit?: RateLimitOptions
+  /** Put before repository names where a front redirects to, with its closing slash. */
+  readonly redirectPrefix?: string
+  /** The registry's own name; the second origin has the other one. `127.0.0.1` unless given. */
+  readonly name?: '127.0.0.1' | 'localhost'
+  readonly quirks?: readonly Quirk[]
+}
 
 /**
  * Registries as they were seen to behave, each as options of a test upstream.
@@ -7,7 +23,7 @@ import type { UpstreamOptions } from './upstream.ts'
  * Docker Hub: a token for anything, then 401 for what is private or absent; ETag is the digest; an index is converted
  * for who accepts none; blobs are at Cloudflare; manifest GETs are counted.
  */
-export const dockerHub: UpstreamOptions = {
+export const dockerHub: Preset = {
   auth: { kind: 'bearer', service: 'registry.docker.io', realm: 'elsewhere', issueTokensForAnything: true },
   etag: 'digest',
   downConverts: true,
@@ -16,14 +32,14 @@ export const dockerHub: UpstreamOptions = {
 }
 
 /** No token for what is private or absent; short-lived URLs on which HEAD is 403; no referrers API. */
-export const ghcr: UpstreamOptions = {
+export const ghcr: Preset = {
   auth: { kind: 'bearer', service: 'ghcr.io', hideAbsent: true },
   cdn: { head: 'refuse' },
   referrers: 'absent',
 }
 
 /** Schema 1 for who accepts no OCI type; 302 to the CDN; HEAD without a digest; referrers answer 400. */
-export const quay: UpstreamOptions = {
+export const quay: Preset = {
   auth: { kind: 'bearer', service: 'quay.io' },
   cdn: { status: 302 },
   etag: 'none',
@@ -33,16 +49,16 @@ export const quay: UpstreamOptions = {
 }
 
 /** No authorization at the front, which answers nothing itself. */
-export const registryK8s: UpstreamOptions = { redirectPrefix: 'k8s-artifacts-prod/images/' }
+export const registryK8s: Preset = { redirectPrefix: 'k8s-artifacts-prod/images/' }
 
 /** The regional registry behind it, with a challenge of its own. */
-export const registryK8sTarget: UpstreamOptions = {
+export const registryK8sTarget: Preset = {
   name: 'localhost',
   auth: { kind: 'bearer', service: 'pkg.dev' },
 }
 
 /** Options on top of a preset: the fields of `auth` are replaced one by one, quirks are added. */
-export function combine(preset: UpstreamOptions, options: UpstreamOptions): UpstreamOptions {
+export function combine<T extends Preset>(preset: T, options: T): T {
   const same = options.auth && preset.auth?.kind === options.auth.kind
   return {
     ...preset,

@@ -1,4 +1,4 @@
-import type { BodyReader } from '../../src/storage/blob-store.ts'
+import type { BodyReader } from '../../src/storage/body-reader.ts'
 
 /** To the end, and closes it. */
 export async function readAll(reader: BodyReader): Promise<Buffer> {

@@ -1,5 +1,5 @@
-import { Receiving, type SupplyEnd } from '../../src/storage/receiving.ts'
-import { Ring } from '../../src/storage/ring.ts'
+import { Receiving, type SupplyEnd } from '../../src/storage/spool/receiving.ts'
+import { Ring } from '../../src/storage/spool/ring.ts'
 import { Thread } from '../../src/threads/thread.ts'
 
 /** One connection that a thread was given to receive from. */

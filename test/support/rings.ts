@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { Ring } from '../../src/storage/ring.ts'
+import { Ring } from '../../src/storage/spool/ring.ts'
 
 /** Bytes of the memories that there are, and how many large ones, as a process finds them that has no ring open. */
 export const { sizes, mostLarge } = measure()

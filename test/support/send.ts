@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Answer } from './answer.ts'
+import type { Behaviour } from './behaviour.ts'
 import { sliceSize } from './bytes.ts'
-import type { Behaviour } from './fault.ts'
 import { Gate } from './gate.ts'
 import type { OpenRequest } from './request-log.ts'
 

@@ -1,8 +1,8 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { after } from 'node:test'
 import type { Worker } from 'node:worker_threads'
-import type { Ring } from '../../src/storage/ring.ts'
-import type { Writing } from '../../src/storage/writing.ts'
+import type { Ring } from '../../src/storage/spool/ring.ts'
+import type { Writing } from '../../src/storage/spool/writing.ts'
 import { until } from './wait.ts'
 
 /** Threads keep no process alive, not even one whose tests wait for them. */

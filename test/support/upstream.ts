@@ -1,30 +1,22 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { Access, type AuthOptions, repositoriesOf } from './access.ts'
+import { Access, repositoriesOf } from './access.ts'
 import { type Answer, prepare, redirect } from './answer.ts'
-import { Cdn, type CdnOptions } from './cdn.ts'
+import type { Behaviour } from './behaviour.ts'
+import { Cdn } from './cdn.ts'
 import type { Certificate } from './certificate.ts'
-import { type Behaviour, type FaultHandle, Faults, type Quirk } from './fault.ts'
+import { type FaultHandle, Faults } from './fault.ts'
 import { Listener } from './listener.ts'
-import { combine, dockerHub, ghcr, quay, registryK8s, registryK8sTarget } from './presets.ts'
-import { RateLimit, type RateLimitOptions } from './rate-limit.ts'
-import { Registry, type RegistryOptions } from './registry.ts'
+import { combine, dockerHub, ghcr, type Preset, quay, registryK8s, registryK8sTarget } from './presets.ts'
+import { RateLimit } from './rate-limit.ts'
+import { Registry } from './registry.ts'
 import { type OpenRequest, type RecordedRequest, type RequestFilter, RequestLog } from './request-log.ts'
 import { type Origin, type Route, routeOf } from './route.ts'
 import { send } from './send.ts'
 import { Stock } from './stock.ts'
 
-export interface UpstreamOptions extends RegistryOptions {
-  readonly auth?: AuthOptions
-  /** Blob GETs are redirected to a second origin. */
-  readonly cdn?: true | CdnOptions
-  readonly rateLimit?: RateLimitOptions
+export interface UpstreamOptions extends Preset {
   /** registry.k8s.io: everything but /v2/ is redirected there, the query dropped; content added here lands there. */
   readonly manifestRedirect?: TestUpstream
-  /** Put before repository names there, with its closing slash. */
-  readonly redirectPrefix?: string
-  /** The registry's own name; the second origin has the other one. `127.0.0.1` unless given. */
-  readonly name?: '127.0.0.1' | 'localhost'
-  readonly quirks?: readonly Quirk[]
   /** Both origins speak TLS, and nothing else. */
   readonly identity?: Certificate
   /** Decides for every request how its answer goes wrong; a fault that applies is laid over it. */

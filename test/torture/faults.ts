@@ -1,5 +1,5 @@
 import type { Answer } from '../support/answer.ts'
-import type { Behaviour } from '../support/fault.ts'
+import type { Behaviour } from '../support/behaviour.ts'
 import type { RecordedRequest } from '../support/request-log.ts'
 import type { Random } from './random.ts'
 

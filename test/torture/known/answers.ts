@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Digest } from '../../../src/oci/digest.ts'
-import type { Behaviour } from '../../support/fault.ts'
+import type { Behaviour } from '../../support/behaviour.ts'
 import { image } from '../../support/image.ts'
 import type { RequestFilter } from '../../support/request-log.ts'
 import { explains, given, type KnownFault, liedTo } from './known-fault.ts'

@@ -1,4 +1,4 @@
-import { ThreadDied } from '../threads/thread.ts'
+import { ThreadDied } from '../../threads/thread.ts'
 import type { Received, SupplyEnd } from './receiving.ts'
 import type { Ring } from './ring.ts'
 

@@ -4,27 +4,28 @@ import { mkdir, open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { digestOf } from '../../src/oci/digest.ts'
-import { Intake } from '../../src/storage/intake.ts'
-import { Offload } from '../../src/storage/offload.ts'
-import { Receiving, type SupplyEnd } from '../../src/storage/receiving.ts'
-import { Ring } from '../../src/storage/ring.ts'
-import { RingStart } from '../../src/storage/ring-ends.ts'
-import { marks } from '../../src/storage/ring-memory.ts'
-import { Spool, SpoolUnwritable } from '../../src/storage/spool.ts'
-import { Writing, type WrittenFile } from '../../src/storage/writing.ts'
-import { loadLibc } from '../../src/threads/libc.ts'
-import { ThreadDied } from '../../src/threads/thread.ts'
-import { mountTinyDisk, type TinyDisk } from '../cache/support/tiny-disk.ts'
-import { randomBlob } from '../support/image.ts'
-import { openFiles, openSockets } from '../support/open-files.ts'
-import { readAll } from '../support/read-all.ts'
-import { untilReceiving } from '../support/receiver.ts'
-import { sizes } from '../support/rings.ts'
-import { type UnreadPair, unreadPair } from '../support/socket-pair.ts'
-import { tempDir } from '../support/temp.ts'
-import { block, started, stayAlive, warm } from '../support/threads.ts'
-import { until } from '../support/wait.ts'
+import { digestOf } from '../../../src/oci/digest.ts'
+import { Offload } from '../../../src/storage/io-threads.ts'
+import { Intake } from '../../../src/storage/spool/intake.ts'
+import { Receiving, type SupplyEnd } from '../../../src/storage/spool/receiving.ts'
+import { Ring } from '../../../src/storage/spool/ring.ts'
+import { RingStart } from '../../../src/storage/spool/ring-ends.ts'
+import { marks } from '../../../src/storage/spool/ring-memory.ts'
+import { Spool, SpoolUnwritable } from '../../../src/storage/spool/spool.ts'
+import type { SuppliedRing } from '../../../src/storage/spool/supplied-ring.ts'
+import { Writing, type WrittenFile } from '../../../src/storage/spool/writing.ts'
+import { loadLibc } from '../../../src/threads/libc.ts'
+import { ThreadDied } from '../../../src/threads/thread.ts'
+import { mountTinyDisk, type TinyDisk } from '../../cache/support/tiny-disk.ts'
+import { randomBlob } from '../../support/image.ts'
+import { openFiles, openSockets } from '../../support/open-files.ts'
+import { readAll } from '../../support/read-all.ts'
+import { untilReceiving } from '../../support/receiver.ts'
+import { sizes } from '../../support/rings.ts'
+import { type UnreadPair, unreadPair } from '../../support/socket-pair.ts'
+import { tempDir } from '../../support/temp.ts'
+import { block, started, stayAlive, warm } from '../../support/threads.ts'
+import { until } from '../../support/wait.ts'
 
 stayAlive()
 
@@ -59,7 +60,7 @@ function opened(writing: Writing, file: number): WrittenFile {
 }
 
 /** Has so much of what comes next received into a file's memory. */
-function intake(memory: Ring | undefined, pair: UnreadPair, length: number, stall = never): Intake {
+function intake(memory: SuppliedRing | undefined, pair: UnreadPair, length: number, stall = never): Intake {
   const intake = memory?.receive?.({ socket: pair.fd, length, stall })
   assert.ok(intake)
   return intake

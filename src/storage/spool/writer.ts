@@ -1,9 +1,9 @@
 import type { Hash } from 'node:crypto'
-import { algorithmOf, type Digest, hasherFor } from '../oci/digest.ts'
-import { ThreadDied } from '../threads/thread.ts'
-import type { BodyReader } from './blob-store.ts'
-import type { SharedFile } from './file.ts'
-import type { Ring } from './ring.ts'
+import { algorithmOf, type Digest, hasherFor } from '../../oci/digest.ts'
+import { ThreadDied } from '../../threads/thread.ts'
+import type { BodyReader } from '../body-reader.ts'
+import type { SharedFile } from '../file.ts'
+import type { SuppliedRing } from './supplied-ring.ts'
 import type { Writing, WrittenFile } from './writing.ts'
 
 /** What is not worth a thread's trouble, in bytes; and what is too much for it to read back, where it comes late. */
@@ -58,7 +58,7 @@ export class Writer {
   }
 
   /** Where what comes is best received; undefined where that is no help, or not yet. */
-  get memory(): Ring | undefined {
+  get memory(): SuppliedRing | undefined {
     this.#open(0)
     return this.#thread?.memory
   }

@@ -1,5 +1,3 @@
-import type { Intake } from './intake.ts'
-import type { Supply } from './receiving.ts'
 import { giveBackMemory, marks, piece, type RingMemory, takeMemory } from './ring-memory.ts'
 
 /**
@@ -9,7 +7,6 @@ import { giveBackMemory, marks, piece, type RingMemory, takeMemory } from './rin
  */
 export class Ring {
   readonly memory: RingMemory
-  readonly receive: ((supply: Supply) => Intake | undefined) | undefined
   readonly #size: number
   readonly #bytes: Buffer
   readonly #marks: Int32Array
@@ -21,12 +18,8 @@ export class Ring {
   /** Bytes that were kept elsewhere, since there was no room, and come before all others. */
   #elsewhere = 0
 
-  /**
-   * For what comes after the first `start` bytes, from which on it is counted. `receive` has a connection received by somebody
-   * else, to whom the ring is handed over.
-   */
-  constructor(start = 0, receive?: (supply: Supply) => Intake | undefined) {
-    this.receive = receive
+  /** For what comes after the first `start` bytes, from which on it is counted. */
+  constructor(start = 0) {
     this.memory = takeMemory()
     this.#size = this.memory.bytes.byteLength
     this.#bytes = Buffer.from(this.memory.bytes)

@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { type Libc, loadLibc, type Vector } from '../threads/libc.ts'
-import { Poller, type Polling, serve } from '../threads/poller.ts'
-import type { SendAnswer, SendRequest, SendThreadData } from './sending.ts'
+import { type Libc, loadLibc, type Vector } from '../../threads/libc.ts'
+import { Poller, type Polling, serve } from '../../threads/poller.ts'
+import type { SendAnswer, SendRequest, SendThreadData } from './sendfile-pool.ts'
 
 /** The other side of `Sending`: a thread that waits for its connections, and for nothing else. */
 

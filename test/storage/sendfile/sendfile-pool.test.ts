@@ -8,19 +8,19 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { type Moved, nothingMoved } from '../../src/storage/blob-store.ts'
-import { Sending, type SendingOptions, type Sent } from '../../src/storage/sending.ts'
-import { loadLibc } from '../../src/threads/libc.ts'
-import type { ThreadDied } from '../../src/threads/thread.ts'
-import { mountTinyDisk } from '../cache/support/tiny-disk.ts'
-import { isCorked } from '../support/corked.ts'
-import { randomBlob } from '../support/image.ts'
-import { untilMoving } from '../support/moving.ts'
-import { openEvents, openSockets } from '../support/open-files.ts'
-import { dropFromMemory } from '../support/page-cache.ts'
-import { connectPair, type End, pairServer, type SocketPair, socketPair } from '../support/socket-pair.ts'
-import { tempDir } from '../support/temp.ts'
-import { until } from '../support/wait.ts'
+import { type Moved, nothingMoved } from '../../../src/storage/body-reader.ts'
+import { Sending, type SendingOptions, type Sent } from '../../../src/storage/sendfile/sendfile-pool.ts'
+import { loadLibc } from '../../../src/threads/libc.ts'
+import type { ThreadDied } from '../../../src/threads/thread.ts'
+import { mountTinyDisk } from '../../cache/support/tiny-disk.ts'
+import { isCorked } from '../../support/corked.ts'
+import { randomBlob } from '../../support/image.ts'
+import { untilMoving } from '../../support/moving.ts'
+import { openEvents, openSockets } from '../../support/open-files.ts'
+import { dropFromMemory } from '../../support/page-cache.ts'
+import { connectPair, type End, pairServer, type SocketPair, socketPair } from '../../support/socket-pair.ts'
+import { tempDir } from '../../support/temp.ts'
+import { until } from '../../support/wait.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB
@@ -680,9 +680,9 @@ describe('a process that sends', { skip, ...hang }, () => {
     await writeFile(
       path,
       `import { openSync } from 'node:fs'
-      import { Sending } from ${url('../../src/storage/sending.ts')}
-      import { untilMoving } from ${url('../support/moving.ts')}
-      import { socketPair } from ${url('../support/socket-pair.ts')}
+      import { Sending } from ${url('../../../src/storage/sendfile/sendfile-pool.ts')}
+      import { untilMoving } from ${url('../../support/moving.ts')}
+      import { socketPair } from ${url('../../support/socket-pair.ts')}
       const sending = Sending.load({ idle: ${never} })
       await untilMoving(sending)
       const fd = openSync(${JSON.stringify(file.path)}, 'r')

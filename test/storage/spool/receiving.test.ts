@@ -6,18 +6,18 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { type Received, Receiving } from '../../src/storage/receiving.ts'
-import { loadLibc } from '../../src/threads/libc.ts'
-import type { ThreadDied } from '../../src/threads/thread.ts'
-import { mountTinyDisk } from '../cache/support/tiny-disk.ts'
-import { randomBlob } from '../support/image.ts'
-import { openEvents, openFiles, openSockets } from '../support/open-files.ts'
-import { Receiver, untilReceiving } from '../support/receiver.ts'
-import { sizes } from '../support/rings.ts'
-import { leftIn, type UnreadPair, unreadPair } from '../support/socket-pair.ts'
-import { tempDir } from '../support/temp.ts'
-import { stayAlive } from '../support/threads.ts'
-import { until } from '../support/wait.ts'
+import { type Received, Receiving } from '../../../src/storage/spool/receiving.ts'
+import { loadLibc } from '../../../src/threads/libc.ts'
+import type { ThreadDied } from '../../../src/threads/thread.ts'
+import { mountTinyDisk } from '../../cache/support/tiny-disk.ts'
+import { randomBlob } from '../../support/image.ts'
+import { openEvents, openFiles, openSockets } from '../../support/open-files.ts'
+import { Receiver, untilReceiving } from '../../support/receiver.ts'
+import { sizes } from '../../support/rings.ts'
+import { leftIn, type UnreadPair, unreadPair } from '../../support/socket-pair.ts'
+import { tempDir } from '../../support/temp.ts'
+import { stayAlive } from '../../support/threads.ts'
+import { until } from '../../support/wait.ts'
 
 stayAlive()
 
@@ -520,9 +520,9 @@ describe('a process that receives', { skip, ...hang }, () => {
     await writeFile(
       path,
       `import { openSync } from 'node:fs'
-      import { Receiving } from ${url('../../src/storage/receiving.ts')}
-      import { Receiver, untilReceiving } from ${url('../support/receiver.ts')}
-      import { unreadPair } from ${url('../support/socket-pair.ts')}
+      import { Receiving } from ${url('../../../src/storage/spool/receiving.ts')}
+      import { Receiver, untilReceiving } from ${url('../../support/receiver.ts')}
+      import { unreadPair } from ${url('../../support/socket-pair.ts')}
       const receiving = Receiving.load()
       await untilReceiving(receiving)
       const pair = await unreadPair()

@@ -1,8 +1,8 @@
 import type { ThreadDied } from '../threads/thread.ts'
 import { AtHand } from './at-hand.ts'
-import { Receiving } from './receiving.ts'
-import { Sending } from './sending.ts'
-import { Writing } from './writing.ts'
+import { Sending } from './sendfile/sendfile-pool.ts'
+import { Receiving } from './spool/receiving.ts'
+import { Writing } from './spool/writing.ts'
 
 /** What is done to files off the event loop. */
 export class Offload implements AsyncDisposable {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { afterEach, describe, it } from 'node:test'
 import fc from 'fast-check'
-import { Ring } from '../../src/storage/ring.ts'
-import { RingEnd } from '../../src/storage/ring-ends.ts'
-import { randomBlob } from '../support/image.ts'
-import { mostLarge, Rings, sizes } from '../support/rings.ts'
+import { Ring } from '../../../src/storage/spool/ring.ts'
+import { RingEnd } from '../../../src/storage/spool/ring-ends.ts'
+import { randomBlob } from '../../support/image.ts'
+import { mostLarge, Rings, sizes } from '../../support/rings.ts'
 
 const KiB = 1024
 const piece = 128 * KiB

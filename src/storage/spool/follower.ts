@@ -1,5 +1,5 @@
-import { type BodyReader, type Moved, nothingMoved, ReaderClosed, type SocketDescriptor } from './blob-store.ts'
-import type { SharedFile } from './file.ts'
+import { type BodyReader, type Moved, nothingMoved, ReaderClosed, type SocketDescriptor } from '../body-reader.ts'
+import type { SharedFile } from '../file.ts'
 
 /** Bytes read at once; where others will be moved; and where others were moved, just to wait until more can be. */
 const bufferSize = 256 * 1024

@@ -1,10 +1,10 @@
-import type { Algorithm } from '../oci/digest.ts'
-import { Crew } from '../threads/pool.ts'
-import { Thread, type ThreadDied } from '../threads/thread.ts'
+import type { Algorithm } from '../../oci/digest.ts'
+import { Crew } from '../../threads/pool.ts'
+import { Thread, type ThreadDied } from '../../threads/thread.ts'
 import { Intake, type Taker } from './intake.ts'
 import type { Calls, Receiving, Supply } from './receiving.ts'
-import { Ring } from './ring.ts'
 import type { RingMemory } from './ring-memory.ts'
+import { SuppliedRing } from './supplied-ring.ts'
 
 /**
  * To the thread, of an open file, which goes by its descriptor: that it has `size` bytes by now, and what comes after them
@@ -69,7 +69,7 @@ interface WrittenFileOptions {
  */
 export class WrittenFile {
   /** Where what is put may be received. */
-  readonly memory: Ring
+  readonly memory: SuppliedRing
   readonly #thread: WriteThread
   readonly #file: number
   #intake: Intake | undefined
@@ -82,7 +82,7 @@ export class WrittenFile {
   constructor({ thread, receiving, file, algorithm, size }: WrittenFileOptions) {
     this.#thread = thread
     this.#file = file
-    this.memory = new Ring(size, receiving && ((supply) => this.#receive(receiving, supply)))
+    this.memory = new SuppliedRing(size, receiving && ((supply) => this.#receive(receiving, supply)))
     thread.files += 1
     thread.tell({ kind: 'open', id: thread.nextId(), file, algorithm, size, ring: this.memory.memory })
   }

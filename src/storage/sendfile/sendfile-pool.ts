@@ -1,9 +1,9 @@
 import { closeSync } from 'node:fs'
-import { type Libc, loadLibc } from '../threads/libc.ts'
-import { PollThread, type PollThreadData } from '../threads/poll-thread.ts'
-import { Crew } from '../threads/pool.ts'
-import type { ThreadDied } from '../threads/thread.ts'
-import { type Moved, nothingMoved } from './blob-store.ts'
+import { type Libc, loadLibc } from '../../threads/libc.ts'
+import { PollThread, type PollThreadData } from '../../threads/poll-thread.ts'
+import { Crew } from '../../threads/pool.ts'
+import type { ThreadDied } from '../../threads/thread.ts'
+import { type Moved, nothingMoved } from '../body-reader.ts'
 
 /** To the thread: bytes of a file to move into a socket, both of them open until it answers; or to stop doing so. */
 export type SendRequest =

@@ -1,9 +1,9 @@
 import { closeSync } from 'node:fs'
 import { getSystemErrorName } from 'node:util'
-import { type Libc, loadLibc } from '../threads/libc.ts'
-import { PollThread } from '../threads/poll-thread.ts'
-import { Crew } from '../threads/pool.ts'
-import type { ThreadDied } from '../threads/thread.ts'
+import { type Libc, loadLibc } from '../../threads/libc.ts'
+import { PollThread } from '../../threads/poll-thread.ts'
+import { Crew } from '../../threads/pool.ts'
+import type { ThreadDied } from '../../threads/thread.ts'
 import type { Ring } from './ring.ts'
 import type { RingMemory } from './ring-memory.ts'
 

@@ -7,16 +7,16 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { promisify } from 'node:util'
-import type { Algorithm } from '../../src/oci/digest.ts'
-import { Ring } from '../../src/storage/ring.ts'
-import { Writing, type WrittenFile } from '../../src/storage/writing.ts'
-import { ThreadDied } from '../../src/threads/thread.ts'
-import { mountTinyDisk } from '../cache/support/tiny-disk.ts'
-import { randomBlob } from '../support/image.ts'
-import { sizes } from '../support/rings.ts'
-import { tempDir } from '../support/temp.ts'
-import { block, openAs, started, stayAlive, warm } from '../support/threads.ts'
-import { until } from '../support/wait.ts'
+import type { Algorithm } from '../../../src/oci/digest.ts'
+import { Ring } from '../../../src/storage/spool/ring.ts'
+import { Writing, type WrittenFile } from '../../../src/storage/spool/writing.ts'
+import { ThreadDied } from '../../../src/threads/thread.ts'
+import { mountTinyDisk } from '../../cache/support/tiny-disk.ts'
+import { randomBlob } from '../../support/image.ts'
+import { sizes } from '../../support/rings.ts'
+import { tempDir } from '../../support/temp.ts'
+import { block, openAs, started, stayAlive, warm } from '../../support/threads.ts'
+import { until } from '../../support/wait.ts'
 
 stayAlive()
 
@@ -407,7 +407,7 @@ describe('Writing', () => {
     await writeFile(
       script,
       `const { openSync } = await import('node:fs')
-      const { Writing } = await import(${module('../../src/storage/writing.ts')})
+      const { Writing } = await import(${module('../../../src/storage/spool/writing.ts')})
       const writing = new Writing()
       const file = openSync(${JSON.stringify(path)}, 'wx+')
       let written
@@ -531,7 +531,7 @@ describe('Writing', () => {
   it('does not keep its process alive, whether it is busy or not', async () => {
     await using dir = await tempDir()
     const path = join(dir.path, 'script.mjs')
-    const module = new URL('../../src/storage/writing.ts', import.meta.url)
+    const module = new URL('../../../src/storage/spool/writing.ts', import.meta.url)
     await writeFile(
       path,
       `const { openSync } = await import('node:fs')

@@ -2,12 +2,12 @@ import type { Hash } from 'node:crypto'
 import { fchmod, fsync } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { promisify } from 'node:util'
-import type { Digest } from '../oci/digest.ts'
-import type { BodyReader } from './blob-store.ts'
-import { SharedFile } from './file.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { BodyReader } from '../body-reader.ts'
+import { SharedFile } from '../file.ts'
+import type { Offload } from '../io-threads.ts'
 import { type Followed, Follower, type Waiting } from './follower.ts'
-import type { Offload } from './offload.ts'
-import type { Ring } from './ring.ts'
+import type { SuppliedRing } from './supplied-ring.ts'
 import { Writer } from './writer.ts'
 
 /** Readers are told of growth by so many bytes, or so many milliseconds later: each telling costs each reader a turn. */
@@ -108,7 +108,7 @@ export class Spool implements Followed {
   }
 
   /** Where what is appended is best received: then nothing is copied. Undefined where that is no help, or not yet. */
-  get memory(): Ring | undefined {
+  get memory(): SuppliedRing | undefined {
     return this.#writer.memory
   }
 

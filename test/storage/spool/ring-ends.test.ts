@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { afterEach, describe, it } from 'node:test'
 import fc from 'fast-check'
-import type { Ring } from '../../src/storage/ring.ts'
-import { RingEnd, RingStart } from '../../src/storage/ring-ends.ts'
-import { randomBlob } from '../support/image.ts'
-import { Rings, sizes } from '../support/rings.ts'
+import type { Ring } from '../../../src/storage/spool/ring.ts'
+import { RingEnd, RingStart } from '../../../src/storage/spool/ring-ends.ts'
+import { randomBlob } from '../../support/image.ts'
+import { Rings, sizes } from '../../support/rings.ts'
 
 const piece = 128 * 1024
 const bell = 77
