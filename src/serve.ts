@@ -18,8 +18,8 @@ import { LaneServer } from './http/lane-server.ts'
 import { closeWithin, HttpServer, listen } from './http/server.ts'
 import type { ContentIndex } from './metadata/content-index.ts'
 import { LayeredStore } from './metadata/layered-store.ts'
-import { MemoryTier } from './metadata/memory-tier.ts'
-import { SqliteStore } from './metadata/sqlite-store.ts'
+import { MemoryTier } from './metadata/memory/memory-tier.ts'
+import { SqliteStore } from './metadata/sqlite/sqlite-store.ts'
 import { DataFolder } from './storage/data-folder.ts'
 import { diskOf, tryDisk } from './storage/disk.ts'
 import { FileStore } from './storage/file-store.ts'
@@ -209,7 +209,7 @@ async function openMetadata(
   const { index } = sqlite
   if (metadata.kind === 'sqlite') return { metadata: new MemoryTier(sqlite, { onFailure }), index }
   // Only where it is wanted: it is the largest of the libraries.
-  const { RedisStore } = await import('./metadata/redis-store.ts')
+  const { RedisStore } = await import('./metadata/redis/redis-store.ts')
   const redis = await RedisStore.open(metadata.url.reveal(), {
     store: storage.path,
     commandTimeout: metadata.commandTimeout,

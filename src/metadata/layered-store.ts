@@ -1,8 +1,8 @@
 import type { Digest } from '../oci/digest.ts'
-import { tagKey } from './keys.ts'
 import type { Link, LinkKind, MetadataStore, TagRecord, Usage, Use } from './metadata-store.ts'
 import { MetadataUnavailable } from './metadata-unavailable.ts'
 import { isComplete, isSame, laterTag, provenAgain } from './precedence.ts'
+import { tagKey } from './redis/keys.ts'
 import { WritesBehind } from './writes-behind.ts'
 
 export interface LayeredStoreOptions {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { RedisServer, redisSuite } from '../metadata/redis-server.ts'
+import { RedisServer, redisSuite } from '../metadata/redis/redis-server.ts'
 import { get } from '../support/client.ts'
 import { image, randomBlob } from '../support/image.ts'
 import { startMirror, type TestMirror } from '../support/mirror.ts'

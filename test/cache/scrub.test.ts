@@ -3,7 +3,7 @@ import { chmod, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { Pace } from '../../src/cache/pace.ts'
-import { SqliteStore } from '../../src/metadata/sqlite-store.ts'
+import { SqliteStore } from '../../src/metadata/sqlite/sqlite-store.ts'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import { pathOf } from '../../src/storage/layout.ts'
 import { call } from '../support/admin-client.ts'

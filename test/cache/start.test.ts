@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHook } from 'node:async_hooks'
 import { describe, it } from 'node:test'
-import { SqliteStore } from '../../src/metadata/sqlite-store.ts'
+import { SqliteStore } from '../../src/metadata/sqlite/sqlite-store.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { DataFolder } from '../../src/storage/data-folder.ts'
 import { pathOf } from '../../src/storage/layout.ts'

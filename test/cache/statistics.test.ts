@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { SqliteStore } from '../../src/metadata/sqlite-store.ts'
+import { SqliteStore } from '../../src/metadata/sqlite/sqlite-store.ts'
 import { Counters } from '../../src/telemetry/counters.ts'
 import { History } from '../../src/telemetry/history.ts'
 import { get } from '../support/client.ts'

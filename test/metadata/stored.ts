@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { MetadataStore } from '../../src/metadata/metadata-store.ts'
-import { SqliteStore } from '../../src/metadata/sqlite-store.ts'
+import { SqliteStore } from '../../src/metadata/sqlite/sqlite-store.ts'
 import { tempDir } from '../support/temp.ts'
 
 /** A SQLite store in a folder of its own, which goes with it. */

@@ -1,5 +1,5 @@
 import type { Link, LinkKind, MetadataStore, TagRecord, Usage, Use } from '../../src/metadata/metadata-store.ts'
-import { SqliteStore } from '../../src/metadata/sqlite-store.ts'
+import { SqliteStore } from '../../src/metadata/sqlite/sqlite-store.ts'
 import type { Digest } from '../../src/oci/digest.ts'
 import type { Gate } from '../support/gate.ts'
 

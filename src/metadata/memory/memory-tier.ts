@@ -1,11 +1,11 @@
 import { LRUCache } from 'lru-cache'
-import type { Digest } from '../oci/digest.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { Link, LinkKind, MetadataStore, MetadataTier, TagRecord, Usage, Use } from '../metadata-store.ts'
+import { isComplete, laterTag, provenAgain } from '../precedence.ts'
+import { WritesBehind } from '../writes-behind.ts'
 import { MadeKeys } from './made-keys.ts'
-import type { Link, LinkKind, MetadataStore, MetadataTier, TagRecord, Usage, Use } from './metadata-store.ts'
-import { isComplete, laterTag, provenAgain } from './precedence.ts'
 import { type Bound, Recent } from './recent.ts'
 import { UseBatch, type UseBatchOptions } from './use-batch.ts'
-import { WritesBehind } from './writes-behind.ts'
 
 export interface MemoryTierOptions {
   /** The store behind failed, and this process goes on with what it knows. Must not throw. */

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import type { Digest } from '../oci/digest.ts'
+import type { Digest } from '../../oci/digest.ts'
 import { KeysByDigest } from './keys-by-digest.ts'
 
 export interface Bound {

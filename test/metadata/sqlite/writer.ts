@@ -1,6 +1,6 @@
 /** A program for tests to kill or to starve: records uses in batches of 100 until it fails, and tells of each batch. */
-import { SqliteStore } from '../../src/metadata/sqlite-store.ts'
-import { digestOf } from '../../src/oci/digest.ts'
+import { SqliteStore } from '../../../src/metadata/sqlite/sqlite-store.ts'
+import { digestOf } from '../../../src/oci/digest.ts'
 
 const store = SqliteStore.open(process.argv[2] ?? ':memory:')
 let told = 0

@@ -4,8 +4,8 @@ import { rm } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { suite, test } from 'node:test'
 import { Redis } from 'ioredis'
-import { tempDir } from '../support/temp.ts'
-import { until } from '../support/wait.ts'
+import { tempDir } from '../../support/temp.ts'
+import { until } from '../../support/wait.ts'
 
 /** A suite that needs Debian's redis-server; reported as skipped where that is not installed. */
 export function redisSuite(name: string, body: () => void): void {

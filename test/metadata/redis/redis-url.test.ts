@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { parseRedisUrl } from '../../src/metadata/redis-url.ts'
+import { parseRedisUrl } from '../../../src/metadata/redis/redis-url.ts'
 
 const plain = { cluster: false, tls: false, username: undefined, password: undefined, database: 0 }
 

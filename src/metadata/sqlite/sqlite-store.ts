@@ -1,5 +1,5 @@
-import { type Digest, parseDigest } from '../oci/digest.ts'
-import type { Link, LinkKind, MetadataStore, TagRecord, Usage, Use } from './metadata-store.ts'
+import { type Digest, parseDigest } from '../../oci/digest.ts'
+import type { Link, LinkKind, MetadataStore, TagRecord, Usage, Use } from '../metadata-store.ts'
 import { SqliteFile, type SqliteFileOptions } from './sqlite-file.ts'
 import { SqliteIndex } from './sqlite-index.ts'
 import { beforeAll, usesOf } from './sqlite-rows.ts'

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { MemoryTier, type MemoryTierOptions } from '../../src/metadata/memory-tier.ts'
-import type { Link, TagRecord } from '../../src/metadata/metadata-store.ts'
-import { SqliteStore } from '../../src/metadata/sqlite-store.ts'
-import { digestOf } from '../../src/oci/digest.ts'
-import { metadataStoreConformance } from '../conformance/metadata-store.ts'
-import { Gate } from '../support/gate.ts'
-import { until } from '../support/wait.ts'
-import { TroubledStore } from './troubled-store.ts'
+import { MemoryTier, type MemoryTierOptions } from '../../../src/metadata/memory/memory-tier.ts'
+import type { Link, TagRecord } from '../../../src/metadata/metadata-store.ts'
+import { SqliteStore } from '../../../src/metadata/sqlite/sqlite-store.ts'
+import { digestOf } from '../../../src/oci/digest.ts'
+import { metadataStoreConformance } from '../../conformance/metadata-store.ts'
+import { Gate } from '../../support/gate.ts'
+import { until } from '../../support/wait.ts'
+import { TroubledStore } from '../troubled-store.ts'
 
 const noFailure = (error: unknown) => assert.fail(`failed: ${error}`)
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import type { Use } from '../../src/metadata/metadata-store.ts'
-import { UseBatch, type UseBatchOptions } from '../../src/metadata/use-batch.ts'
-import { digestOf } from '../../src/oci/digest.ts'
-import { until } from '../support/wait.ts'
+import { UseBatch, type UseBatchOptions } from '../../../src/metadata/memory/use-batch.ts'
+import type { Use } from '../../../src/metadata/metadata-store.ts'
+import { digestOf } from '../../../src/oci/digest.ts'
+import { until } from '../../support/wait.ts'
 
 const hour = 3_600_000
 

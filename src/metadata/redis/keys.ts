@@ -1,5 +1,5 @@
-import type { Digest } from '../oci/digest.ts'
-import type { LinkKind } from './metadata-store.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { LinkKind } from '../metadata-store.ts'
 
 /*
  * Everything kept in Redis:

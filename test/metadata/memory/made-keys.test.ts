@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { MadeKeys } from '../../src/metadata/made-keys.ts'
+import { MadeKeys } from '../../../src/metadata/memory/made-keys.ts'
 
 describe('MadeKeys', () => {
   it('makes each key once', () => {

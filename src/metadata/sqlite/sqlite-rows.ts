@@ -1,6 +1,6 @@
 import type { SQLOutputValue } from 'node:sqlite'
-import { type Digest, parseDigest } from '../oci/digest.ts'
-import type { Use } from './metadata-store.ts'
+import { type Digest, parseDigest } from '../../oci/digest.ts'
+import type { Use } from '../metadata-store.ts'
 
 export type Row = Readonly<Record<string, SQLOutputValue>>
 

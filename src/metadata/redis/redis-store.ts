@@ -1,6 +1,6 @@
-import type { Digest } from '../oci/digest.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { Link, LinkKind, MetadataStore, TagRecord, Usage, Use } from '../metadata-store.ts'
 import { keptFor, linkKey, probeKey, tagKey, useKeys } from './keys.ts'
-import type { Link, LinkKind, MetadataStore, TagRecord, Usage, Use } from './metadata-store.ts'
 import { runScript } from './redis-client.ts'
 import { RedisConnection, type RedisConnectionOptions } from './redis-connection.ts'
 import { parseLink, parseTag, parseUses, tagFields } from './redis-record.ts'

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Digest } from '../oci/digest.ts'
-import type { Use } from './metadata-store.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { Use } from '../metadata-store.ts'
 
 export interface UseBatchOptions {
   /** Writes a batch; what is refused is kept and tried again. */

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:net'
 import { test } from 'node:test'
-import { MetadataUnavailable } from '../../src/metadata/metadata-unavailable.ts'
-import { RedisConnection, type RedisConnectionOptions } from '../../src/metadata/redis-connection.ts'
-import { until } from '../support/wait.ts'
+import { MetadataUnavailable } from '../../../src/metadata/metadata-unavailable.ts'
+import { RedisConnection, type RedisConnectionOptions } from '../../../src/metadata/redis/redis-connection.ts'
+import { until } from '../../support/wait.ts'
 import { RedisServer, redisSuite } from './redis-server.ts'
 
 const hour = 3_600_000

@@ -1,4 +1,4 @@
-import { MetadataUnavailable } from './metadata-unavailable.ts'
+import { MetadataUnavailable } from '../metadata-unavailable.ts'
 import { createRedisClient, type RedisClient } from './redis-client.ts'
 import { parseRedisUrl, type RedisAddress } from './redis-url.ts'
 

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import type { TagRecord } from '../../src/metadata/metadata-store.ts'
-import { MetadataUnavailable } from '../../src/metadata/metadata-unavailable.ts'
-import { RedisStore } from '../../src/metadata/redis-store.ts'
-import { digestOf } from '../../src/oci/digest.ts'
-import { metadataStoreConformance } from '../conformance/metadata-store.ts'
-import { until } from '../support/wait.ts'
+import type { TagRecord } from '../../../src/metadata/metadata-store.ts'
+import { MetadataUnavailable } from '../../../src/metadata/metadata-unavailable.ts'
+import { RedisStore } from '../../../src/metadata/redis/redis-store.ts'
+import { digestOf } from '../../../src/oci/digest.ts'
+import { metadataStoreConformance } from '../../conformance/metadata-store.ts'
+import { until } from '../../support/wait.ts'
 import { RedisCluster, RedisServer, redisSuite } from './redis-server.ts'
 
 /** Long, where a slow machine is not what is tested. */

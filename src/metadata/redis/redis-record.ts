@@ -1,5 +1,5 @@
-import { type Digest, parseDigest } from '../oci/digest.ts'
-import type { Link, LinkKind, TagRecord, Use } from './metadata-store.ts'
+import { type Digest, parseDigest } from '../../oci/digest.ts'
+import type { Link, LinkKind, TagRecord, Use } from '../metadata-store.ts'
 
 type Hash = Readonly<Record<string, string>>
 

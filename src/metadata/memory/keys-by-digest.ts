@@ -1,4 +1,4 @@
-import type { Digest } from '../oci/digest.ts'
+import type { Digest } from '../../oci/digest.ts'
 
 /** Keys under the digest they have to do with. Most digests have one, which so takes no set of its own. */
 export class KeysByDigest {
