@@ -33,8 +33,8 @@ import { createMetrics } from './telemetry/metrics.ts'
 import { TelemetryObserver } from './telemetry/observer.ts'
 import { type Output, standardOutput, streamOutput } from './telemetry/output.ts'
 import { RequestReport } from './telemetry/request-report.ts'
-import { defaultLimits, type Limits } from './upstream/limits.ts'
 import { RegistryUpstream } from './upstream/registry.ts'
+import { defaultLimits, type Limits } from './upstream/transfer/limits.ts'
 
 export interface ServeEnvironment {
   readonly out: NodeJS.WritableStream

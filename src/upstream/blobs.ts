@@ -3,10 +3,10 @@ import { UpstreamError } from '../oci/error.ts'
 import { lengthOf, parseContentRange } from '../oci/range.ts'
 import type { Answer, Exchange } from './exchange.ts'
 import { statusError } from './failure.ts'
-import { type Heads, headOrUnclear } from './heads.ts'
+import { type Heads, headOrUnclear } from './head-support.ts'
 import type { Asking } from './manifests.ts'
-import { contentEncodingOf, contentLengthOf, headerOf } from './response.ts'
-import type { Piece } from './resume.ts'
+import { contentEncodingOf, contentLengthOf, headerOf } from './transfer/response.ts'
+import type { Piece } from './transfer/resume.ts'
 import type { BlobSpan } from './upstream.ts'
 
 /** How much of an answer that ignored our range is read and thrown away to get to its start, in bytes. */

@@ -1,13 +1,13 @@
 import { UpstreamError } from '../oci/error.ts'
-import type { Authorizer, Grant, Party } from './authorizer.ts'
-import type { Credentials, Login } from './credentials.ts'
+import type { Authorizer, Grant, Party } from './auth/authorizer.ts'
+import type { Credentials, Login } from './auth/credentials.ts'
+import { LoginUnavailable } from './auth/tokens.ts'
 import { statusError } from './failure.ts'
-import type { Limits } from './limits.ts'
-import { type Headers, headerOf, locationOf, type Response, retryAfterOf } from './response.ts'
 import type { Lease } from './rest.ts'
 import { targetRefusal } from './target.ts'
-import { LoginUnavailable } from './tokens.ts'
-import { type Transport, userAgent } from './transport.ts'
+import type { Limits } from './transfer/limits.ts'
+import { type Headers, headerOf, locationOf, type Response, retryAfterOf } from './transfer/response.ts'
+import { type Transport, userAgent } from './transfer/transport.ts'
 
 /**
  * In whose name to ask. `anonymous`: nobody's. `login`: ours; while it rests, what a stranger may not have is `denied`.

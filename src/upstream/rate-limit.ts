@@ -1,4 +1,4 @@
-import { type Headers, headerOf } from './response.ts'
+import { type Headers, headerOf } from './transfer/response.ts'
 import type { RateLimit } from './upstream.ts'
 
 /**

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Digest } from '../../src/oci/digest.ts'
-import type { Refusal } from '../../src/upstream/credentials.ts'
-import { defaultLimits, type Limits } from '../../src/upstream/limits.ts'
+import type { Refusal } from '../../src/upstream/auth/credentials.ts'
 import { RegistryUpstream, type RegistryUpstreamOptions } from '../../src/upstream/registry.ts'
+import { defaultLimits, type Limits } from '../../src/upstream/transfer/limits.ts'
 import type { BlobSource, BlobSpan } from '../../src/upstream/upstream.ts'
 import type { TestUpstream } from '../support/upstream.ts'
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { mayReceiveLogin } from '../../src/upstream/realm.ts'
+import { mayReceiveLogin } from '../../src/upstream/auth/realm.ts'
 import { targetRefusal } from '../../src/upstream/target.ts'
 
 const hub = 'https://registry-1.docker.io'

@@ -1,5 +1,5 @@
 import { readFile, stat } from 'node:fs/promises'
-import { waitFor } from './wait.ts'
+import { waitFor } from '../wait.ts'
 
 /** A login as configured. The file holds the password, a final newline apart, and may change at any time. */
 export type Credential =

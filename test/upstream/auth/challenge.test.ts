@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { parseChallenges } from '../../src/upstream/challenge.ts'
+import { parseChallenges } from '../../../src/upstream/auth/challenge.ts'
 
 function read(field: string | readonly string[] | undefined) {
   return parseChallenges(field).map(({ scheme, token68, parameters }) => [

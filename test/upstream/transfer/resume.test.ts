@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { BlobSource } from '../../src/upstream/upstream.ts'
-import type { Behaviour } from '../support/behaviour.ts'
-import { TestUpstream } from '../support/upstream.ts'
+import type { BlobSource } from '../../../src/upstream/upstream.ts'
+import type { Behaviour } from '../../support/behaviour.ts'
+import { TestUpstream } from '../../support/upstream.ts'
+import { digestOfSource, patience, pull, Subject, whole } from '../subject.ts'
 import { DrainedRing, type Pace, turns } from './drained-ring.ts'
-import { digestOfSource, patience, pull, Subject, whole } from './subject.ts'
 
 const KiB = 1024
 const size = 2048 * KiB

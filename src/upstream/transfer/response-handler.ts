@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici'
-import type { UpstreamError } from '../oci/error.ts'
+import type { UpstreamError } from '../../oci/error.ts'
 import { Body, type Source } from './body.ts'
 import type { Connector, Inlet } from './connector.ts'
 import type { Limits } from './limits.ts'

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { Buffers } from '../../src/upstream/buffers.ts'
-import { receiveSize } from '../../src/upstream/connector.ts'
-import { randomBlob } from '../support/image.ts'
+import { Buffers } from '../../../src/upstream/transfer/buffers.ts'
+import { receiveSize } from '../../../src/upstream/transfer/connector.ts'
+import { randomBlob } from '../../support/image.ts'
 
 const content = randomBlob(3 * receiveSize)
 

@@ -1,11 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
 import { LRUCache } from 'lru-cache'
+import { statusError } from '../failure.ts'
+import { type Response, retryAfterOf } from '../transfer/response.ts'
+import { type Transport, userAgent } from '../transfer/transport.ts'
 import { type Challenge, parseChallenges } from './challenge.ts'
 import type { Credentials, Login } from './credentials.ts'
-import { statusError } from './failure.ts'
-import { type Response, retryAfterOf } from './response.ts'
 import { LoginUnavailable, type TokenSource, type Tokens } from './tokens.ts'
-import { type Transport, userAgent } from './transport.ts'
 
 /** Whom a request is for: a repository on one registry, with or without a login. */
 export interface Party {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { afterEach, describe, it } from 'node:test'
-import { Body, type Source } from '../../src/upstream/body.ts'
-import { receiveSize } from '../../src/upstream/connector.ts'
-import type { Intake, Memory, Supply } from '../../src/upstream/upstream.ts'
-import { digestOfBytes } from '../support/bytes.ts'
-import { randomBlob } from '../support/image.ts'
+import { Body, type Source } from '../../../src/upstream/transfer/body.ts'
+import { receiveSize } from '../../../src/upstream/transfer/connector.ts'
+import type { Intake, Memory, Supply } from '../../../src/upstream/upstream.ts'
+import { digestOfBytes } from '../../support/bytes.ts'
+import { randomBlob } from '../../support/image.ts'
 import { DrainedRing, type Pace, turns } from './drained-ring.ts'
 
 type Step = Buffer | 'end' | Error

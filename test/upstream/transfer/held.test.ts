@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { Held } from '../../src/upstream/held.ts'
-import { randomBlob } from '../support/image.ts'
+import { Held } from '../../../src/upstream/transfer/held.ts'
+import { randomBlob } from '../../support/image.ts'
 
 const KiB = 1024
 const content = randomBlob(512 * KiB)

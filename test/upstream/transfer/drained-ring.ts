@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { Ring } from '../../src/storage/spool/ring.ts'
-import { RingEnd } from '../../src/storage/spool/ring-ends.ts'
-import type { Memory } from '../../src/upstream/upstream.ts'
+import { Ring } from '../../../src/storage/spool/ring.ts'
+import { RingEnd } from '../../../src/storage/spool/ring-ends.ts'
+import type { Memory } from '../../../src/upstream/upstream.ts'
 
 /** What is read, and can be lent memory: one body, or one blob over several of them. */
 export interface Lendable {

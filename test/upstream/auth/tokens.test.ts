@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { UpstreamError } from '../../src/oci/error.ts'
-import type { BearerOptions } from '../support/access.ts'
-import { Gate } from '../support/gate.ts'
-import { image } from '../support/image.ts'
-import { TestUpstream } from '../support/upstream.ts'
-import { patience, pull, refused, Subject } from './subject.ts'
+import { UpstreamError } from '../../../src/oci/error.ts'
+import type { BearerOptions } from '../../support/access.ts'
+import { Gate } from '../../support/gate.ts'
+import { image } from '../../support/image.ts'
+import { TestUpstream } from '../../support/upstream.ts'
+import { patience, pull, refused, Subject } from '../subject.ts'
 
 const token = { kind: 'token' } as const
 const latest = { tag: 'latest' }

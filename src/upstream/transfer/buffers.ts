@@ -1,5 +1,5 @@
+import type { Memory } from '../upstream.ts'
 import { receiveSize } from './connector.ts'
-import type { Memory } from './upstream.ts'
 
 /**
  * What a body is received into unless its reader has memory for it: two buffers that take turns, one to be filled while the

@@ -1,8 +1,8 @@
-import { UpstreamError, type UpstreamErrorKind } from '../oci/error.ts'
+import { UpstreamError, type UpstreamErrorKind } from '../../oci/error.ts'
+import type { BlobBody, Memory } from '../upstream.ts'
+import { pause } from '../wait.ts'
 import type { Body } from './body.ts'
 import type { Limits } from './limits.ts'
-import type { BlobBody, Memory } from './upstream.ts'
-import { pause } from './wait.ts'
 
 /** One attempt at the bytes of a blob, headers read. Offsets count from the blob's start. */
 export interface Piece {

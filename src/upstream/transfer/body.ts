@@ -1,7 +1,7 @@
-import { UpstreamError } from '../oci/error.ts'
+import { UpstreamError } from '../../oci/error.ts'
+import type { Intake, Memory } from '../upstream.ts'
 import { Buffers } from './buffers.ts'
 import { receiveSize } from './connector.ts'
-import type { Intake, Memory } from './upstream.ts'
 
 /** What has to be left of a body, in bytes, for somebody else to receive it: its connection is not used again. */
 const worthHandingOver = 4 * 1024 * 1024

@@ -3,11 +3,11 @@ import { utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
-import { Gate } from '../support/gate.ts'
-import { image } from '../support/image.ts'
-import { tempDir } from '../support/temp.ts'
-import { TestUpstream } from '../support/upstream.ts'
-import { patience, pull, refused, Subject } from './subject.ts'
+import { Gate } from '../../support/gate.ts'
+import { image } from '../../support/image.ts'
+import { tempDir } from '../../support/temp.ts'
+import { TestUpstream } from '../../support/upstream.ts'
+import { patience, pull, refused, Subject } from '../subject.ts'
 
 const users = { us: 'secret' }
 const right = { username: 'us', password: 'secret' }

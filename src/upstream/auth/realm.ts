@@ -1,5 +1,5 @@
 import { getDomain } from 'tldts'
-import { hostOf } from './target.ts'
+import { hostOf } from '../target.ts'
 
 /**
  * Whether the login for the registry at `home` may be sent to a token service there: on the registry's own host, on its

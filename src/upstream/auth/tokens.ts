@@ -1,14 +1,14 @@
 import { LRUCache } from 'lru-cache'
-import { UpstreamError } from '../oci/error.ts'
-import { readWhole } from './body.ts'
+import { UpstreamError } from '../../oci/error.ts'
+import { statusError } from '../failure.ts'
+import { targetRefusal } from '../target.ts'
+import { readWhole } from '../transfer/body.ts'
+import type { Limits } from '../transfer/limits.ts'
+import { contentLengthOf, locationOf, type Response, retryAfterOf } from '../transfer/response.ts'
+import { type Transport, userAgent } from '../transfer/transport.ts'
+import { waitFor } from '../wait.ts'
 import type { Credentials, Login } from './credentials.ts'
-import { statusError } from './failure.ts'
-import type { Limits } from './limits.ts'
 import { mayReceiveLogin } from './realm.ts'
-import { contentLengthOf, locationOf, type Response, retryAfterOf } from './response.ts'
-import { targetRefusal } from './target.ts'
-import { type Transport, userAgent } from './transport.ts'
-import { waitFor } from './wait.ts'
 
 /** Where a token is to be had, as a challenge says it. */
 export interface TokenSource {

@@ -1,10 +1,10 @@
 import { Agent } from 'undici'
-import { UpstreamError } from '../oci/error.ts'
+import { UpstreamError } from '../../oci/error.ts'
+import { isStaleConnection, toUpstreamError } from '../failure.ts'
 import { Connector } from './connector.ts'
-import { isStaleConnection, toUpstreamError } from './failure.ts'
 import type { Limits } from './limits.ts'
-import { Reception } from './reception.ts'
 import type { Response } from './response.ts'
+import { Reception } from './response-handler.ts'
 
 export const userAgent = 'entrepot'
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Digest } from '../../src/oci/digest.ts'
-import { image } from '../support/image.ts'
-import { TestUpstream, type UpstreamOptions } from '../support/upstream.ts'
-import { patience, pull, refused, Subject } from './subject.ts'
+import type { Digest } from '../../../src/oci/digest.ts'
+import { image } from '../../support/image.ts'
+import { TestUpstream, type UpstreamOptions } from '../../support/upstream.ts'
+import { patience, pull, refused, Subject } from '../subject.ts'
 
 // Docker Hub's token service has another name than the registry, in the test upstream too.
 const login = { credential: { username: 'us', password: 'secret' }, tokenRealm: 'localhost' }
