@@ -3,12 +3,12 @@ import type { Counters } from '../telemetry/counters.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { requireToken, securityHeaders } from './access.ts'
+import type { Keeper } from './actions.ts'
 import { apiRouter } from './api.ts'
 import { answerErrors } from './errors.ts'
 import type { Events } from './events.ts'
 import { healthRouter } from './health.ts'
 import { checkHost } from './host.ts'
-import type { Keeper } from './keeper.ts'
 import type { AdminSources } from './sources.ts'
 
 export interface AdminOptions {

@@ -1,8 +1,8 @@
 import type { Router } from '@koa/router'
-import type { CachedImage } from '../cache/images.ts'
-import type { PurgeReport } from '../cache/purge.ts'
+import type { CachedImage } from '../cache/upkeep/images.ts'
+import type { PurgeReport } from '../cache/upkeep/purge.ts'
+import type { Keeper } from './actions.ts'
 import { AdminError, quoted } from './error.ts'
-import type { Keeper } from './keeper.ts'
 import { parseImage, parsePlace, parseStoredDigest } from './names.ts'
 import { acceptQuery, count, parameter } from './query.ts'
 

@@ -1,8 +1,8 @@
 import type { Router } from '@koa/router'
-import { type Pin, parsePin } from '../cache/pin.ts'
+import { type Pin, parsePin } from '../cache/upkeep/pin.ts'
+import type { Keeper } from './actions.ts'
 import { acceptNoBody, readTexts } from './body.ts'
 import { AdminError, quoted } from './error.ts'
-import type { Keeper } from './keeper.ts'
 import { withLibrary } from './names.ts'
 import { acceptQuery } from './query.ts'
 

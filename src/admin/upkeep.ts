@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Router } from '@koa/router'
 import type { Log } from '../telemetry/log.ts'
+import type { Keeper } from './actions.ts'
 import { acceptNoBody } from './body.ts'
 import { AdminError } from './error.ts'
-import type { Keeper } from './keeper.ts'
 import { acceptQuery } from './query.ts'
 
 export interface UpkeepOptions extends Pick<Keeper, 'eviction' | 'scrub'> {

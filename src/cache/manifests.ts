@@ -8,11 +8,11 @@ import type { Reference } from '../oci/reference.ts'
 import type { BlobStore, ManifestNote } from '../storage/blob-store.ts'
 import type { Spool } from '../storage/spool/spool.ts'
 import type { Manifest, Visibility } from '../upstream/upstream.ts'
-import type { Fills } from './fills.ts'
-import { Flight } from './flight.ts'
+import type { Fills } from './fill/fills.ts'
 import type { Observer } from './observer.ts'
 import { mayServe, type Origin } from './origin.ts'
 import { consult } from './question.ts'
+import { Flight } from './single-flight.ts'
 import { readAll } from './small-blobs.ts'
 
 /** A manifest as it is kept and served: exactly the bytes of its digest. */

@@ -2,9 +2,9 @@ import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError, UpstreamError } from '../oci/error.ts'
 import { ask } from './deadline.ts'
-import type { FillDependencies } from './fill.ts'
-import { Flight } from './flight.ts'
+import type { FillDependencies } from './fill/fill.ts'
 import { mayServe, type Origin } from './origin.ts'
+import { Flight } from './single-flight.ts'
 
 export interface RightsOptions {
   readonly metadata: MetadataTier

@@ -1,12 +1,12 @@
 import type { MetadataTier, TagRecord } from '../metadata/metadata-store.ts'
 import { RegistryError, UpstreamError } from '../oci/error.ts'
-import { Absence } from './absence.ts'
-import { Flight } from './flight.ts'
 import { type Freshness, freshness, type TagPolicy } from './freshness.ts'
 import type { KeptManifest, Manifests } from './manifests.ts'
+import { Absence } from './negative-cache.ts'
 import type { Observer, Outcome } from './observer.ts'
 import type { Origin } from './origin.ts'
 import { consult } from './question.ts'
+import { Flight } from './single-flight.ts'
 
 export interface ServedTag {
   readonly outcome: Outcome

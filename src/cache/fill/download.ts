@@ -1,0 +1,188 @@
+import { type Digest, hexOf } from '../../oci/digest.ts'
+import { ContentMismatch, RegistryError, UpstreamError } from '../../oci/error.ts'
+import { type Spool, SpoolUnwritable } from '../../storage/spool/spool.ts'
+import type { BlobBody, BlobSource, Visibility } from '../../upstream/upstream.ts'
+import { ask } from '../deadline.ts'
+import type { Observer } from '../observer.ts'
+import type { Origin } from '../origin.ts'
+import { Progress } from './progress.ts'
+import type { Source, Sources } from './sources.ts'
+
+/** Milliseconds after which it is recorded that a source has the blob: most are through by then, and that is recorded. */
+const worthRecording = 100
+
+export interface DownloadDependencies {
+  readonly observer: Observer
+  readonly now: () => number
+  /** Milliseconds an upstream may take to answer with headers, all its redirects and tokens included. */
+  readonly openWithin: number
+  /** Records that a repository was seen to hold a blob; `size` only where it is beyond doubt. */
+  readonly proven: (origin: Origin, digest: Digest, size: number | undefined, visibility: Visibility) => void
+}
+
+export interface DownloadOptions extends DownloadDependencies {
+  /** Ends it. */
+  readonly signal: AbortSignal
+  /** A source has answered, and there is something to follow; it may be called again by the next one. */
+  readonly opened: () => void
+}
+
+/** The bytes of one blob on their way from its sources into a spool. */
+export class Download {
+  readonly progress: Progress
+  readonly #digest: Digest
+  readonly #sources: Sources
+  readonly #options: DownloadOptions
+  #origin: Origin
+  #visibility: Visibility = 'unproven'
+  #size: number | undefined
+  #recording: NodeJS.Timeout | undefined
+
+  constructor(digest: Digest, sources: Sources, options: DownloadOptions) {
+    this.progress = new Progress(options.now)
+    this.#digest = digest
+    this.#sources = sources
+    this.#options = options
+    this.#origin = sources.first
+  }
+
+  /** Bytes of the blob; undefined before `opened`, and where nobody told. */
+  get size(): number | undefined {
+    return this.#size
+  }
+
+  /** Which it is drawn from, or will be first. */
+  get origin(): Origin {
+    return this.#origin
+  }
+
+  /** Of its answer. */
+  get visibility(): Visibility {
+    return this.#visibility
+  }
+
+  /**
+   * Draws the whole body, from one source after the other if need be, into a spool that is being made, and checks it.
+   * Resolves to the spool when that is there and all is in it. Rejects with ContentMismatch, SpoolUnwritable, the signal's
+   * reason, or why the last source failed; then too the spool is there, or will never be.
+   */
+  async into(making: Promise<Spool>): Promise<Spool> {
+    try {
+      return await this.#receive(making)
+    } finally {
+      clearTimeout(this.#recording)
+    }
+  }
+
+  async #receive(making: Promise<Spool>): Promise<Spool> {
+    let failure: unknown
+    for (let source = this.#sources.take(); source; source = this.#sources.take()) {
+      this.#origin = source.origin
+      try {
+        const spool = await this.#drawFrom(source, making)
+        if (spool) return await this.#check(spool)
+        this.#sources.failed(source, new RegistryError('BLOB_UNKNOWN'))
+        failure ??= this.#sources.failureOf(source.origin)
+      } catch (error) {
+        // All bytes are here and can be read; that they cannot be kept shows when they are adopted.
+        if (error instanceof SpoolUnwritable && this.progress.written === this.#size)
+          return await this.#check(await making)
+        if (this.#options.signal.aborted || error instanceof SpoolUnwritable) throw error
+        this.#sources.failed(source, error)
+        if (error instanceof ContentMismatch) throw error
+        this.#options.observer.upstreamFailed(source.origin.upstream.name, error)
+        failure = error
+      }
+    }
+    throw failure
+  }
+
+  /** Undefined where the source does not hold the blob. */
+  async #drawFrom(source: Source, making: Promise<Spool>): Promise<Spool | undefined> {
+    const [blob, spool] = await this.#openBoth(source, making)
+    if (!blob) return undefined
+    this.#announce(source, blob, spool)
+    await this.#draw(blob, spool)
+    return spool
+  }
+
+  /** The disk and the upstream at once: neither waits for the other. */
+  async #openBoth(source: Source, making: Promise<Spool>): Promise<[BlobSource | undefined, Spool]> {
+    const opening = this.#open(source)
+    opening.catch(() => undefined)
+    try {
+      const spool = await making
+      return [await opening, spool]
+    } catch (error) {
+      if (error instanceof SpoolUnwritable) void opening.then((blob) => blob && close(blob.body)).catch(() => undefined)
+      throw error
+    }
+  }
+
+  async #open({ origin, size }: Source): Promise<BlobSource | undefined> {
+    const deadline = { within: this.#options.openWithin, signal: this.#options.signal }
+    const span = { start: this.progress.written, end: undefined }
+    const blob = await ask(origin, deadline, (signal) => origin.upstream.blob(origin.name, this.#digest, span, signal))
+    const expected = this.#size ?? size
+    if (blob?.size === undefined || expected === undefined || blob.size === expected) return blob
+    await close(blob.body)
+    throw new UpstreamError(origin.upstream.name, 'protocol', `tells ${blob.size} bytes of a blob of ${expected}`)
+  }
+
+  #announce(source: Source, blob: BlobSource, spool: Spool): void {
+    this.#sources.answered(source)
+    this.#visibility = blob.visibility
+    const { proven } = this.#options
+    // What the upstream says of the size is not proven before the digest is, and links are believed later.
+    clearTimeout(this.#recording)
+    this.#recording = setTimeout(
+      () => proven(source.origin, this.#digest, source.size, blob.visibility),
+      worthRecording,
+    )
+    this.#size ??= blob.size ?? source.size
+    if (this.#size !== undefined) spool.expect(this.#size)
+    if (this.#size !== 0) this.#options.opened()
+  }
+
+  async #draw(blob: BlobSource, spool: Spool): Promise<void> {
+    spool.memory?.restart()
+    lend(spool, blob.body)
+    for await (const chunk of blob.body) {
+      await this.#append(spool, chunk)
+      lend(spool, blob.body)
+      for await (const bytes of blob.body.bypass?.() ?? []) await this.#append(spool, bytes)
+    }
+  }
+
+  async #append(spool: Spool, chunk: Buffer | number): Promise<void> {
+    const length = typeof chunk === 'number' ? chunk : chunk.length
+    this.#options.observer.received(this.#origin.upstream.name, length)
+    if (this.#size !== undefined && this.progress.written + length > this.#size) {
+      throw new ContentMismatch(`${this.#size} bytes`, 'more')
+    }
+    try {
+      await spool.append(chunk)
+    } finally {
+      this.progress.advance(length)
+    }
+  }
+
+  async #check(spool: Spool): Promise<Spool> {
+    if (this.#size !== undefined && this.progress.written !== this.#size) {
+      throw new ContentMismatch(`${this.#size} bytes`, `${this.progress.written}`)
+    }
+    const actual = await spool.digest()
+    this.#options.signal.throwIfAborted()
+    if (actual !== hexOf(this.#digest)) throw new ContentMismatch(this.#digest, actual)
+    return spool
+  }
+}
+
+/** Has bytes received where the spool wants them; a spool may come to want that late. */
+function lend({ memory }: Spool, body: BlobBody): void {
+  if (memory) body.receiveInto?.(memory)
+}
+
+async function close(body: BlobBody): Promise<void> {
+  await body[Symbol.asyncIterator]().return?.()
+}

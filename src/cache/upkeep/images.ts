@@ -1,0 +1,143 @@
+import type { ContentIndex, ImageCursor, TaggedImage } from '../../metadata/content-index.ts'
+import type { MetadataTier } from '../../metadata/metadata-store.ts'
+import type { Digest } from '../../oci/digest.ts'
+import { isIndex } from '../../oci/media-type.ts'
+import { configOf, platformOf, platformsOf } from '../../oci/platform.ts'
+import type { BlobStore } from '../../storage/blob-store.ts'
+import { readManifest } from '../manifests.ts'
+import type { Observer } from '../observer.ts'
+import { ContentGraph } from './content-graph.ts'
+import type { Pin } from './pin.ts'
+import type { Pins } from './pins.ts'
+
+/** A platform that an image is for. */
+export interface CachedPlatform {
+  /** `linux/arm/v7`. */
+  readonly platform: string
+  /** Everything that it takes is stored. */
+  readonly cached: boolean
+}
+
+/** A tag whose manifest is stored. */
+export interface CachedImage extends TaggedImage {
+  /** All that it is for, in its own order; empty where it is no image, or where it is not known. */
+  readonly platforms: readonly CachedPlatform[]
+  /** Bytes of everything stored that it leads to. */
+  readonly size: number
+  /** Of these, what would go with it. */
+  readonly unique: number
+  /** Of these, what another cached image needs too. */
+  readonly shared: number
+  /** Epoch milliseconds. */
+  readonly lastUsed: number
+  readonly pinned: boolean
+}
+
+export interface ImagesOptions {
+  readonly store: BlobStore
+  readonly metadata: MetadataTier
+  readonly index: ContentIndex
+  readonly pins: Pins
+  readonly observer: Observer
+}
+
+export interface ImageQuery {
+  /** How their repositories begin; '' for all. */
+  readonly prefix: string
+  readonly after: ImageCursor | undefined
+  /** The most to tell at a time; there may be fewer of them and still a `next`. */
+  readonly limit: number
+}
+
+export interface ImageList {
+  readonly images: readonly CachedImage[]
+  /** What to go on behind; undefined at the end. */
+  readonly next: ImageCursor | undefined
+}
+
+/** Of an image config, which says of what platform it is: a larger one is not read for that. */
+const largestConfig = 1024 * 1024
+
+/** What is cached, as images. A listing costs what it tells of, not what there is. */
+export class Images {
+  readonly #options: ImagesOptions
+
+  constructor(options: ImagesOptions) {
+    this.#options = options
+  }
+
+  async list({ prefix, after, limit }: ImageQuery): Promise<ImageList> {
+    const { index, metadata, pins } = this.#options
+    // Writes the last uses that wait.
+    await metadata.usage()
+    const graph = new ContentGraph(index)
+    const all = await pins.list()
+    const tagged = await index.images(prefix, after, limit)
+    const images: CachedImage[] = []
+    for (const image of tagged) {
+      const described = await this.#describe(image, graph, all)
+      if (described) images.push(described)
+    }
+    return { images, next: tagged.length < limit ? undefined : tagged.at(-1) }
+  }
+
+  /** Undefined where its manifest is not stored. */
+  async #describe(image: TaggedImage, graph: ContentGraph, pins: readonly Pin[]): Promise<CachedImage | undefined> {
+    const use = await graph.use(image.digest)
+    if (!use) return undefined
+    const { repository, tag } = image
+    const closure = await graph.closure(image.digest)
+    const own = await graph.neededOnlyBy([image.digest], {
+      tag: (other) => other.repository === repository && other.tag === tag,
+      repository: (other) => other === repository,
+    })
+    const size = bytesOf(closure)
+    const unique = bytesOf(own)
+    return {
+      ...image,
+      platforms: await this.#platforms(image, graph).catch((error: unknown) => {
+        this.#options.observer.storeFailed('content', error)
+        return []
+      }),
+      size,
+      unique,
+      shared: size - unique,
+      lastUsed: [...own.values()].reduce((latest, { at }) => Math.max(latest, at), use.at),
+      pinned: pins.some((pin) => pin.matches(repository, tag)),
+    }
+  }
+
+  async #platforms({ digest, mediaType }: TaggedImage, graph: ContentGraph): Promise<readonly CachedPlatform[]> {
+    const body = await readManifest(this.#options.store, digest)
+    if (!body) return []
+    if (!isIndex(mediaType)) {
+      const platform = await this.#ownPlatform(body, graph)
+      return platform === undefined ? [] : [{ platform, cached: await isWhole(digest, graph) }]
+    }
+    const platforms: CachedPlatform[] = []
+    for (const { platform, digest: child } of platformsOf(body)) {
+      platforms.push({ platform, cached: await isWhole(child, graph) })
+    }
+    return platforms
+  }
+
+  async #ownPlatform(manifest: Buffer, graph: ContentGraph): Promise<string | undefined> {
+    const config = configOf(manifest)
+    const use = config && (await graph.use(config))
+    if (!use || use.size > largestConfig) return undefined
+    const body = await readManifest(this.#options.store, use.digest)
+    return body && platformOf(body)
+  }
+}
+
+/** Whether a manifest is stored with all that it names. */
+async function isWhole(manifest: Digest, graph: ContentGraph): Promise<boolean> {
+  for (const digest of [manifest, ...(await graph.named(manifest))]) {
+    if (!(await graph.use(digest))) return false
+  }
+  return true
+}
+
+function bytesOf(uses: ReadonlyMap<Digest, { readonly size: number }>): number {
+  return [...uses.values()].reduce((sum, { size }) => sum + size, 0)
+}

@@ -1,0 +1,141 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ContentIndex, Holding, ImageCursor, TaggedImage } from '../../metadata/content-index.ts'
+import type { MetadataTier, Use } from '../../metadata/metadata-store.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { BlobStore } from '../../storage/blob-store.ts'
+import { ContentGraph, type Leaving } from './content-graph.ts'
+
+export interface PurgeOptions {
+  readonly store: BlobStore
+  readonly metadata: MetadataTier
+  readonly index: ContentIndex
+  /** Takes a blob out, of memory too; false where it is being filled or looked up, or was used since. */
+  readonly remove: (use: Use) => Promise<boolean>
+}
+
+/** What went. */
+export interface PurgeReport {
+  readonly tags: number
+  readonly blobs: number
+  readonly bytes: number
+}
+
+const page = 500
+/** How often something that is being looked up, or was used a moment ago, is tried again, and after how long. */
+const attempts = 5
+const pause = 20
+
+/**
+ * Forgets what an operator wants gone, pinned or not: the next pull fetches it anew. What another cached image needs
+ * stays; what is being read goes, and is read to its end all the same; what is being filled stays.
+ *
+ * Undefined is the answer where there is nothing of that name.
+ */
+export class Purge {
+  readonly #options: PurgeOptions
+
+  constructor(options: PurgeOptions) {
+    this.#options = options
+  }
+
+  /** A tag, with everything that only it needs. */
+  async image(repository: string, tag: string): Promise<PurgeReport | undefined> {
+    const { metadata } = this.#options
+    const record = await metadata.tag(repository, tag)
+    if (!record) return undefined
+    await metadata.deleteTag(repository, tag)
+    const removed = await this.#removeUnneeded([record.digest], {
+      tag: (image) => image.repository === repository && image.tag === tag,
+      repository: (name) => name === repository,
+    })
+    return { tags: 1, ...removed }
+  }
+
+  /** Everything that a repository holds and no other. */
+  repository(name: string): Promise<PurgeReport | undefined> {
+    return this.#repositories(name, (repository) => repository === name)
+  }
+
+  /** Everything that came from an upstream. */
+  upstream(host: string): Promise<PurgeReport | undefined> {
+    return this.#repositories(`${host}/`, () => true)
+  }
+
+  /** One blob or manifest, whoever needs it. */
+  async digest(digest: Digest): Promise<PurgeReport | undefined> {
+    const { store, metadata, index } = this.#options
+    await metadata.usage()
+    const stored = await store.stat(digest)
+    const use = await index.use(digest)
+    if (!stored && !use) return undefined
+    // What has no record is given the oldest, so that it goes like everything else.
+    if (stored && !use) await metadata.recordUses([{ ...stored, at: 0 }])
+    return { tags: 0, ...(await this.#removeAll(async () => [digest])) }
+  }
+
+  async #repositories(prefix: string, isMeant: (repository: string) => boolean): Promise<PurgeReport | undefined> {
+    const { index, metadata } = this.#options
+    const tags = await this.#all<TaggedImage>((after) => index.images(prefix, after, page), isMeant)
+    const holdings = await this.#all<Holding>((after) => index.holdings(prefix, after, page), isMeant)
+    if (tags.length + holdings.length === 0) return undefined
+    for (const { repository, tag } of tags) await metadata.deleteTag(repository, tag)
+    const roots = [...tags, ...holdings].map(({ digest }) => digest)
+    const meant = (repository: string): boolean => repository.startsWith(prefix) && isMeant(repository)
+    const leaving = { tag: ({ repository }: ImageCursor) => meant(repository), repository: meant }
+    const removed = await this.#removeUnneeded(roots, leaving)
+    for (const repository of new Set([...tags, ...holdings].map((each) => each.repository))) {
+      await index.deleteRepository(repository)
+      metadata.forgetRepository(repository)
+    }
+    return { tags: tags.length, ...removed }
+  }
+
+  /** A listing of what begins with a prefix, as far as it is meant. */
+  async #all<Item extends { readonly repository: string }>(
+    list: (after: Item | undefined) => Promise<readonly Item[]>,
+    isMeant: (repository: string) => boolean,
+  ): Promise<Item[]> {
+    const found: Item[] = []
+    for (let after: Item | undefined; ; ) {
+      const items = await list(after)
+      found.push(...items.filter(({ repository }) => isMeant(repository)))
+      after = items.at(-1)
+      // A repository comes before those whose names it begins: behind what is meant there is nothing more of it.
+      if (items.length < page || (after && !isMeant(after.repository))) return found
+      await sleep(0)
+    }
+  }
+
+  async #removeUnneeded(roots: readonly Digest[], leaving: Leaving): Promise<Omit<PurgeReport, 'tags'>> {
+    // What is known of last uses is written, so that everything stored is seen.
+    return this.#removeAll(async (left) => {
+      await this.#options.metadata.usage()
+      return (await new ContentGraph(this.#options.index).neededOnlyBy(left ?? roots, leaving)).keys()
+    })
+  }
+
+  /** `wanted` is asked again, with what could not be taken out, as long as there is such, and only so often. */
+  async #removeAll(
+    wanted: (left: readonly Digest[] | undefined) => Promise<Iterable<Digest>>,
+  ): Promise<Omit<PurgeReport, 'tags'>> {
+    const { index, remove } = this.#options
+    const report = { blobs: 0, bytes: 0 }
+    let left: Digest[] | undefined
+    for (let attempt = 1; attempt <= attempts && left?.length !== 0; attempt += 1) {
+      if (attempt > 1) await sleep(pause)
+      const trying: readonly Digest[] = [...(await wanted(left))]
+      left = []
+      for (const digest of trying) {
+        const use = await index.use(digest)
+        if (!use) continue
+        if (!(await remove(use))) {
+          left.push(digest)
+          continue
+        }
+        report.blobs += 1
+        report.bytes += use.size
+      }
+    }
+    return report
+  }
+}
