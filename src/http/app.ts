@@ -6,12 +6,12 @@ import type { RequestReport } from '../telemetry/request-report.ts'
 import { serveBlob } from './blobs.ts'
 import { errorAnswer } from './errors.ts'
 import { Exchange } from './exchange.ts'
+import { Shortcut } from './fast/response-cache.ts'
 import { HotPath, pong, sendHot, sendStored, version } from './hot-path.ts'
 import { serveManifest } from './manifests.ts'
 import { RequestIds } from './request-ids.ts'
 import { parseRoute, type Routing } from './route.ts'
 import { type Handler, keepAlive } from './server.ts'
-import { Shortcut } from './shortcut.ts'
 
 export interface AppOptions {
   readonly mirror: Mirror

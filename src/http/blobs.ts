@@ -8,7 +8,7 @@ import { sendBody } from './body.ts'
 import { cacheStatus, noneMatch } from './cache-status.ts'
 import type { Exchange } from './exchange.ts'
 import { immutable } from './manifests.ts'
-import { ByResponse } from './outgoing.ts'
+import { ByResponse } from './response-writer.ts'
 
 export interface BlobsOptions {
   readonly mirror: Mirror

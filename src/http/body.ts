@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { ServedBlob } from '../cache/blobs.ts'
-import type { Outgoing } from './outgoing.ts'
+import type { Outgoing } from './response-writer.ts'
 
 type BodyReader = ServedBlob['reader']
 type Moved = Awaited<ReturnType<BodyReader['transfer']>>

@@ -10,7 +10,7 @@ import { sendBody } from './body.ts'
 import { cacheStatus } from './cache-status.ts'
 import type { Exchange } from './exchange.ts'
 import { manifestHeaders } from './manifests.ts'
-import { ByResponse } from './outgoing.ts'
+import { ByResponse } from './response-writer.ts'
 import { parseRoute, type Route, type Routing } from './route.ts'
 
 export interface HotPathOptions {

@@ -6,7 +6,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
 import { before, describe, it } from 'node:test'
 import { ClientGone, sendBody } from '../../src/http/body.ts'
-import { ByResponse, type Outgoing } from '../../src/http/outgoing.ts'
+import { ByResponse, type Outgoing } from '../../src/http/response-writer.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import {
   type BodyReader,

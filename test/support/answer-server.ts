@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { ByResponse, BySocket, type Outgoing } from '../../src/http/outgoing.ts'
+import { ByResponse, BySocket, type Outgoing } from '../../src/http/response-writer.ts'
 
 /** A request, and the answer that it is to get. */
 export interface Asked {

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { type LongAnswer, longestHead, type Shortcut } from './shortcut.ts'
+import { type LongAnswer, longestHead, type Shortcut } from './response-cache.ts'
 
 export interface LaneOptions {
   readonly shortcut: Pick<Shortcut, 'answer'>

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
-import { Lane, type LaneOptions } from './lane.ts'
-import { type Handler, HttpServer } from './server.ts'
+import { type Handler, HttpServer } from '../server.ts'
+import { Lane, type LaneOptions } from './fast-path.ts'
 
 export interface LaneServerOptions {
   /** Answers what has been parsed. */

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
 import { truncate } from 'node:fs/promises'
 import { describe, it } from 'node:test'
-import { digestOf } from '../../src/oci/digest.ts'
-import { call } from '../support/admin-client.ts'
-import { randomBlob } from '../support/image.ts'
-import { agent, teach, warm } from '../support/lane.ts'
+import { digestOf } from '../../../src/oci/digest.ts'
+import { call } from '../../support/admin-client.ts'
+import { agent, teach, warm } from '../../support/fast-path.ts'
 import {
   added,
   allClosed,
@@ -16,8 +15,9 @@ import {
   start,
   store,
   storeKnown,
-} from '../support/lane-blobs.ts'
-import { Wire } from '../support/wire.ts'
+} from '../../support/fast-path-blobs.ts'
+import { randomBlob } from '../../support/image.ts'
+import { Wire } from '../../support/wire.ts'
 
 const hang = { timeout: 60_000 }
 const body = randomBlob(3_000_000, 21)

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { LaneServer } from '../../src/http/lane-server.ts'
-import { listen } from '../../src/http/server.ts'
-import { until } from '../support/wait.ts'
-import { Wire } from '../support/wire.ts'
+import { LaneServer } from '../../../src/http/fast/fast-path-server.ts'
+import { listen } from '../../../src/http/server.ts'
+import { until } from '../../support/wait.ts'
+import { Wire } from '../../support/wire.ts'
 
 const known = 'GET /known HTTP/1.1\r\nHost: a\r\n\r\n'
 const other = 'GET /other HTTP/1.1\r\nHost: a\r\n\r\n'

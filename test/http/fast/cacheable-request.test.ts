@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type PlainHead, plainHead } from '../../src/http/plain-head.ts'
-import { HttpServer, listen } from '../../src/http/server.ts'
-import { Wire } from '../support/wire.ts'
+import { type PlainHead, plainHead } from '../../../src/http/fast/cacheable-request.ts'
+import { HttpServer, listen } from '../../../src/http/server.ts'
+import { Wire } from '../../support/wire.ts'
 
 const plain = 'GET /v2/a/manifests/b HTTP/1.1\r\nHost: mirror.test\r\n'
 

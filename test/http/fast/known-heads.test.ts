@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { KnownHeads } from '../../src/http/known-heads.ts'
+import { KnownHeads } from '../../../src/http/fast/known-heads.ts'
 
 describe('KnownHeads', () => {
   it('knows what it was told, by every byte of it', () => {

@@ -3,12 +3,10 @@ import { existsSync } from 'node:fs'
 import { appendFile, rm, truncate } from 'node:fs/promises'
 import { Agent } from 'node:http'
 import { describe, it } from 'node:test'
-import { digestOf } from '../../src/oci/digest.ts'
-import { call } from '../support/admin-client.ts'
-import { open } from '../support/client.ts'
-import { Gate } from '../support/gate.ts'
-import { randomBlob } from '../support/image.ts'
-import { agent, laneDate, teach, warm } from '../support/lane.ts'
+import { digestOf } from '../../../src/oci/digest.ts'
+import { call } from '../../support/admin-client.ts'
+import { open } from '../../support/client.ts'
+import { agent, laneDate, teach, warm } from '../../support/fast-path.ts'
 import {
   added,
   allClosed,
@@ -23,11 +21,13 @@ import {
   start,
   store,
   storeKnown,
-} from '../support/lane-blobs.ts'
-import { openSockets } from '../support/open-files.ts'
-import type { Stage } from '../support/stage.ts'
-import { until } from '../support/wait.ts'
-import { Wire, type WireAnswer } from '../support/wire.ts'
+} from '../../support/fast-path-blobs.ts'
+import { Gate } from '../../support/gate.ts'
+import { randomBlob } from '../../support/image.ts'
+import { openSockets } from '../../support/open-files.ts'
+import type { Stage } from '../../support/stage.ts'
+import { until } from '../../support/wait.ts'
+import { Wire, type WireAnswer } from '../../support/wire.ts'
 
 const hang = { timeout: 60_000 }
 const MB = 1_000_000

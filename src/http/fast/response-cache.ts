@@ -1,10 +1,10 @@
 import { type IncomingMessage, validateHeaderValue } from 'node:http'
 import type { Socket } from 'node:net'
-import type { StoredAnswer } from '../cache/blobs.ts'
-import type { RepeatedFields } from '../telemetry/request-fields.ts'
-import type { PreparedReport, RequestReport } from '../telemetry/request-report.ts'
-import { ClientGone, sendBody } from './body.ts'
-import { routeFields } from './exchange.ts'
+import type { StoredAnswer } from '../../cache/blobs.ts'
+import type { RepeatedFields } from '../../telemetry/request-fields.ts'
+import type { PreparedReport, RequestReport } from '../../telemetry/request-report.ts'
+import { ClientGone, sendBody } from '../body.ts'
+import { routeFields } from '../exchange.ts'
 import {
   bodyOf,
   type HotPath,
@@ -14,11 +14,11 @@ import {
   type Recalled,
   statusOf,
   version,
-} from './hot-path.ts'
+} from '../hot-path.ts'
+import type { RequestIds } from '../request-ids.ts'
+import { BySocket } from '../response-writer.ts'
+import { type PlainHead, plainHead } from './cacheable-request.ts'
 import { KnownHeads, type KnownHeadsBound } from './known-heads.ts'
-import { BySocket } from './outgoing.ts'
-import { type PlainHead, plainHead } from './plain-head.ts'
-import type { RequestIds } from './request-ids.ts'
 
 export interface ShortcutOptions {
   readonly hotPath: HotPath
