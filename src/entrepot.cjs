@@ -1,3 +1,4 @@
+#!/usr/bin/env node
 'use strict'
 
 // Runs on any Node, so that an old one is refused in one sentence instead of a syntax error.

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 
-const program = fileURLToPath(new URL('../../src/entrepot.cjs', import.meta.url))
+const source = fileURLToPath(new URL('../../src/entrepot.cjs', import.meta.url))
 
 export interface Ended {
   /** Null where a signal ended it. */
@@ -18,8 +18,15 @@ export interface RunningProgram extends AsyncDisposable {
   readonly ended: Promise<Ended>
 }
 
-/** Starts the command `entrepot` as a process of its own, with nothing of our environment but what is given. */
-export function start(args: readonly string[], environment: Record<string, string> = {}): RunningProgram {
+/**
+ * Starts the command `entrepot` as a process of its own, with nothing of our environment but what is given; `program` is
+ * its main file, where it is not the one in `src`.
+ */
+export function start(
+  args: readonly string[],
+  environment: Record<string, string> = {},
+  program = source,
+): RunningProgram {
   const env = { PATH: process.env['PATH'], ...environment }
   const child = spawn(process.execPath, [program, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
   let out = ''
