@@ -94,7 +94,7 @@ test/nothing.ts\`, read [this](nothing.md), [that](#no-such-heading), [here](#on
 
 | what | tests |
 | ---- | ----- |
-| one  | \`docs/documents\`, \`docs/nothing\` |
+| one  | \`docs/documents\`, \`nothing/here\` |
 
 \`\`\`sh
 npm test && npm run check   # npm run comment
@@ -141,7 +141,7 @@ mirrors = ["mirror.example:1"]
   })
 
   it('is told for tests', () => {
-    assert.deepEqual(testFaults(document, repository), ['docs/page.md:13: there is no test/docs/nothing.test.ts'])
+    assert.deepEqual(testFaults(document, repository), ['docs/page.md:13: there is no test/nothing/here.test.ts'])
   })
 
   it('is told for client files', () => {

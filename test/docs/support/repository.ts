@@ -42,8 +42,9 @@ export class Repository {
     return this.#names.has(name)
   }
 
-  /** Whether a path, as written in `document`, leads to a file or a folder, from there or from the top. */
+  /** Whether a path, as written in `document`, leads to a file, a folder or a test, from there or from the top. */
   leadsTo(document: string, path: string): boolean {
+    if (this.files.has(`test/${path}.test.ts`)) return true
     return [dirname(document), '.'].some((folder) => {
       const target = normalize(join(folder, path)).replace(/\/$/, '')
       return target === '.' || this.files.has(target) || this.folders.has(target) || isIgnored(target, this.#ignored)
