@@ -1,18 +1,27 @@
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
-/** What a scenario may need beside Node; Debian names its packages alike, but for `nginx-light`. */
-export type Program = 'nginx' | 'docker-registry' | 'wrk' | 'curl' | 'skopeo'
+/** Programs that may be installed; Debian names its packages alike, but for `nginx-light` and `golang`. */
+export type Program = 'nginx' | 'docker-registry' | 'wrk' | 'curl' | 'skopeo' | 'go'
 
-/** Servers live in sbin, which is not on everybody's path. */
-const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin', '/sbin']
+/** What a scenario may need beside Node; distribution 3 is built. */
+export type Need = Exclude<Program, 'go'> | 'distribution 3'
+
+/** Servers live in sbin, which is not on everybody's path, and Go where its makers put it. */
+const folders = [
+  ...(process.env['PATH'] ?? '').split(delimiter),
+  '/usr/sbin',
+  '/usr/local/sbin',
+  '/sbin',
+  '/usr/local/go/bin',
+]
 
 /** Where it is; undefined where it is not installed. */
 export function find(program: Program): string | undefined {
   return folders.map((folder) => join(folder, program)).find(isExecutable)
 }
 
-function isExecutable(path: string): boolean {
+export function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK)
     return true

@@ -6,6 +6,7 @@ import { verdictOf } from './goal.ts'
 import type { BenchOptions } from './options.ts'
 import { find } from './programs.ts'
 import type { Findings } from './scenario.ts'
+import { DistributionBuild } from './servers/distribution-build.ts'
 import { medianOf, type Samples } from './stats.ts'
 
 export interface Results {
@@ -23,8 +24,9 @@ export async function writeResults(path: string, { options, results, skipped, fa
     machine: machine(),
     versions: {
       node: process.version,
-      nginx: said('nginx', ['-v']),
-      'docker-registry': said('docker-registry', ['--version']),
+      nginx: said(find('nginx'), ['-v']),
+      'docker-registry': said(find('docker-registry'), ['--version']),
+      'distribution 3': said(new DistributionBuild().program, ['--version']),
     },
     scenarios: results.map(({ name, findings }) => ({ name, findings: findings.map(plain) })),
     skipped,
@@ -60,8 +62,7 @@ function machine(): object {
 }
 
 /** What a program says of its version; nginx says it on standard error. */
-function said(program: 'nginx' | 'docker-registry', args: readonly string[]): string | undefined {
-  const path = find(program)
+function said(path: string | undefined, args: readonly string[]): string | undefined {
   if (path === undefined) return undefined
   try {
     return execFileSync('sh', ['-c', '"$@" 2>&1', 'sh', path, ...args], { encoding: 'utf8' })

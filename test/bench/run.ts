@@ -1,5 +1,4 @@
 import { help, parseOptions } from './options.ts'
-import { find } from './programs.ts'
 import { writeResults } from './results.ts'
 import type { Findings, Scenario } from './scenario.ts'
 import { scenarios } from './scenarios/all.ts'
@@ -48,9 +47,9 @@ await writeResults(json, { options, results, skipped, failed })
 report()
 
 async function attempt({ name, needs, run }: Scenario): Promise<void> {
-  const absent = needs.filter((program) => find(program) === undefined)
-  if (absent.length > 0) {
-    skipped.push({ name, reason: `not installed: ${absent.join(', ')}` })
+  const lacking = await world.lacking(needs)
+  if (lacking !== undefined) {
+    skipped.push({ name, reason: lacking })
     return
   }
   try {

@@ -1,5 +1,5 @@
 import type { Goal } from './goal.ts'
-import type { Program } from './programs.ts'
+import type { Need } from './programs.ts'
 import type { Samples } from './stats.ts'
 import type { World } from './world.ts'
 
@@ -14,7 +14,7 @@ export interface Findings {
 
 export interface Scenario {
   readonly name: string
-  readonly needs: readonly Program[]
+  readonly needs: readonly Need[]
   /** Whether it is part of a quick run. */
   readonly quick: boolean
   run(world: World): Promise<readonly Findings[]>

@@ -3,10 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Descriptor } from '../../src/oci/descriptor.ts'
 import { selfSigned } from '../support/certificate.ts'
+import { type CacheSettings, Caches, type Starter } from './caches.ts'
 import { Content, type Published } from './content.ts'
 import type { BenchOptions } from './options.ts'
+import { find, type Need } from './programs.ts'
 import { Quiet } from './quiet.ts'
-import { DockerRegistry } from './servers/docker-registry.ts'
+import { Distribution, type Release } from './servers/distribution.ts'
+import { DistributionBuild } from './servers/distribution-build.ts'
 import { MirrorServer } from './servers/mirror.ts'
 import { Nginx } from './servers/nginx.ts'
 import { Throttled } from './servers/throttled.ts'
@@ -16,17 +19,16 @@ export const megabyte = 1e6
 export const gigabyte = 1e9
 
 /** What all scenarios share: one upstream, one of each contender, some content. Made when first asked for. */
-export class World implements AsyncDisposable {
+export class World implements AsyncDisposable, Starter {
   readonly content: Content
+  /** Over plain HTTP. */
+  readonly plain: Caches
+  /** The same upstream over TLS; it has caches of its own, which trust it. */
+  readonly secure: Caches
   readonly #options: BenchOptions
   readonly #dir: string
   readonly #stack = new AsyncDisposableStack()
-  #upstream: Promise<Nginx> | undefined
-  #mirror: Promise<MirrorServer> | undefined
-  #registry: Promise<DockerRegistry> | undefined
-  #secureUpstream: Promise<Nginx> | undefined
-  #secureMirror: Promise<MirrorServer> | undefined
-  #secureRegistry: Promise<DockerRegistry> | undefined
+  readonly #build = new DistributionBuild()
   #files: Promise<Nginx> | undefined
   #large: Promise<Descriptor> | undefined
   #image: Promise<Published> | undefined
@@ -38,6 +40,10 @@ export class World implements AsyncDisposable {
     this.#dir = dir
     this.#quiet = new Quiet(options.patience)
     this.content = content
+    this.plain = new Caches(this, () => this.#own(Nginx.registry({ dir: this.folder('upstream'), content })))
+    this.secure = new Caches(this, () =>
+      this.#own(Nginx.registry({ dir: this.folder('secure-upstream'), content, identity: selfSigned() })),
+    )
   }
 
   static async create(options: BenchOptions): Promise<World> {
@@ -58,45 +64,6 @@ export class World implements AsyncDisposable {
     return this.#options.rounds ?? (this.#options.quick ? quick : usual)
   }
 
-  /** The registry that the caches pull from. */
-  upstream(): Promise<Nginx> {
-    this.#upstream ??= this.#own(Nginx.registry({ dir: this.folder('upstream'), content: this.content }))
-    return this.#upstream
-  }
-
-  mirror(): Promise<MirrorServer> {
-    this.#mirror ??= this.upstream().then(({ url }) => this.startMirror({ upstream: url }))
-    return this.#mirror
-  }
-
-  registry(): Promise<DockerRegistry> {
-    this.#registry ??= this.upstream().then(({ url }) => this.#startRegistry({ upstream: url }))
-    return this.#registry
-  }
-
-  /** The same as the upstream, over TLS; it has caches of its own, which trust it. */
-  secureUpstream(): Promise<Nginx> {
-    const { content } = this
-    this.#secureUpstream ??= this.#own(
-      Nginx.registry({ dir: this.folder('secure-upstream'), content, identity: selfSigned() }),
-    )
-    return this.#secureUpstream
-  }
-
-  secureMirror(): Promise<MirrorServer> {
-    this.#secureMirror ??= this.secureUpstream().then(({ url, certificate }) =>
-      this.startMirror({ upstream: url, trusted: certificate }),
-    )
-    return this.#secureMirror
-  }
-
-  secureRegistry(): Promise<DockerRegistry> {
-    this.#secureRegistry ??= this.secureUpstream().then(({ url, certificate }) =>
-      this.#startRegistry({ upstream: url, trusted: certificate }),
-    )
-    return this.#secureRegistry
-  }
-
   /** nginx over plain files. */
   files(): Promise<Nginx> {
     this.#files ??= this.#own(Nginx.files({ dir: this.folder('nginx'), content: this.content }))
@@ -115,13 +82,24 @@ export class World implements AsyncDisposable {
     return this.#image
   }
 
+  /** Why a scenario with these needs cannot run; undefined if it can. */
+  async lacking(needs: readonly Need[]): Promise<string | undefined> {
+    const absent = needs.filter((need) => need !== 'distribution 3' && find(need) === undefined)
+    if (absent.length > 0) return `not installed: ${absent.join(', ')}`
+    return needs.includes('distribution 3') ? this.#build.ensure(this.progress) : undefined
+  }
+
+  get programs(): Starter['programs'] {
+    return { dockerRegistry: find('docker-registry') ?? 'docker-registry', distribution: this.#build.program }
+  }
+
+  startDistribution(release: Release, settings: CacheSettings): Promise<Distribution> {
+    const dir = this.folder(release.name.replace(' ', '-'))
+    return this.#own(Distribution.start({ release, dir, ...settings }))
+  }
+
   /** A mirror with an empty store, or with what `dir` holds. */
-  startMirror(settings: {
-    upstream: string
-    trusted?: string | undefined
-    name?: string
-    dir?: string
-  }): Promise<MirrorServer> {
+  startMirror(settings: CacheSettings & { name?: string; dir?: string }): Promise<MirrorServer> {
     const { profile } = this.#options
     return this.#own(MirrorServer.start({ dir: this.folder('entrepot'), profile, ...settings }))
   }
@@ -151,10 +129,6 @@ export class World implements AsyncDisposable {
     await this.#stack.disposeAsync()
     if (this.#options.keep) process.stderr.write(`kept: ${this.#dir}\n`)
     else await rm(this.#dir, { recursive: true, force: true })
-  }
-
-  #startRegistry(settings: { upstream: string; trusted?: string | undefined }): Promise<DockerRegistry> {
-    return this.#own(DockerRegistry.start({ dir: this.folder('docker-registry'), ...settings }))
   }
 
   async #makeImage(): Promise<Published> {

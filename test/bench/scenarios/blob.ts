@@ -51,7 +51,7 @@ export const blob: Scenario = {
   quick: true,
   async run(world) {
     const large = await world.large()
-    const [mirror, registry, files] = await Promise.all([world.mirror(), world.registry(), world.files()])
+    const [mirror, registry, files] = await Promise.all([world.plain.mirror(), world.plain.registry(), world.files()])
     for (const cache of [mirror, registry]) await primeBlob(cache, large)
     await prime(files.blobUrl(large.digest), large)
     const findings: Findings[] = []

@@ -8,9 +8,9 @@ export const coldTls: Scenario = {
   quick: false,
   async run(world) {
     const [upstream, mirror, registry] = await Promise.all([
-      world.secureUpstream(),
-      world.secureMirror(),
-      world.secureRegistry(),
+      world.secure.upstream(),
+      world.secure.mirror(),
+      world.secure.registry(),
     ])
     const rounds = world.rounds(5, 2)
     const { samples, time, cpu, upstreamBytes } = await coldPulls(world, { upstream, mirror, registry, rounds })

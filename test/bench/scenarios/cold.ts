@@ -8,7 +8,11 @@ export const cold: Scenario = {
   needs: ['nginx', 'docker-registry', 'curl'],
   quick: true,
   async run(world) {
-    const [upstream, mirror, registry] = await Promise.all([world.upstream(), world.mirror(), world.registry()])
+    const [upstream, mirror, registry] = await Promise.all([
+      world.plain.upstream(),
+      world.plain.mirror(),
+      world.plain.registry(),
+    ])
     const rounds = world.rounds(9, 2)
     const { samples, time, cpu, upstreamBytes } = await coldPulls(world, { upstream, mirror, registry, rounds })
     const goals = [

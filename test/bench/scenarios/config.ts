@@ -14,7 +14,7 @@ export const config: Scenario = {
   async run(world) {
     const { image, tag } = await world.image()
     const { config: blob } = image
-    const [mirror, registry, files] = await Promise.all([world.mirror(), world.registry(), world.files()])
+    const [mirror, registry, files] = await Promise.all([world.plain.mirror(), world.plain.registry(), world.files()])
     // As a client does it: the manifest names its blobs.
     for (const cache of [mirror, registry]) {
       await prime(cache.manifestUrl(tag), image.manifest, acceptManifests)

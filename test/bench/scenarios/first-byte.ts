@@ -14,7 +14,11 @@ export const firstByteOnMiss: Scenario = {
   needs: ['nginx', 'docker-registry'],
   quick: true,
   async run(world) {
-    const [upstream, mirror, registry] = await Promise.all([world.upstream(), world.mirror(), world.registry()])
+    const [upstream, mirror, registry] = await Promise.all([
+      world.plain.upstream(),
+      world.plain.mirror(),
+      world.plain.registry(),
+    ])
     const rounds = world.rounds(160, 20)
     const warmUp = world.isQuick ? 20 : 300
     const blobs = new Map<number, Descriptor>()

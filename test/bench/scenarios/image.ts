@@ -18,7 +18,11 @@ export const image: Scenario = {
   needs: ['nginx', 'docker-registry', 'skopeo'],
   quick: false,
   async run(world) {
-    const [upstream, mirror, registry] = await Promise.all([world.upstream(), world.mirror(), world.registry()])
+    const [upstream, mirror, registry] = await Promise.all([
+      world.plain.upstream(),
+      world.plain.mirror(),
+      world.plain.registry(),
+    ])
     const rounds = world.rounds(5, 1)
     const images: Published[] = []
     for (let round = 0; round <= rounds; round += 1) images.push(await publish(world))

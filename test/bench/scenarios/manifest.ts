@@ -22,7 +22,7 @@ export const manifest: Scenario = {
   async run(world) {
     const { image, tag } = await world.image()
     const { digest } = image.manifest
-    const [mirror, registry, files] = await Promise.all([world.mirror(), world.registry(), world.files()])
+    const [mirror, registry, files] = await Promise.all([world.plain.mirror(), world.plain.registry(), world.files()])
     const seconds = world.isQuick ? 1 : 2
     const staticUrl = files.manifestUrl(digest)
     const tasks = [

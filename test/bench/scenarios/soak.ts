@@ -22,7 +22,7 @@ export const soak: Scenario = {
   quick: false,
   async run(world) {
     const seconds = world.isQuick ? 20 : 120
-    const upstream = await world.upstream()
+    const upstream = await world.plain.upstream()
     const mirror = await world.startMirror({ upstream: upstream.url })
     const blobs: Descriptor[] = []
     for (let at = 0; at < coldBlobs; at += 1) blobs.push(await world.content.addNoise(coldSize))

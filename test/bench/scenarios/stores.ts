@@ -21,7 +21,7 @@ export const stores: Scenario = {
   needs: ['nginx', 'wrk'],
   quick: false,
   async run(world) {
-    const upstream = await world.upstream()
+    const upstream = await world.plain.upstream()
     const some: Contender[] = []
     const all: Contender[] = []
     for (const count of counts) {
