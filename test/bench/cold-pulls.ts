@@ -1,6 +1,8 @@
 import type { Descriptor } from '../../src/oci/descriptor.ts'
+import type { Caches } from './caches.ts'
 import { curl } from './clients/curl.ts'
-import { shell } from './clients/shell.ts'
+import { ColdBlobs } from './cold-blobs.ts'
+import { atMost, type Goal } from './goal.ts'
 import { measure } from './meter.ts'
 import { stored } from './prime.ts'
 import { type Contender, interleave } from './rounds.ts'
@@ -9,55 +11,46 @@ import type { Cache } from './servers/server.ts'
 import { medianOf, ratioOf, type Samples } from './stats.ts'
 import { megabyte, type World } from './world.ts'
 
-export interface ColdPullsOptions {
-  readonly upstream: Nginx
-  readonly mirror: Cache
-  readonly registry: Cache
-  readonly rounds: number
-}
-
 export interface ColdPulls {
   readonly samples: Samples
-  /** The client's, with the mirror, of docker-registry's. */
-  readonly time: number
-  /** Until it is stored, of docker-registry's. */
-  readonly cpu: number
-  /** What the mirror has asked for, of the blob. */
-  readonly upstreamBytes: number
+  /** The client's time with the mirror, of that with each peer. */
+  readonly time: Readonly<Record<'distribution' | 'registry', number>>
+  /** What both scenarios demand: CPU, and what the mirror asks of its upstream. */
+  readonly goals: readonly Goal[]
 }
+
+type BlobOf = (round: number) => Promise<Descriptor>
 
 /** 200 MB that nobody has asked for, by one client: from each cache, and straight from their upstream. */
-export async function coldPulls(
-  world: World,
-  { upstream, mirror, registry, rounds }: ColdPullsOptions,
-): Promise<ColdPulls> {
-  const blobs = new Map<number, Promise<Descriptor>>()
-  const blobOf = (round: number): Promise<Descriptor> => {
-    const blob = blobs.get(round) ?? settle(world).then(() => world.content.addNoise(200 * megabyte))
-    blobs.set(round, blob)
-    return blob
+export async function coldPulls(world: World, caches: Caches, rounds: number): Promise<ColdPulls> {
+  const upstream = await caches.upstream()
+  const [mirror, registry, distribution] = await Promise.all([
+    caches.mirror(),
+    caches.registry(),
+    caches.distribution(),
+  ])
+  const stores = [mirror, registry, distribution]
+  const blobs = new ColdBlobs(world, { count: 1, size: 200 * megabyte, caches: stores })
+  const blobOf: BlobOf = async (round) => {
+    const [blob] = await blobs.of(round)
+    return blob as Descriptor
   }
-  const contenders = [pull(mirror, upstream, blobOf), pull(registry, upstream, blobOf), direct(upstream, blobOf)]
+  const contenders = [...stores.map((cache) => pull(cache, upstream, blobOf)), direct(upstream, blobOf)]
   const samples = await interleave(contenders, { rounds, warmUp: world.isQuick ? 1 : 3, ...world.pace })
-  const of = (column: string) => ratioOf(samples, column, mirror.name, registry.name)
-  return { samples, time: of('wall'), cpu: of('cpu'), upstreamBytes: medianOf(samples, mirror.name, 'upstream') }
+  const of = (column: string, other: Cache) => ratioOf(samples, column, mirror.name, other.name)
+  const time = { distribution: of('wall', distribution), registry: of('wall', registry) }
+  const goals = [
+    atMost(1.2, '×', "CPU until it is stored, of distribution 3's", of('cpu', distribution)),
+    atMost(1, '×', 'upstream bytes', medianOf(samples, mirror.name, 'upstream')),
+  ]
+  return { samples, time, goals }
 }
 
-/**
- * Before each round: the kernel lets go of what it keeps of earlier ones. Where the machine is a guest whose host takes free
- * memory back, whoever is the first to use more of it than was in use lately pays for that, four times over.
- */
-async function settle(world: World): Promise<void> {
-  await shell('sync && find "$1" -size +100M -exec dd if={} iflag=nocache count=0 status=none ";"', [world.dir])
-}
-
-function pull(cache: Cache, upstream: Nginx, blobOf: (round: number) => Promise<Descriptor>): Contender {
+function pull(cache: Cache, upstream: Nginx, blobOf: BlobOf): Contender {
   return {
     name: cache.name,
     async measure(round) {
       const blob = await blobOf(round)
-      // What others have written and the kernel has not would be waited for by whoever writes next.
-      await shell('sync', [])
       const before = await upstream.asked(blob.digest)
       let storedAfter = 0
       const party = { server: cache.process, beside: [upstream.process] }
@@ -81,7 +74,7 @@ function pull(cache: Cache, upstream: Nginx, blobOf: (round: number) => Promise<
   }
 }
 
-function direct(upstream: Nginx, blobOf: (round: number) => Promise<Descriptor>): Contender {
+function direct(upstream: Nginx, blobOf: BlobOf): Contender {
   return {
     name: 'straight from the upstream',
     async measure(round) {

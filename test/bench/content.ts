@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { link, mkdir, open, rename, writeFile } from 'node:fs/promises'
+import { link, mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Descriptor } from '../../src/oci/descriptor.ts'
 import { type Digest, digestOf, hexOf, parseDigest } from '../../src/oci/digest.ts'
@@ -61,6 +61,10 @@ export class Content {
     if (!digest) throw new Error('a digest that is none')
     await rename(path, this.blobPath(digest))
     return { mediaType: layerType, digest, size }
+  }
+
+  async remove(digest: Digest): Promise<void> {
+    await rm(this.blobPath(digest))
   }
 
   async addBlob(body: Buffer): Promise<Descriptor> {

@@ -1,4 +1,4 @@
-import { mkdir, stat, writeFile } from 'node:fs/promises'
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Digest, hexOf } from '../../../src/oci/digest.ts'
 import { freePort, Process } from './process.ts'
@@ -83,6 +83,10 @@ proxy: { remoteurl: ${upstream} }
     if (!linked) return undefined
     const found = await stat(this.#blobPath(digest)).catch(() => undefined)
     return found?.size
+  }
+
+  async removeFile(digest: Digest): Promise<void> {
+    await rm(this.#blobPath(digest))
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,4 +1,4 @@
-import { mkdir, stat, writeFile } from 'node:fs/promises'
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Digest } from '../../../src/oci/digest.ts'
@@ -71,6 +71,10 @@ upstreams:
   async storedSize(digest: Digest): Promise<number | undefined> {
     const found = await stat(pathOf(this.#data, { kind: 'blob', digest })).catch(() => undefined)
     return found?.size
+  }
+
+  async removeFile(digest: Digest): Promise<void> {
+    await rm(pathOf(this.#data, { kind: 'blob', digest }))
   }
 
   [Symbol.asyncDispose](): Promise<void> {

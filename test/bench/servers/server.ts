@@ -13,6 +13,8 @@ export interface Server extends AsyncDisposable {
 export interface Cache extends Server {
   /** Bytes it holds of a blob; undefined until it is stored. */
   storedSize(digest: Digest): Promise<number | undefined>
+  /** Gives back the disk of a blob that nobody will ask for again; the server is not told. */
+  removeFile(digest: Digest): Promise<void>
 }
 
 /** What containerd sends with a manifest's request; docker-registry gives no OCI manifest to who does not ask. */
