@@ -13,13 +13,18 @@ export interface Download {
   readonly size: number
 }
 
-export interface CurlOptions {
-  /** Processes that run at once. */
-  readonly clients: number
-  /** How often each downloads it, over one connection. */
+interface Options {
+  /** How often each client downloads it, over one connection. */
   readonly times?: number
   /** A file with the only certificate that the server may show. */
   readonly trusted?: string | undefined
+  /** Called when all clients are ready and begin. */
+  readonly onBegin?: () => void
+}
+
+export interface CurlOptions extends Options {
+  /** Processes that run at once. */
+  readonly clients: number
 }
 
 export interface CurlLoad extends Load {
@@ -30,7 +35,7 @@ export interface CurlLoad extends Load {
 
 /**
  * Each client is a process of its own that reads as fast as it can and throws away what it reads. They begin together, when
- * all are ready: each reads a configuration, which is empty, from a pipe that ends at that moment.
+ * all are ready: each reads what to download from a pipe, into which it is written at that moment.
  */
 const script = `n=$1; pipes=$2; shift 2
 i=0
@@ -41,25 +46,34 @@ wait`
 const patience = 20_000
 const interval = 2
 
-/** Its seconds are those from the moment when all clients are ready. */
-export async function curl({ url, size }: Download, { clients, times = 1, trusted }: CurlOptions): Promise<CurlLoad> {
+/** Many clients, one download. */
+export function curl(download: Download, { clients, ...options }: CurlOptions): Promise<CurlLoad> {
+  return curlEach(new Array<Download>(clients).fill(download), options)
+}
+
+/** A client for each of the downloads. Its seconds are those from the moment when all clients are ready. */
+export async function curlEach(
+  downloads: readonly Download[],
+  { times = 1, trusted, onBegin }: Options = {},
+): Promise<CurlLoad> {
   const program = find('curl') ?? 'curl'
-  const downloads = Array.from({ length: times }, () => ['-o', '/dev/null', url]).flat()
-  const format = '%{http_code} %{size_download} %{time_total}\\n'
+  const format = '%{http_code} %{size_download} %{time_total} %{url_effective}\\n'
   const trust = trusted === undefined ? [] : ['--cacert', trusted]
   const pipes = await mkdtemp(join(tmpdir(), 'entrepot-bench-curl-'))
   try {
-    const args = [String(clients), pipes, program, '-sS', ...trust, '-w', format, ...downloads]
-    const ended = shell(script, args)
+    const ended = shell(script, [String(downloads.length), pipes, program, '-sS', ...trust, '-w', format])
     const failed = ended.then(() => Promise.reject(new Error('curl ended before it began')))
-    const startedAt = await Promise.race([release(pipes, clients), failed])
+    const tasks = downloads.map(({ url }) => `url = "${url}"\noutput = "/dev/null"\n`.repeat(times))
+    const startedAt = await Promise.race([release(pipes, tasks), failed])
+    onBegin?.()
     const { out, cpu } = await ended
     const seconds = (performance.now() - startedAt) / 1000
-    const totals = totalsOf(out, size)
-    if (totals.length !== clients * times) {
-      throw new Error(`${url}: ${totals.length} of ${clients * times} downloads were whole\n${out.slice(0, 500)}`)
+    const totals = totalsOf(out, downloads)
+    const wanted = downloads.length * times
+    if (totals.length !== wanted) {
+      throw new Error(`${totals.length} of ${wanted} downloads were whole\n${out.slice(0, 500)}`)
     }
-    const bytes = size * totals.length
+    const bytes = downloads.reduce((total, { size }) => total + size, 0) * times
     return { seconds, cpu, bytes, slowest: Math.max(...totals), perSecond: bytes / seconds }
   } finally {
     await rm(pipes, { recursive: true })
@@ -67,20 +81,23 @@ export async function curl({ url, size }: Download, { clients, times = 1, truste
 }
 
 /** Seconds of those downloads that were whole. */
-function totalsOf(out: string, size: number): number[] {
+function totalsOf(out: string, downloads: readonly Download[]): number[] {
+  const sizes = new Map(downloads.map(({ url, size }) => [url, size]))
   const lines = out.trim().split('\n')
   const whole = lines
     .map((line) => line.split(' '))
-    .filter(([status, bytes]) => status === '200' && Number(bytes) === size)
+    .filter(([status, bytes, , url = '']) => status === '200' && Number(bytes) === sizes.get(url))
   return whole.map(([, , total]) => Number(total))
 }
 
-/** Waits until all clients wait, and lets them go. Resolves to when that was. */
-async function release(pipes: string, clients: number): Promise<number> {
+/** Waits until all clients wait, and tells each its task. Resolves to when that was. */
+async function release(pipes: string, tasks: readonly string[]): Promise<number> {
   const ends: FileHandle[] = []
   try {
-    for (let client = 0; client < clients; client += 1) ends.push(await endOf(join(pipes, String(client))))
-    return performance.now()
+    for (const client of tasks.keys()) ends.push(await endOf(join(pipes, String(client))))
+    const startedAt = performance.now()
+    await Promise.all(ends.map((end, client) => end.write(tasks[client] ?? '')))
+    return startedAt
   } finally {
     await Promise.all(ends.map((end) => end.close()))
   }

@@ -7,16 +7,20 @@ export interface Ended {
   readonly cpu: number
 }
 
-/** Runs a script with `$1`, `$2`… and tells what it cost: sh adds up the times of its children, and Node does not. */
-export function shell(script: string, args: readonly string[] = []): Promise<Ended> {
+/**
+ * Runs a script with `$1`, `$2`… and tells what it cost: sh adds up the times of its children, and Node does not. When
+ * `until` is aborted, the script gets a SIGTERM, which it has to expect.
+ */
+export function shell(script: string, args: readonly string[] = [], until?: AbortSignal): Promise<Ended> {
   const startedAt = performance.now()
   return new Promise((resolve, reject) => {
     const command = ['-c', `${script}\ns=$?; times >&2; exit $s`, 'sh', ...args]
-    execFile('sh', command, { maxBuffer: 64 * 1024 * 1024 }, (error, out, err) => {
+    const child = execFile('sh', command, { maxBuffer: 64 * 1024 * 1024 }, (error, out, err) => {
       const seconds = (performance.now() - startedAt) / 1000
       if (error) reject(new Error(`${args.slice(0, 3).join(' ')}…: ${err.trim() || error.message}\n${out.slice(-500)}`))
       else resolve({ out, seconds, cpu: cpuOf(err) })
     })
+    until?.addEventListener('abort', () => child.kill('SIGTERM'), { once: true })
   })
 }
 

@@ -4,6 +4,8 @@ import { shell } from './shell.ts'
 
 export interface WrkOptions {
   readonly seconds: number
+  /** Ends it sooner. */
+  readonly until?: AbortSignal
   readonly connections?: number
   /** A Lua file that makes the requests. */
   readonly script?: string
@@ -20,18 +22,21 @@ export interface WrkLoad extends Load {
   readonly p99: number
 }
 
+/** A SIGTERM becomes the SIGINT at which wrk stops and tells its figures; the first `wait` fails then. */
+const script = '"$@" & trap "kill -INT $!" TERM; wait $! || wait $!'
+
 /** As many requests as one thread can make over 16 connections. Throws where an answer was no success. */
 export async function wrk(
   url: string,
-  { seconds, connections = 16, script, accept, header }: WrkOptions,
+  { seconds, until, connections = 16, script: lua, accept, header }: WrkOptions,
 ): Promise<WrkLoad> {
   const program = find('wrk') ?? 'wrk'
-  const scripted = script === undefined ? [] : ['-s', script]
+  const scripted = lua === undefined ? [] : ['-s', lua]
   const accepting = accept === undefined ? [] : ['-H', `Accept: ${accept}`]
   const more = header === undefined ? [] : ['-H', header]
   const load = ['-t1', `-c${connections}`, `-d${seconds}s`, '--latency']
   const args = [program, ...load, ...scripted, ...accepting, ...more, url]
-  const ended = await shell('"$@"', args)
+  const ended = await shell(script, args, until)
   const { out } = ended
   if (/Non-2xx|Socket errors/.test(out)) throw new Error(`wrk ${url}: not every answer was a success\n${out}`)
   const [, requests, duration, read, unit = ''] =

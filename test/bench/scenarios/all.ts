@@ -4,6 +4,7 @@ import { cold } from './cold.ts'
 import { coldTls } from './cold-tls.ts'
 import { config } from './config.ts'
 import { crowd } from './crowd.ts'
+import { crowdTls } from './crowd-tls.ts'
 import { firstByteOnMiss } from './first-byte.ts'
 import { image } from './image.ts'
 import { manifest } from './manifest.ts'
@@ -21,6 +22,7 @@ export const scenarios: readonly Scenario[] = [
   cold,
   coldTls,
   crowd,
+  crowdTls,
   firstByteOnMiss,
   memory,
   soak,
