@@ -42,7 +42,7 @@ export const crowdTls: Scenario = {
     const blobs = new ColdBlobs(world, { count, size, caches })
     const blobsOf = (round: number) => blobs.of(round)
     const contenders = caches.map((cache) => arrival(cache, upstream, { small: image.manifest, blobsOf }))
-    const samples = await interleave(contenders, { rounds: world.rounds(7, 1), warmUp: 1, ...world.pace })
+    const samples = await interleave(contenders, { rounds: world.rounds(7, 1), warmUp: 3, ...world.pace })
     const of = (column: string) => ratioOf(samples, column, mirror.name, distribution.name)
     const goals = [
       atMost(0.95, '×', "last client done, of distribution 3's time", of('wall')),
