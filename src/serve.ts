@@ -67,6 +67,7 @@ export async function serve(
   const counters = new Counters(config.upstreams.map(({ name }) => name))
 
   const limits = limitsOf(config)
+  const threadDied = (error: Error): void => log.error('a thread has died; its work is done without it', { error })
   const upstreams = new Map(
     config.upstreams.map((upstream) => [upstream.name, stack.use(createUpstream(upstream, { limits, now, log }))]),
   )
@@ -76,9 +77,8 @@ export async function serve(
 
   const root = config.storage.path
   stack.use(await DataFolder.open(root))
-  const offload = stack.use(
-    new Offload((error) => log.error('a thread has died; its work is done without it', { error })),
-  )
+  const offload = stack.use(new Offload(threadDied))
+  offload.hashing.start()
   const store = new FileStore(root, offload)
   const { metadata, index } = await openMetadata(config, { log, observer, counters })
   stack.use(metadata)

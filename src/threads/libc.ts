@@ -20,8 +20,6 @@ export interface Libc {
   readonly epollWait: Call
   /** `(socket, file, offset, bytes)`, where the offset is eight bytes to read and to write. */
   readonly sendfile: Call
-  /** `(socket, buffer, bytes, flags)` */
-  readonly recv: Call
   /** `(fd, vector, vectors, offset, flags)` */
   readonly preadv: Call
   /** `(number, folder, path, how, bytes of how)` */
@@ -65,7 +63,6 @@ export function loadLibc(): Libc | undefined {
       epollControl: call('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
       epollWait: call('int epoll_wait(int epoll, void *events, int room, int milliseconds)'),
       sendfile: call('int64_t sendfile(int out, int in, void *offset, size_t count)'),
-      recv: call('int64_t recv(int socket, void *buffer, size_t bytes, int flags)'),
       preadv: call('int64_t preadv2(int fd, const void *addresses, int count, int64_t offset, int flags)'),
       openat2: call('int64_t syscall(int64_t number, int folder, const char *path, const void *how, size_t bytes)'),
       vector,

@@ -13,8 +13,6 @@ export interface PollThreadOptions extends Pick<ThreadOptions, 'name' | 'beside'
   readonly libc: Libc
   /** What it finds as `workerData` besides. */
   readonly data: object
-  /** Whether other threads ring its bell, too. */
-  readonly bell: 'own' | 'shared'
 }
 
 const nonBlocking = 0o4000
@@ -22,10 +20,9 @@ const nonBlocking = 0o4000
 /** A thread that waits for many connections at once, by a `Poller`. */
 export class PollThread<Request extends { id: number }, Answer extends { id: number }> extends Thread<Request, Answer> {
   readonly #descriptors: PollThreadData
-  readonly #isShared: boolean
 
   /** Throws where the system has no thread to give. */
-  constructor({ name, beside, libc, data, bell, onDeath }: PollThreadOptions) {
+  constructor({ name, beside, libc, data, onDeath }: PollThreadOptions) {
     const descriptors = { epoll: libc.epollCreate(0), bell: libc.eventfd(0, nonBlocking) }
     try {
       if (descriptors.epoll < 0 || descriptors.bell < 0) throw new Error('no descriptors left')
@@ -35,7 +32,6 @@ export class PollThread<Request extends { id: number }, Answer extends { id: num
       throw error
     }
     this.#descriptors = descriptors
-    this.#isShared = bell === 'shared'
   }
 
   /** The descriptor that wakes it. */
@@ -50,11 +46,8 @@ export class PollThread<Request extends { id: number }, Answer extends { id: num
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {
-    const hasDied = this.state === 'dead'
     await super[Symbol.asyncDispose]()
-    // Where it died, somebody may just be about to ring, and by then the number could be that of a file.
-    const isRung = hasDied && this.#isShared
-    release({ ...this.#descriptors, ...(isRung && { bell: -1 }) })
+    release(this.#descriptors)
   }
 }
 

@@ -4,8 +4,8 @@ import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import type { Libc } from './libc.ts'
 import type { PollThreadData } from './poll-thread.ts'
 
-const operations = { add: 1, remove: 2, change: 3 }
-const interests = { readable: 1, writable: 4, once: 2 ** 30 }
+const operations = { add: 1, remove: 2 }
+const interests = { readable: 1, writable: 4 }
 /** The kernel packs its events on one of the two. */
 const event = process.arch === 'x64' ? { size: 12, data: 4 } : { size: 16, data: 8 }
 const mostEvents = 64
@@ -23,29 +23,25 @@ export class Poller {
     this.#control('add', given.bell, interests.readable)
   }
 
-  /** Waits with that one, too; `once` it is told of, no more, until it is said again. False where the system refuses. */
-  watch(descriptor: number, interest: 'writable' | 'readable once'): boolean {
-    if (interest === 'writable') return this.#control('add', descriptor, interests.writable)
-    const wanted = interests.readable + interests.once
-    return this.#control('change', descriptor, wanted) || this.#control('add', descriptor, wanted)
+  /** Waits until that one can be written to, too. False where the system refuses. */
+  watch(descriptor: number): boolean {
+    return this.#control('add', descriptor, interests.writable)
   }
 
   forget(descriptor: number): void {
     this.#control('remove', descriptor, 0)
   }
 
-  /** Waits so many milliseconds at most. Those that are ready; the bell counts, too, as whether it rang. */
-  wait(milliseconds: number): { readonly ready: readonly number[]; readonly rang: boolean } {
+  /** Waits so many milliseconds at most, or until the bell rings. Returns those that are ready. */
+  wait(milliseconds: number): readonly number[] {
     const count = this.#libc.epollWait(this.#given.epoll, this.#events, mostEvents, milliseconds)
     const ready: number[] = []
-    let rang = false
     for (let at = 0; at < count * event.size; at += event.size) {
       const descriptor = this.#events.readInt32LE(at + event.data)
-      if (descriptor === this.#given.bell) rang = true
+      if (descriptor === this.#given.bell) readSync(this.#given.bell, this.#event, 0, 8, null)
       else ready.push(descriptor)
     }
-    if (rang) readSync(this.#given.bell, this.#event, 0, 8, null)
-    return { ready, rang }
+    return ready
   }
 
   #control(operation: keyof typeof operations, descriptor: number, interest: number): boolean {

@@ -10,6 +10,13 @@ export class ThreadDied extends Error {
   override readonly name = 'ThreadDied'
 }
 
+/** Who hears what a thread says under one number. */
+export interface ThreadListener<Answer> {
+  readonly answered: (answer: Answer) => void
+  /** Nothing more comes. */
+  readonly died: (error: ThreadDied) => void
+}
+
 export type ThreadState = 'starting' | 'running' | 'dead'
 
 export interface ThreadOptions {
@@ -24,13 +31,13 @@ export interface ThreadOptions {
 }
 
 /**
- * A thread for one kind of work, which says something, of number 0, when it is ready, and then answers requests. It dies at most
- * once, and never keeps its process alive.
+ * A thread for one kind of work. It says something under number 0 when it is ready, and then answers requests. It dies at
+ * most once, and never keeps its process alive.
  */
 export class Thread<Request extends Numbered, Answer extends Numbered> implements AsyncDisposable {
   readonly #worker: Worker
   readonly #options: ThreadOptions
-  readonly #waiting = new Map<number, PromiseWithResolvers<Answer>>()
+  readonly #listeners = new Map<number, ThreadListener<Answer>>()
   readonly #begun: Promise<unknown>
   #state: ThreadState = 'starting'
   #cause: unknown
@@ -42,13 +49,12 @@ export class Thread<Request extends Numbered, Answer extends Numbered> implement
     const file = new URL(`${options.name}${extname(options.beside)}`, options.beside)
     const worker = new Worker(file, {
       workerData: options.data,
-      resourceLimits: { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 32 },
+      resourceLimits: { maxYoungGenerationSizeMb: 2, maxOldGenerationSizeMb: 64 },
     })
     this.#worker = worker
     worker.on('message', (answer: Answer) => {
       this.#state = 'running'
-      this.#waiting.get(answer.id)?.resolve(answer)
-      this.#waiting.delete(answer.id)
+      this.#listeners.get(answer.id)?.answered(answer)
     })
     // Without a listener it would end the process; `exit` follows.
     worker.on('error', (error) => {
@@ -64,28 +70,35 @@ export class Thread<Request extends Numbered, Answer extends Numbered> implement
     return this.#state
   }
 
-  /** Requests that have not been answered. */
+  /** Numbers that somebody listens to. */
   get load(): number {
-    return this.#waiting.size
+    return this.#listeners.size
   }
 
   tell(request: Request): void {
     this.#worker.postMessage(request)
   }
 
-  /** Rejects with ThreadDied. */
-  ask(request: Request): Promise<Answer> {
-    const answer = this.expect(request.id)
-    if (this.#state !== 'dead') this.tell(request)
-    return answer
+  /** Hears everything that the thread says under a number, until `forget`. */
+  listen(id: number, listener: ThreadListener<Answer>): void {
+    if (this.#state === 'dead') listener.died(this.#death())
+    else this.#listeners.set(id, listener)
   }
 
-  /** The answer of that number, to what the thread is asked in another way. Rejects with ThreadDied. */
-  expect(id: number): Promise<Answer> {
-    const waiting = Promise.withResolvers<Answer>()
-    if (this.#state === 'dead') waiting.reject(this.#death())
-    else this.#waiting.set(id, waiting)
-    return waiting.promise
+  forget(id: number): void {
+    this.#listeners.delete(id)
+  }
+
+  /** For what is answered once. Rejects with ThreadDied. */
+  ask(request: Request): Promise<Answer> {
+    const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+    const answered = (answer: Answer): void => {
+      this.forget(request.id)
+      resolve(answer)
+    }
+    this.listen(request.id, { answered, died: reject })
+    if (this.#state !== 'dead') this.tell(request)
+    return promise
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -100,8 +113,9 @@ export class Thread<Request extends Numbered, Answer extends Numbered> implement
     this.#state = 'dead'
     const death = this.#death()
     if (!this.#isDisposed) this.#options.onDeath(death)
-    for (const waiting of this.#waiting.values()) waiting.reject(death)
-    this.#waiting.clear()
+    const listeners = [...this.#listeners.values()]
+    this.#listeners.clear()
+    for (const { died } of listeners) died(death)
   }
 
   #death(): ThreadDied {

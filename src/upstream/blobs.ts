@@ -1,13 +1,14 @@
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts'
 import { UpstreamError } from '../oci/error.ts'
 import { lengthOf, parseContentRange } from '../oci/range.ts'
-import type { Answer, Exchange } from './exchange.ts'
+import type { Answer, Exchange, Question } from './exchange.ts'
 import { statusError } from './failure.ts'
 import { type Heads, headOrUnclear } from './head-support.ts'
 import type { Asking } from './manifests.ts'
+import type { Attempt } from './transfer/attempts.ts'
 import { contentEncodingOf, contentLengthOf, headerOf } from './transfer/response.ts'
-import type { Piece } from './transfer/resume.ts'
-import type { BlobSpan } from './upstream.ts'
+import type { ResponseBody } from './transfer/response-body.ts'
+import type { BlobRest, BlobSpan } from './upstream.ts'
 
 /** How much of an answer that ignored our range is read and thrown away to get to its start, in bytes. */
 const worthSkipping = 1024 * 1024
@@ -47,18 +48,22 @@ export class Blobs {
   }
 
   /** Undefined where it is absent. Returns when the headers are in. */
-  async open(repository: string, digest: Digest, span: BlobSpan, asking: Asking): Promise<Piece | undefined> {
-    const { start, end } = span
-    const ranged = start > 0 || end !== undefined
-    const range = ranged ? { range: `bytes=${start}-${end ?? ''}` } : {}
-    const answer = await this.#ask('GET', repository, digest, range, asking)
-    if (answer === 'refused') return undefined
-    try {
-      return this.#pieceOf(answer, span, ranged ? 'part' : 'whole')
-    } catch (error) {
-      answer.body.discard()
-      throw error
-    }
+  async open(repository: string, digest: Digest, span: BlobSpan, asking: Asking): Promise<Attempt | undefined> {
+    const answer = await this.#options.exchange.ask(this.#get(repository, digest, rangeOf(span), asking))
+    return this.#attemptAt(answer, span)
+  }
+
+  /** The same for a file, of a blob that has `size` bytes as far as is known. */
+  async download(
+    repository: string,
+    digest: Digest,
+    { start, size }: BlobRest,
+    asking: Asking,
+  ): Promise<Attempt<ResponseBody> | undefined> {
+    const span = { start, end: undefined }
+    const question = this.#get(repository, digest, rangeOf(span), asking)
+    const answer = await this.#options.exchange.download(question, size === undefined ? undefined : size - start)
+    return this.#attemptAt(answer, span)
   }
 
   async #head(
@@ -89,13 +94,26 @@ export class Blobs {
     throw this.#unexpected(answer)
   }
 
-  #pieceOf(answer: Answer, span: BlobSpan, asked: 'part' | 'whole'): Piece | undefined {
+  #attemptAt<Content extends ResponseBody>(
+    answer: Answer<Content> | 'refused',
+    span: BlobSpan,
+  ): Attempt<Content> | undefined {
+    if (answer === 'refused') return undefined
+    try {
+      return this.#attemptOf(answer, span)
+    } catch (error) {
+      answer.body.discard()
+      throw error
+    }
+  }
+
+  #attemptOf<Content extends ResponseBody>(answer: Answer<Content>, span: BlobSpan): Attempt<Content> | undefined {
     const { status, headers, body, withLogin } = answer
     if (status === 404) {
       body.discard()
       return undefined
     }
-    if (status !== 200 && (status !== 206 || asked === 'whole')) throw this.#unexpected(answer)
+    if (status !== 200 && (status !== 206 || !isPart(span))) throw this.#unexpected(answer)
     if (contentEncodingOf(headers) !== undefined) throw this.#protocol('blob in a content encoding')
     if (status === 206) return { body, withLogin, skip: 0, tail: 'none', ...this.#rangeOf(answer, span) }
     const size = wholeSizeOf(answer)
@@ -106,7 +124,7 @@ export class Blobs {
     return { body, withLogin, skip: span.start, tail, size, end: lastOf(span, size) }
   }
 
-  #rangeOf({ headers }: Answer, span: BlobSpan): Pick<Piece, 'size' | 'end'> {
+  #rangeOf({ headers }: Answer<ResponseBody>, span: BlobSpan): Pick<Attempt, 'size' | 'end'> {
     const range = parseContentRange(headerOf(headers, 'content-range'))
     const length = contentLengthOf(headers)
     if (!range || range.start !== span.start) throw this.#protocol('206 with another range than asked for')
@@ -123,11 +141,14 @@ export class Blobs {
     headers: Record<string, string>,
     asking: Asking,
   ): Promise<Answer | 'refused'> {
-    const path = pathOf(repository, digest)
-    return this.#options.exchange.ask({ kind: 'blob', method, repository, path, headers, ...asking })
+    return this.#options.exchange.ask({ ...this.#get(repository, digest, headers, asking), method })
   }
 
-  #unexpected({ status, fromStorage }: Answer): UpstreamError {
+  #get(repository: string, digest: Digest, headers: Record<string, string>, asking: Asking): Question {
+    return { kind: 'blob', method: 'GET', repository, path: pathOf(repository, digest), headers, ...asking }
+  }
+
+  #unexpected({ status, fromStorage }: Answer<ResponseBody>): UpstreamError {
     const { upstream } = this.#options
     const refusal = fromStorage && status >= 400 && status !== 416
     // Its address came from the registry a moment ago: a signature that has expired, or a clock that is wrong.
@@ -140,6 +161,14 @@ export class Blobs {
   }
 }
 
+function isPart({ start, end }: BlobSpan): boolean {
+  return start > 0 || end !== undefined
+}
+
+function rangeOf(span: BlobSpan): Record<string, string> {
+  return isPart(span) ? { range: `bytes=${span.start}-${span.end ?? ''}` } : {}
+}
+
 function pathOf(repository: string, digest: Digest): string {
   return `${repository}/blobs/${digest}`
 }
@@ -149,7 +178,7 @@ function emptyOf(digest: Digest): Digest {
 }
 
 /** Of a 200's body once decoded. */
-function wholeSizeOf({ headers }: Answer): number | undefined {
+function wholeSizeOf({ headers }: Answer<ResponseBody>): number | undefined {
   return contentEncodingOf(headers) === undefined ? contentLengthOf(headers) : undefined
 }
 

@@ -5,9 +5,11 @@ import { LoginUnavailable } from './auth/tokens.ts'
 import { statusError } from './failure.ts'
 import type { Lease } from './rest.ts'
 import { targetRefusal } from './target.ts'
+import type { Body } from './transfer/body.ts'
 import type { Limits } from './transfer/limits.ts'
 import { type Headers, headerOf, locationOf, type Response, retryAfterOf } from './transfer/response.ts'
-import { type Transport, userAgent } from './transfer/transport.ts'
+import type { ResponseBody } from './transfer/response-body.ts'
+import { type Request, type Transport, userAgent } from './transfer/transport.ts'
 
 /**
  * In whose name to ask. `anonymous`: nobody's. `login`: ours; while it rests, what a stranger may not have is `denied`.
@@ -27,7 +29,7 @@ export interface Question {
   readonly lease: Lease
 }
 
-export interface Answer extends Response {
+export interface Answer<Content extends ResponseBody = Body> extends Response<Content> {
   /** Whether it came from a place without registry API that a registry sent us to. */
   readonly fromStorage: boolean
   readonly withLogin: boolean
@@ -44,6 +46,9 @@ export interface ExchangeOptions {
   /** Of every answer of the registry's own; for its rate limits. */
   readonly onHeaders: (headers: Headers, withLogin: boolean) => void
 }
+
+/** By whom a request is sent. */
+type Send<Content extends ResponseBody> = (request: Request) => Promise<Response<Content>>
 
 /** Without a token, with one that was kept, with a new one. */
 const mostAttempts = 3
@@ -62,14 +67,26 @@ export class Exchange {
    * `refused` where a registry said 401 or 403 to the best that could be shown, or its token service did. 429 and 5xx
    * are thrown; any other status is an answer.
    */
-  async ask(question: Question): Promise<Answer | 'refused'> {
+  ask(question: Question): Promise<Answer | 'refused'> {
+    return this.#ask(question, (request) => this.#options.transport.send(request))
+  }
+
+  /** The same, of whose body `size` bytes are expected, for a file. */
+  download(question: Question, _size: number | undefined): Promise<Answer<ResponseBody> | 'refused'> {
+    return this.#ask(question, (request) => this.#options.transport.download(request))
+  }
+
+  async #ask<Content extends ResponseBody>(
+    question: Question,
+    send: Send<Content>,
+  ): Promise<Answer<Content> | 'refused'> {
     const { upstream, credentials } = this.#options
     const { identity, method, lease } = question
     lease.asked()
     const login = identity === 'anonymous' ? undefined : await credentials.current()
-    const known = login && (await this.#askAs(login, question))
+    const known = login && (await this.#askAs(login, question, send))
     if (known && (known !== 'refused' || identity === 'login')) return known
-    const answer = await this.#walk(question, undefined)
+    const answer = await this.#walk(question, undefined, send)
     // A HEAD may lie about who may have what; the GET that follows it decides.
     if (answer === 'refused' && identity === 'login' && method === 'GET') {
       throw new UpstreamError(upstream, 'denied', 'our login was refused and rests, and a stranger may not have this')
@@ -77,16 +94,24 @@ export class Exchange {
     return answer
   }
 
-  async #askAs(login: Login, question: Question): Promise<Answer | 'refused' | undefined> {
+  async #askAs<Content extends ResponseBody>(
+    login: Login,
+    question: Question,
+    send: Send<Content>,
+  ): Promise<Answer<Content> | 'refused' | undefined> {
     try {
-      return await this.#walk(question, login)
+      return await this.#walk(question, login, send)
     } catch (error) {
       if (error instanceof LoginUnavailable) return undefined
       throw error
     }
   }
 
-  async #walk(question: Question, login: Login | undefined): Promise<Answer | 'refused'> {
+  async #walk<Content extends ResponseBody>(
+    question: Question,
+    login: Login | undefined,
+    send: Send<Content>,
+  ): Promise<Answer<Content> | 'refused'> {
     const { upstream, home, limits } = this.#options
     let url = new URL(`${this.#base}v2/${question.path}`, home)
     let shown = login
@@ -96,7 +121,7 @@ export class Exchange {
       // Nor does the login come back: a stranger must not choose what our registry is asked for in our name.
       if (!isHome) shown = undefined
       const party = this.#partyAt(url, question, shown)
-      const step = await this.#step(question, url, party)
+      const step = await this.#step(question, url, party, send)
       if (step === 'refused') return step
       withLogin ||= step.withLogin
       if (isHome) question.lease.answered()
@@ -123,17 +148,18 @@ export class Exchange {
     return repository === undefined ? undefined : { origin, base, repository, login: undefined }
   }
 
-  async #step(
+  async #step<Content extends ResponseBody>(
     question: Question,
     url: URL,
     party: Party | undefined,
-  ): Promise<{ response: Response; withLogin: boolean } | 'refused'> {
+    send: Send<Content>,
+  ): Promise<{ response: Response<Content>; withLogin: boolean } | 'refused'> {
     const { upstream, authorizer, credentials } = this.#options
-    if (!party) return { response: await this.#send(question, url, undefined), withLogin: false }
+    if (!party) return { response: await this.#send(question, url, undefined, send), withLogin: false }
     let grant = await authorizer.beforehand(party, question.signal)
     for (let attempt = 1; ; attempt += 1) {
       if (grant === 'refused') return grant
-      const response = await this.#sendWith(grant, question, url)
+      const response = await this.#sendWith(grant, question, url, send)
       const { status } = response
       if (status !== 401 && status !== 403) return { response, withLogin: grant?.withLogin ?? false }
       response.body.discard()
@@ -147,9 +173,14 @@ export class Exchange {
     }
   }
 
-  async #sendWith(grant: Grant | undefined, question: Question, url: URL): Promise<Response> {
+  async #sendWith<Content extends ResponseBody>(
+    grant: Grant | undefined,
+    question: Question,
+    url: URL,
+    send: Send<Content>,
+  ): Promise<Response<Content>> {
     using used = grant
-    const response = await this.#send(question, url, used)
+    const response = await this.#send(question, url, used, send)
     const isRejected = response.status === 401 || (response.status === 403 && !used?.fresh)
     if (isRejected) response.body.discard()
     if (isRejected) used?.rejected()
@@ -157,8 +188,13 @@ export class Exchange {
     return response
   }
 
-  async #send(question: Question, url: URL, grant: Grant | undefined): Promise<Response> {
-    const { upstream, home, now, transport, onHeaders } = this.#options
+  async #send<Content extends ResponseBody>(
+    question: Question,
+    url: URL,
+    grant: Grant | undefined,
+    send: Send<Content>,
+  ): Promise<Response<Content>> {
+    const { upstream, home, now, onHeaders } = this.#options
     const { kind, method, signal } = question
     const headers = {
       'user-agent': userAgent,
@@ -166,7 +202,7 @@ export class Exchange {
       ...question.headers,
       ...(grant && { authorization: grant.authorization }),
     }
-    const response = await transport.send({ kind, method, url, headers, signal })
+    const response = await send({ kind, method, url, headers, signal })
     if (url.origin === home.origin) onHeaders(response.headers, grant?.withLogin ?? false)
     const { status } = response
     if (isBlockPage(response)) {
@@ -184,7 +220,7 @@ export class Exchange {
  * A page for a person where a registry would answer in JSON: a firewall or a content network that blocks us. It says
  * nothing of the repository, so it is an outage, not absence.
  */
-function isBlockPage({ status, headers }: Response): boolean {
+function isBlockPage({ status, headers }: Response<ResponseBody>): boolean {
   if (status !== 403 || headerOf(headers, 'www-authenticate') !== undefined) return false
   return /^\s*text\/html\b/i.test(headerOf(headers, 'content-type') ?? '')
 }

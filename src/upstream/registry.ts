@@ -11,13 +11,18 @@ import { Heads } from './head-support.ts'
 import { type Asking, type Fetched, type Finding, Manifests, type Missing } from './manifests.ts'
 import { parseRateLimit } from './rate-limit.ts'
 import { Rest } from './rest.ts'
+import { type Attempt, Attempts } from './transfer/attempts.ts'
+import { BlobChunks } from './transfer/blob-chunks.ts'
+import { BlobDownload } from './transfer/blob-download.ts'
 import type { Limits } from './transfer/limits.ts'
 import type { Headers } from './transfer/response.ts'
-import { type Piece, ResumableBody } from './transfer/resume.ts'
+import type { ResponseBody } from './transfer/response-body.ts'
 import { type RequestKind, Transport } from './transfer/transport.ts'
 import type {
+  BlobRest,
   BlobSource,
   BlobSpan,
+  BlobToFile,
   Known,
   Manifest,
   RateLimit,
@@ -137,25 +142,27 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
   }
 
   async blob(name: string, digest: Digest, span: BlobSpan, signal: AbortSignal): Promise<BlobSource | undefined> {
-    const closing = new AbortController()
-    const open = AbortSignal.any([signal, closing.signal])
-    const piece = await this.#rest.run(open, (lease) => this.#open(name, digest, span, { signal: open, lease }))
-    if (!piece) return undefined
-    const body = new ResumableBody({
-      upstream: this.name,
-      limits: this.#limits,
-      start: span.start,
-      piece,
-      // Not held up by a rest: its attempts are few, and a running body is what a rest is meant to spare for.
-      reopen: (start) =>
-        this.#rest.bypass((lease) => {
-          const identity = this.#privacy.identityFor(name)
-          return this.#blobs.open(name, digest, { start, end: span.end }, { identity, signal: open, lease })
-        }),
-      signal: open,
-      close: () => closing.abort(),
-    })
-    return { size: piece.size, visibility: this.#visibilityOf(piece), body }
+    const attempts = await this.#attempts(name, digest, span.start, signal, (start, asking) =>
+      this.#blobs.open(name, digest, { start, end: span.end }, asking),
+    )
+    if (!attempts) return undefined
+    const { size } = attempts.current
+    return { size, visibility: this.#visibilityOf(attempts.current), body: new BlobChunks(attempts) }
+  }
+
+  async download(name: string, digest: Digest, rest: BlobRest, signal: AbortSignal): Promise<BlobToFile | undefined> {
+    const attempts = await this.#attempts(name, digest, rest.start, signal, (start, asking) =>
+      this.#blobs.download(name, digest, { start, size: rest.size }, asking),
+    )
+    if (!attempts) return undefined
+    const { size } = attempts.current
+    const download = new BlobDownload(attempts)
+    return {
+      size,
+      visibility: this.#visibilityOf(attempts.current),
+      into: (file) => download.into(file),
+      close: () => download.close(),
+    }
   }
 
   status(): UpstreamStatus {
@@ -189,12 +196,41 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     return present
   }
 
-  async #open(
+  async #attempts<Content extends ResponseBody>(
     name: string,
     digest: Digest,
-    span: BlobSpan,
+    start: number,
+    signal: AbortSignal,
+    open: Open<Content>,
+  ): Promise<Attempts<Content> | undefined> {
+    const closing = new AbortController()
+    const either = AbortSignal.any([signal, closing.signal])
+    const first = await this.#rest.run(either, (lease) =>
+      this.#open(name, digest, { signal: either, lease }, (asking) => open(start, asking)),
+    )
+    if (!first) return undefined
+    return new Attempts({
+      upstream: this.name,
+      limits: this.#limits,
+      start,
+      first,
+      // Not held up by a rest: its attempts are few, and a running body is what a rest is meant to spare for.
+      reopen: (offset) =>
+        this.#rest.bypass((lease) => {
+          const identity = this.#privacy.identityFor(name)
+          return open(offset, { identity, signal: either, lease })
+        }),
+      signal: either,
+      close: () => closing.abort(),
+    })
+  }
+
+  async #open<Content extends ResponseBody>(
+    name: string,
+    digest: Digest,
     asking: Omit<Asking, 'identity'>,
-  ): Promise<Piece | undefined> {
+    open: (asking: Asking) => Promise<Attempt<Content> | undefined>,
+  ): Promise<Attempt<Content> | undefined> {
     const { lease, signal } = asking
     if (this.#privacy.needsProof(name) && !(await this.#stat(name, digest, asking))) return undefined
     let answered = false
@@ -209,7 +245,7 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
       },
     }
     const identity = this.#privacy.identityFor(name)
-    const attempt = () => this.#blobs.open(name, digest, span, { identity, signal, lease: watched })
+    const attempt = () => open({ identity, signal, lease: watched })
     try {
       return await attempt()
     } catch (error) {
@@ -233,6 +269,9 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     if (limit) this.#rateLimit = { ...this.#rateLimit, [withLogin ? 'login' : 'strangers']: limit }
   }
 }
+
+/** Sends one request for a blob's bytes, from an offset on. */
+type Open<Content extends ResponseBody> = (start: number, asking: Asking) => Promise<Attempt<Content> | undefined>
 
 /** Absence as the port tells it. */
 function unlessMissing<T extends object>(answer: T | Missing): T | undefined {

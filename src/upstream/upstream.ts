@@ -35,43 +35,13 @@ export interface Known {
   readonly etag: string | undefined
 }
 
-/**
- * Where the reader of a body wants its bytes: then they are received there, and need not be copied. The reader takes every
- * chunk over, in order, before it asks for the next.
- */
-export interface Memory {
-  /** Whatever was received, and is not the reader's yet, is void: it will come again. */
-  restart(): void
-  /** Where the next bytes can be received, as soon as `hasRoom`; undefined where they have to be copied. Lent until `keep` or `restart`. */
-  room(): Buffer | undefined
-  /** Keeps bytes until the reader has them, and tells where: if not in the room that was lent, then as a copy. */
-  keep(bytes: Buffer): Buffer
-  /** Whether to go on receiving. The reader sees to it before it asks for more. */
-  readonly hasRoom: boolean
-  /** Has somebody else receive from a connection, by its descriptor. Undefined where nobody does, or not now. */
-  readonly receive?: ((supply: Supply) => Intake | undefined) | undefined
-}
-
-export interface Supply {
-  readonly socket: number
-  /** How many bytes are wanted of it. */
-  readonly length: number
-  /** Milliseconds without a byte, after which to give up. */
-  readonly stall: number
-}
-
-/** What somebody else receives: how many bytes more, until no more come; then `end` says why. */
-export interface Intake extends AsyncIterable<number> {
-  readonly end: 'whole' | 'closed' | 'stalled' | 'stopped' | { readonly code: string } | undefined
-  /** Resolves when it does so no more. */
-  stop(): Promise<void>
-}
-
-export interface BlobBody extends AsyncIterable<Buffer> {
-  /** From now on, if it can be arranged, chunks are in this memory, and valid until the reader makes room there. */
-  receiveInto?(memory: Memory): void
-  /** After a chunk: yields how many bytes more have come into the memory by themselves, as long as some do. */
-  bypass?(): AsyncIterable<number>
+/** A file that a body is written into. Open for as long as that takes. */
+export interface BodyFile {
+  readonly descriptor: number
+  /** Where the first byte goes. */
+  readonly offset: number
+  /** Asked with the system's error when it takes no more: resolves when it is worth another try. What it rejects with ends the body. */
+  readonly refused: (error: unknown) => Promise<void>
 }
 
 export interface BlobSource {
@@ -84,7 +54,24 @@ export interface BlobSource {
    * at the end asked for (or at the end of a body without a length). Nothing of it is verified.
    * Whoever got the source iterates to the end, leaves the loop early, or aborts the signal: each closes the connection.
    */
-  readonly body: BlobBody
+  readonly body: AsyncIterable<Buffer>
+}
+
+/** The same for a body that goes into a file, which a thread may do. */
+export interface BlobToFile extends Omit<BlobSource, 'body'> {
+  /**
+   * Writes the bytes into the file, and yields how many more it has. Once, with what is said of `BlobSource.body`. When it
+   * has ended, or was left, nobody writes to the file any more. Time that a write takes is not counted as silence.
+   */
+  into(file: BodyFile): AsyncIterable<number>
+  /** For whoever does not want it after all. */
+  close(): void
+}
+
+/** A blob from `start` on, of whose whole `size` in bytes somebody has told. */
+export interface BlobRest {
+  readonly start: number
+  readonly size: number | undefined
 }
 
 /** Bytes of a blob, from `start` to `end` inclusive; to the blob's end where `end` is undefined. */
@@ -139,5 +126,7 @@ export interface Upstream {
     signal: AbortSignal,
   ): Promise<{ size: number | undefined; visibility: Visibility } | undefined>
   blob(name: string, digest: Digest, span: BlobSpan, signal: AbortSignal): Promise<BlobSource | undefined>
+  /** The same for a file: a large one is received by a thread. */
+  download(name: string, digest: Digest, rest: BlobRest, signal: AbortSignal): Promise<BlobToFile | undefined>
   status(): UpstreamStatus
 }

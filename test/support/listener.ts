@@ -10,6 +10,8 @@ export type Handler = (request: IncomingMessage, response: ServerResponse) => vo
 export class Listener {
   readonly name: string
   readonly #handler: Handler
+  /** How many clients have made. */
+  connections = 0
   readonly #identity: Certificate | undefined
   readonly #connections = new Set<Socket>()
   #server: Server | undefined
@@ -37,6 +39,7 @@ export class Listener {
     const server = this.#identity ? createSecureServer(this.#identity, this.#handler) : createServer(this.#handler)
     server.maxConnections = this.#most
     server.on('connection', (socket) => {
+      this.connections += 1
       this.#connections.add(socket)
       socket.once('close', () => this.#connections.delete(socket))
     })

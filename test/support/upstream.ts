@@ -102,6 +102,11 @@ export class TestUpstream extends Stock implements AsyncDisposable {
     return this.#cdnListener.url
   }
 
+  /** How many clients have made: to it, and to the second origin. */
+  get connections(): readonly [number, number] {
+    return [this.#listener.connections, this.#cdnListener.connections]
+  }
+
   /** Where it redirects everything. */
   get target(): TestUpstream | undefined {
     return this.#options.manifestRedirect

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { Digest } from '../../src/oci/digest.ts'
 import { Offload } from '../../src/storage/io-threads.ts'
+import { HashPool } from '../../src/storage/spool/hash-pool.ts'
 import { Spool } from '../../src/storage/spool/spool.ts'
-import { Writing } from '../../src/storage/spool/writing.ts'
 import { Crew, type CrewOptions } from '../../src/threads/pool.ts'
 import { ThreadDied } from '../../src/threads/thread.ts'
 import { randomBlob } from '../support/image.ts'
@@ -163,13 +163,13 @@ describe('Crew', () => {
   })
 })
 
-describe('threads that write', () => {
+describe('threads that hash', () => {
   it('are not missed where one dies by an error, which is reported once, with its cause', async () => {
     await using dir = await tempDir()
     using all = started()
     const deaths: ThreadDied[] = []
     await using offload = new Offload((error) => deaths.push(error))
-    await warm(offload.writing)
+    await warm(offload.hashing)
     const [first, ...others] = all.threads
     assert.ok(first)
     assert.deepEqual(others, [])
@@ -181,13 +181,13 @@ describe('threads that write', () => {
     for (const [index, spool] of spools.entries()) {
       spool.expect(content.length)
       spool.hashFor(claimed)
-      if (index < 2) await spool.append(content.subarray(0, 1_000_000))
+      if (index < 2) await spool.append(content.subarray(0, 1_500_000))
     }
     // What it cannot even answer with an error.
     first.postMessage(null)
     await new Promise((resolve) => first.once('exit', resolve))
     for (const [index, spool] of spools.entries()) {
-      await spool.append(content.subarray(index < 2 ? 1_000_000 : 0))
+      await spool.append(content.subarray(index < 2 ? 1_500_000 : 0))
       assert.equal(await spool.digest(), sha256(content))
       spool.release()
       assert.ok((await readFile(spool.path)).equals(content))
@@ -197,22 +197,22 @@ describe('threads that write', () => {
     assert.equal(all.threads.length, Math.min(most, 2))
     const [death, ...more] = deaths
     assert.deepEqual(more, [])
-    assert.match(String(death), /^ThreadDied: the write-thread has died$/)
+    assert.match(String(death), /^ThreadDied: the hash-thread has died$/)
     assert.ok(death?.cause instanceof TypeError)
   })
 
   it('that cannot even start are reported once, and work goes on', async (test) => {
     using all = started()
     const deaths: ThreadDied[] = []
-    await using writing = new Writing((error) => deaths.push(error))
-    assert.equal(writing.open(1_000_000, 'sha256', 0), undefined)
+    await using hashing = new HashPool((error) => deaths.push(error))
+    assert.equal(hashing.open(1_000_000, 'sha256'), undefined)
     await (await until(() => all.threads[0], 'a thread')).terminate()
-    for (let turn = 0; turn < 3; turn += 1) assert.equal(writing.open(1_000_000, 'sha256', 0), undefined)
+    for (let turn = 0; turn < 3; turn += 1) assert.equal(hashing.open(1_000_000, 'sha256'), undefined)
     assert.deepEqual([all.threads.length, deaths.length], [1, 1])
     // A minute later there is another.
     const later = performance.now() + 60_000
     test.mock.method(performance, 'now', () => later)
-    await warm(writing)
+    await warm(hashing)
     assert.equal(all.threads.length, 2)
   })
 })

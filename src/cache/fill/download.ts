@@ -1,7 +1,7 @@
 import { type Digest, hexOf } from '../../oci/digest.ts'
 import { ContentMismatch, RegistryError, UpstreamError } from '../../oci/error.ts'
 import { type Spool, SpoolUnwritable } from '../../storage/spool/spool.ts'
-import type { BlobBody, BlobSource, Visibility } from '../../upstream/upstream.ts'
+import type { BlobToFile, Visibility } from '../../upstream/upstream.ts'
 import { ask } from '../deadline.ts'
 import type { Observer } from '../observer.ts'
 import type { Origin } from '../origin.ts'
@@ -84,9 +84,6 @@ export class Download {
         this.#sources.failed(source, new RegistryError('BLOB_UNKNOWN'))
         failure ??= this.#sources.failureOf(source.origin)
       } catch (error) {
-        // All bytes are here and can be read; that they cannot be kept shows when they are adopted.
-        if (error instanceof SpoolUnwritable && this.progress.written === this.#size)
-          return await this.#check(await making)
         if (this.#options.signal.aborted || error instanceof SpoolUnwritable) throw error
         this.#sources.failed(source, error)
         if (error instanceof ContentMismatch) throw error
@@ -107,29 +104,30 @@ export class Download {
   }
 
   /** The disk and the upstream at once: neither waits for the other. */
-  async #openBoth(source: Source, making: Promise<Spool>): Promise<[BlobSource | undefined, Spool]> {
+  async #openBoth(source: Source, making: Promise<Spool>): Promise<[BlobToFile | undefined, Spool]> {
     const opening = this.#open(source)
     opening.catch(() => undefined)
     try {
       const spool = await making
       return [await opening, spool]
     } catch (error) {
-      if (error instanceof SpoolUnwritable) void opening.then((blob) => blob && close(blob.body)).catch(() => undefined)
+      if (error instanceof SpoolUnwritable) void opening.then((blob) => blob?.close()).catch(() => undefined)
       throw error
     }
   }
 
-  async #open({ origin, size }: Source): Promise<BlobSource | undefined> {
+  async #open({ origin, size }: Source): Promise<BlobToFile | undefined> {
     const deadline = { within: this.#options.openWithin, signal: this.#options.signal }
-    const span = { start: this.progress.written, end: undefined }
-    const blob = await ask(origin, deadline, (signal) => origin.upstream.blob(origin.name, this.#digest, span, signal))
     const expected = this.#size ?? size
+    const rest = { start: this.progress.written, size: expected }
+    const { upstream, name } = origin
+    const blob = await ask(origin, deadline, (signal) => upstream.download(name, this.#digest, rest, signal))
     if (blob?.size === undefined || expected === undefined || blob.size === expected) return blob
-    await close(blob.body)
+    blob.close()
     throw new UpstreamError(origin.upstream.name, 'protocol', `tells ${blob.size} bytes of a blob of ${expected}`)
   }
 
-  #announce(source: Source, blob: BlobSource, spool: Spool): void {
+  #announce(source: Source, blob: BlobToFile, spool: Spool): void {
     this.#sources.answered(source)
     this.#visibility = blob.visibility
     const { proven } = this.#options
@@ -144,26 +142,14 @@ export class Download {
     if (this.#size !== 0) this.#options.opened()
   }
 
-  async #draw(blob: BlobSource, spool: Spool): Promise<void> {
-    spool.memory?.restart()
-    lend(spool, blob.body)
-    for await (const chunk of blob.body) {
-      await this.#append(spool, chunk)
-      lend(spool, blob.body)
-      for await (const bytes of blob.body.bypass?.() ?? []) await this.#append(spool, bytes)
-    }
-  }
-
-  async #append(spool: Spool, chunk: Buffer | number): Promise<void> {
-    const length = typeof chunk === 'number' ? chunk : chunk.length
-    this.#options.observer.received(this.#origin.upstream.name, length)
-    if (this.#size !== undefined && this.progress.written + length > this.#size) {
-      throw new ContentMismatch(`${this.#size} bytes`, 'more')
-    }
-    try {
-      await spool.append(chunk)
-    } finally {
-      this.progress.advance(length)
+  async #draw(blob: BlobToFile, spool: Spool): Promise<void> {
+    for await (const bytes of blob.into(spool.target)) {
+      this.#options.observer.received(this.#origin.upstream.name, bytes)
+      if (this.#size !== undefined && this.progress.written + bytes > this.#size) {
+        throw new ContentMismatch(`${this.#size} bytes`, 'more')
+      }
+      spool.grew(bytes)
+      this.progress.advance(bytes)
     }
   }
 
@@ -176,13 +162,4 @@ export class Download {
     if (actual !== hexOf(this.#digest)) throw new ContentMismatch(this.#digest, actual)
     return spool
   }
-}
-
-/** Has bytes received where the spool wants them; a spool may come to want that late. */
-function lend({ memory }: Spool, body: BlobBody): void {
-  if (memory) body.receiveInto?.(memory)
-}
-
-async function close(body: BlobBody): Promise<void> {
-  await body[Symbol.asyncIterator]().return?.()
 }

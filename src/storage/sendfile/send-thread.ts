@@ -57,7 +57,7 @@ class Sender implements Polling<SendRequest> {
     const now = performance.now()
     const move = { id, socket, file, start: position, end: position + length, startedAt: now, position, movedAt: now }
     const absent = !this.#inMemory(file, position)
-    if (absent || !this.#poller.watch(socket, 'writable')) {
+    if (absent || !this.#poller.watch(socket)) {
       this.#answer({ id, bytes: 0, full: true, absent })
       return
     }
@@ -68,7 +68,7 @@ class Sender implements Polling<SendRequest> {
 
   /** Waits until a connection takes something, or the bell rings, and gives to all that do. */
   turn(): void {
-    for (const socket of this.#poller.wait(tick).ready) {
+    for (const socket of this.#poller.wait(tick)) {
       const move = this.#moves.get(socket)
       if (move) this.#advance(move)
     }

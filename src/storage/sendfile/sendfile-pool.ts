@@ -84,7 +84,6 @@ export class Sending implements AsyncDisposable {
           beside: import.meta.url,
           libc,
           data: patience,
-          bell: 'own',
           onDeath: died,
         }),
       onDeath,

@@ -16,10 +16,10 @@ export interface Followed {
   /** Whether it is all there. */
   readonly isWhole: boolean
   /**
-   * What is to be had at `offset`: so many bytes of the file, or the bytes themselves where the disk did not take them; 0
-   * at the clean end, or beyond `end`. Waits until there is something; rejects with why there is no more.
+   * How many bytes of the file can be read at `offset`; 0 at the clean end, or beyond `end`. Waits until there are some;
+   * rejects with why there are no more.
    */
-  at(offset: number, end: number | undefined, wait: (waiting: Waiting) => Promise<void>): Promise<number | Buffer>
+  at(offset: number, end: number | undefined, wait: (waiting: Waiting) => Promise<void>): Promise<number>
 }
 
 /**
@@ -73,7 +73,6 @@ export class Follower implements BodyReader {
 
   async #read(): Promise<Buffer | undefined> {
     const there = await this.#content.at(this.#offset, this.#end, this.#wait)
-    if (typeof there !== 'number') return there
     if (there === 0) return undefined
     this.#buffer ??= Buffer.allocUnsafeSlow(Math.min(this.#bufferSize, this.#left))
     const bytes = await this.#file.read(this.#buffer, Math.min(this.#buffer.length, there), this.#offset)
@@ -85,7 +84,7 @@ export class Follower implements BodyReader {
     const { move } = this.#file
     if (!move || this.#offset < this.#readUntil) return nothingMoved
     const there = await this.#content.at(this.#offset, this.#end, this.#wait)
-    if (typeof there !== 'number' || there === 0 || this.#closed) return nothingMoved
+    if (there === 0 || this.#closed) return nothingMoved
     const descriptor = socket()
     if (descriptor === undefined) return nothingMoved
     const { moved, stop } = move(descriptor, { position: this.#offset, length: Math.min(there, most) })

@@ -1,5 +1,5 @@
 import type { Hash } from 'node:crypto'
-import { fchmod, fsync } from 'node:fs'
+import { fchmod, fstatSync, fsync, ftruncate } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import type { Digest } from '../../oci/digest.ts'
@@ -7,25 +7,21 @@ import type { BodyReader } from '../body-reader.ts'
 import { SharedFile } from '../file.ts'
 import type { Offload } from '../io-threads.ts'
 import { type Followed, Follower, type Waiting } from './follower.ts'
-import type { SuppliedRing } from './supplied-ring.ts'
-import { Writer } from './writer.ts'
+import { SpoolHash } from './spool-hash.ts'
 
-/** Readers are told of growth by so many bytes, or so many milliseconds later: each telling costs each reader a turn. */
-const worthTelling = 1024 * 1024
-const tellWithin = 10
+/** How much room is asked for at most, in bytes, when the disk is full. */
+const relief = 1024 * 1024
 
 const sync = promisify(fsync)
 const chmod = promisify(fchmod)
+const truncate = promisify(ftruncate)
 
-/** The spool's file cannot be written. Bytes appended so far can still be read, up to `written`. */
+/** The spool's file cannot be written. The bytes that it has, `written`, can still be read. */
 export class SpoolUnwritable extends Error {
   override readonly name = 'SpoolUnwritable'
 }
 
-/**
- * Asked when the disk takes no more, with the bytes that are waiting: whether it may now. The spool tries again as long as
- * it is told so.
- */
+/** Makes room on a full disk, for so many bytes if it can. True where a write is worth another try. */
 export type Relieve = (bytes: number) => Promise<boolean>
 
 export interface SpoolOptions {
@@ -34,14 +30,17 @@ export interface SpoolOptions {
 }
 
 /**
- * A local file that is read while it is still being written. One writer, any number of readers, all of them by way of the
- * file: what the kernel keeps of it in memory serves them, and nothing is kept twice.
+ * A local file that is read while it is still being written. Whoever writes it says how many bytes it has; everybody else
+ * reads it: clients, and what hashes it. The kernel has in memory what was just written, so nothing is kept twice.
  *
- *     growing    append; readers follow, each at its own pace, but never get the last byte of a body of known size
- *     released   `release`: the content is right; readers get everything and end cleanly
- *     failed     `fail`: readers get what there is and then the error; `reject`: they get the error at once
- *     moved      `moveTo`, after release: the file is durable under its new path; readers go on undisturbed
- *     closed     `close`: the writer lets go; a file that was not moved is removed; readers go on undisturbed
+ *     state      | entered by        | a reader gets
+ *     growing    | create            | what is written, but never the last byte of a body of known size
+ *     released   | release           | everything, and a clean end
+ *     failed     | fail              | what is written, and then the error
+ *     rejected   | reject            | the error at once: what is written is wrong
+ *
+ * The first of `release`, `fail` and `reject` counts. After `release`, `moveTo` makes the file durable under its new path.
+ * `close` ends the writer's part, in any state; a file that was not moved is removed. Readers go on undisturbed by both.
  *
  * A body of unknown size is readable as it comes, and its clean end is what waits for `release`.
  */
@@ -49,23 +48,13 @@ export class Spool implements Followed {
   readonly path: string
   readonly #file: SharedFile
   readonly #options: SpoolOptions
-  readonly #writer: Writer
   readonly #waiting: Waiting = new Set()
+  #hash: SpoolHash | undefined
   #size: number | undefined
-  #appended = 0
-  #appending: Promise<void> | undefined
-  /** The end of what was appended, where the disk did not take it. */
-  #unwritten: Buffer | undefined
-  /** What was appended first, until the file has it: nobody waits for the disk with that. */
-  #first: Buffer | undefined
-  /** Bytes that readers know of. */
-  #told = 0
-  #telling: NodeJS.Timeout | undefined
+  #written = 0
   #state: 'growing' | 'released' | 'failed' | 'rejected' = 'growing'
   #error: unknown
-  #diskError: SpoolUnwritable | undefined
   #moved = false
-  #closed = false
 
   /** Rejects with SpoolUnwritable. */
   static async create(path: string, options: SpoolOptions = {}): Promise<Spool> {
@@ -84,87 +73,92 @@ export class Spool implements Followed {
     this.path = path
     this.#file = file
     this.#options = options
-    this.#writer = new Writer(file, options.offload?.writing)
   }
 
-  /** Tells the size of the content in bytes, before any of it is appended. */
+  /** Says how many bytes the content has, before any of it is written. */
   expect(size: number): void {
     this.#size = size
-    this.#writer.expect(size)
   }
 
-  /** Wants the content hashed as it comes, to be compared with `digest`. Before any of it is appended. */
+  /** Has the content hashed as it comes, to be compared with `digest`. Before any of it is written. */
   hashFor(digest: Digest): void {
-    this.#writer.hashFor(digest)
+    this.#hash = new SpoolHash(this.#file, digest, this.#options.offload?.hashing)
   }
 
   get isWhole(): boolean {
-    return this.#state === 'released' && !this.#isBehind
+    return this.#state === 'released'
   }
 
-  /** Bytes appended so far. */
+  /** Bytes that the file has. */
   get written(): number {
-    return this.#appended
-  }
-
-  /** Where what is appended is best received: then nothing is copied. Undefined where that is no help, or not yet. */
-  get memory(): SuppliedRing | undefined {
-    return this.#writer.memory
+    return this.#written
   }
 
   /**
-   * Appends a chunk, which is the caller's again afterwards; one at a time. Resolves when there is room for more. Rejects
-   * with SpoolUnwritable where the disk does not take it, or did not take what came before: then all that was appended is
-   * readable all the same, and this was the last one. Or, as a number of bytes, takes note of what has come into its memory
-   * by itself.
+   * For whoever writes the next bytes: the file, open until `close`, where they go, and whom to ask when the system takes
+   * no more. `refused` resolves when there is room again, and rejects with SpoolUnwritable.
    */
-  async append(chunk: Buffer | number): Promise<void> {
-    const appending = this.#append(chunk)
-    this.#appending = appending.catch(() => undefined)
-    await appending
+  get target(): { descriptor: number; offset: number; refused: (error: unknown) => Promise<void> } {
+    return { descriptor: this.#file.fd, offset: this.#written, refused: (error) => this.#refused(error) }
   }
 
-  /** The digest of all that was appended, in hex. Only after `hashFor`, and once. Rejects with SpoolUnwritable. */
+  /** So many bytes more are in the file. */
+  grew(bytes: number): void {
+    this.#written += bytes
+    this.#hash?.advance(this.#written)
+    this.#wake()
+  }
+
+  /** Writes bytes, one call at a time. Rejects with SpoolUnwritable; part of them may be written then. */
+  async append(bytes: Buffer): Promise<void> {
+    for (let rest = bytes; rest.length > 0; ) {
+      try {
+        const written = await this.#file.write(rest, this.#written)
+        rest = rest.subarray(written)
+        this.grew(written)
+      } catch (error) {
+        await this.#refused(error)
+      }
+    }
+  }
+
+  /** The digest of all that is written, in hex. Only after `hashFor`. Rejects with SpoolUnwritable. */
   async digest(): Promise<string> {
-    const onDisk = await this.#flushed()
-    if (onDisk !== undefined) return onDisk
-    // Where the thread is no help, it is done here.
     try {
-      return (await this.hashSoFar()).digest('hex')
+      return await this.#hashing.digest(this.#written)
     } catch (cause) {
       throw new SpoolUnwritable(`spool cannot be read back: ${(cause as Error).message}`, { cause })
     }
   }
 
-  /** A hash of all that was appended, to go on with. Only after `hashFor`. Rejects where the file cannot be read. */
+  /** A hash of all that is written, to go on with. Only after `hashFor`. Rejects where the file cannot be read. */
   hashSoFar(): Promise<Hash> {
-    const at = async (offset: number): Promise<number | Buffer> => this.#there(offset, this.#appended)
-    const all = new Follower({ isWhole: true, at }, this.#file.share(), { start: 0, end: undefined })
-    return this.#writer.soFar(all, this.#unwritten)
+    return this.#hashing.read(this.#written)
   }
 
-  /** The content is right: lets go of the last byte. */
+  /** The content is right: readers get the last byte. */
   release(): void {
     this.#settle('released', undefined)
   }
 
-  /** Readers get every byte there is, then `error`. */
+  /** Readers get what is written, then `error`. */
   fail(error: unknown): void {
     this.#settle('failed', error)
   }
 
-  /** Readers get `error` and no more bytes: those there are were wrong. */
+  /** Readers get `error` and no more bytes: those that are written are wrong. */
   reject(error: unknown): void {
     this.#settle('rejected', error)
   }
 
   /** Makes the content durable and read-only under `path`. Rejects with SpoolUnwritable. */
   async moveTo(path: string): Promise<void> {
-    if (this.#diskError) throw this.#diskError
-    await this.#persist(() => this.#writer.flush())
+    const { fd } = this.#file
     try {
-      await chmod(this.#file.fd, 0o444)
-      await sync(this.#file.fd)
+      // A writer that failed may have written more than it said.
+      if (fstatSync(fd).size !== this.#written) await truncate(fd, this.#written)
+      await chmod(fd, 0o444)
+      await sync(fd)
       await rename(this.path, path)
       this.#moved = true
     } catch (cause) {
@@ -172,14 +166,9 @@ export class Spool implements Followed {
     }
   }
 
-  /** The writer lets go, as soon as its readers can have all that was appended. */
+  /** When nobody writes any more. */
   async close(): Promise<void> {
-    await this.#appending
-    const isWanted = this.#state === 'failed' || this.#state === 'released'
-    if (isWanted && !this.#diskError) await this.#persist(() => this.#writer.flush()).catch(() => undefined)
-    await this.#writer.close()
-    this.#closed = true
-    this.#tell()
+    await this.#hash?.close()
     if (!this.#moved) await rm(this.path, { force: true }).catch(() => undefined)
     await this.#file.release()
   }
@@ -189,107 +178,46 @@ export class Spool implements Followed {
     return new Follower(this, this.#file.share(), span)
   }
 
-  async at(
-    offset: number,
-    end: number | undefined,
-    wait: (waiting: Waiting) => Promise<void>,
-  ): Promise<number | Buffer> {
+  async at(offset: number, end: number | undefined, wait: (waiting: Waiting) => Promise<void>): Promise<number> {
     for (;;) {
       if (end !== undefined && offset > end) return 0
-      const limit = Math.min(this.#readable(), end === undefined ? Number.POSITIVE_INFINITY : end + 1)
-      if (offset < limit) return this.#there(offset, limit)
-      if (this.#state === 'rejected' || (this.#state === 'failed' && !this.#isBehind)) throw this.#error
-      if (this.#state === 'released' && !this.#isBehind) {
+      const limit = Math.min(this.#readable, end === undefined ? Number.POSITIVE_INFINITY : end + 1)
+      if (offset < limit) return limit - offset
+      if (this.#state === 'rejected' || this.#state === 'failed') throw this.#error
+      if (this.#state === 'released') {
         if (end === undefined) return 0
-        throw new RangeError(`spool ended at ${this.#appended}, before ${end}`)
+        throw new RangeError(`spool ended at ${this.#written}, before ${end}`)
       }
       await wait(this.#waiting)
     }
   }
 
-  async #append(chunk: Buffer | number): Promise<void> {
-    if (this.#diskError) throw this.#diskError
-    const isHere = typeof chunk !== 'number'
-    if (isHere && this.#appended === 0) this.#first = Buffer.from(chunk)
-    this.#appended += isHere ? chunk.length : chunk
-    if (this.#told === 0) this.#tell()
-    const write = (): Promise<void> => (isHere ? this.#writer.append(chunk) : this.#writer.passed())
-    await this.#persist((again) => (again ? this.#writer.retry() : write()))
-    this.#grown()
-  }
-
-  #there(offset: number, limit: number): number | Buffer {
-    if (offset >= limit) return 0
-    const { written } = this.#writer
-    if (offset < written) return Math.min(limit, written) - offset
-    if (this.#first && offset < this.#first.length) return this.#first.subarray(offset, limit)
-    return this.#unwritten?.subarray(offset - written, limit - written) ?? 0
-  }
-
-  /** Bytes that can be read by now. */
-  get #available(): number {
-    return this.#unwritten ? this.#appended : Math.max(this.#writer.written, this.#first?.length ?? 0)
-  }
-
-  /** Whether more will be told of, though no more be appended. */
-  get #isBehind(): boolean {
-    return this.#told < this.#appended && !this.#closed
-  }
-
-  #readable(): number {
+  get #readable(): number {
     if (this.#state === 'rejected') return 0
-    if (this.#state === 'growing' && this.#size !== undefined) return Math.min(this.#told, this.#size - 1)
-    return this.#told
+    if (this.#state === 'growing' && this.#size !== undefined) return Math.min(this.#written, this.#size - 1)
+    return this.#written
   }
 
-  /** Undefined where the digest is not to be had but by reading. */
-  async #flushed(): Promise<string | undefined> {
-    if (this.#diskError) return undefined
-    try {
-      await this.#persist(() => this.#writer.flush())
-      this.#tell()
-      return await this.#writer.digest()
-    } catch {
-      return undefined
-    }
+  get #hashing(): SpoolHash {
+    if (!this.#hash) throw new Error('no hash was asked for')
+    return this.#hash
   }
 
-  /** Does a piece of writing; again, where room was made for it. */
-  async #persist(write: (again: boolean) => Promise<void>, again = false): Promise<void> {
-    try {
-      await write(again)
-    } catch (cause) {
-      const { relieve } = this.#options
-      const waiting = this.#appended - this.#writer.written
-      if (isFull(cause) && (await relieve?.(waiting).catch(() => false))) {
-        return await this.#persist(write, true)
-      }
-      this.#unwritten = this.#writer.rest()
-      this.#diskError = new SpoolUnwritable(`spool cannot be written: ${(cause as Error).message}`, { cause })
-      this.#tell()
-      throw this.#diskError
-    }
-  }
-
-  #grown(): void {
-    if (this.#available - this.#told >= worthTelling) this.#tell()
-    else this.#telling ??= setTimeout(() => this.#tell(), tellWithin)
+  async #refused(cause: unknown): Promise<void> {
+    const { relieve } = this.#options
+    const left = Math.min(relief, (this.#size ?? Number.POSITIVE_INFINITY) - this.#written)
+    if (isFull(cause) && (await relieve?.(left).catch(() => false))) return
+    throw new SpoolUnwritable(`spool cannot be written: ${(cause as Error).message}`, { cause })
   }
 
   #settle(state: 'released' | 'failed' | 'rejected', error: unknown): void {
     if (this.#state !== 'growing') return
     this.#state = state
     this.#error = error
-    this.#tell()
+    this.#wake()
   }
 
-  #tell(): void {
-    clearTimeout(this.#telling)
-    this.#telling = undefined
-    this.#told = this.#available
-    if (this.#writer.written >= (this.#first?.length ?? 0)) this.#first = undefined
-    // A thread may be behind, and nothing more may come.
-    if (this.#isBehind) this.#telling = setTimeout(() => this.#tell(), tellWithin)
+  #wake(): void {
     if (this.#waiting.size === 0) return
     const waiting = [...this.#waiting]
     this.#waiting.clear()

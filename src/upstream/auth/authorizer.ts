@@ -64,7 +64,7 @@ export class Authorizer {
    * that is open to us.
    */
   async answer(
-    refusal: Response,
+    refusal: Pick<Response, 'status' | 'headers'>,
     used: Grant | undefined,
     party: Party,
     signal: AbortSignal,
@@ -134,7 +134,7 @@ export class Authorizer {
   }
 }
 
-function challengesOf({ status, headers }: Response): readonly Challenge[] {
+function challengesOf({ status, headers }: Pick<Response, 'status' | 'headers'>): readonly Challenge[] {
   return status === 401 ? parseChallenges(headers['www-authenticate']) : []
 }
 

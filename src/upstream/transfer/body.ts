@@ -1,13 +1,14 @@
+import { write } from 'node:fs'
+import { promisify } from 'node:util'
 import { UpstreamError } from '../../oci/error.ts'
-import type { Intake, Memory } from '../upstream.ts'
-import { Buffers } from './buffers.ts'
-import { receiveSize } from './connector.ts'
+import type { BodyFile } from '../upstream.ts'
+import { releaseChunk } from './chunk.ts'
+import { type BodyPart, BodyTooLong, type ResponseBody } from './response-body.ts'
 
-/** What has to be left of a body, in bytes, for somebody else to receive it: its connection is not used again. */
-const worthHandingOver = 4 * 1024 * 1024
+const writeFile = promisify(write)
 
-/** Where nobody does, or not yet, how much is received before they are asked again, in bytes: to ask is to pause. */
-const worthAsking = 1024 * 1024
+/** Bytes that wait for the reader before the connection is paused. */
+const mostWaiting = 64 * 1024
 
 /** What is read of a body nobody wants, in bytes, so that its connection can be used again. */
 const worthDiscarding = 16 * 1024
@@ -16,20 +17,12 @@ const worthDiscarding = 16 * 1024
 export interface Source {
   pause(): void
   resume(): void
-  /** Has bytes received where `room` says, or elsewhere where it does not: in whatever room it has said last, until the end. */
-  receiveInto(room: () => Buffer | undefined): void
-  /** Whether somebody else could receive what comes. */
-  readonly isPlain: boolean
-  /** Of a plain connection, where somebody else may receive what comes next, as long as this end is paused. */
-  readonly descriptor: number | undefined
   /** Breaks the connection; `fail` is called with the same error before this returns. */
   abort(error: Error): void
 }
 
 export interface BodyOptions {
   readonly source: Source
-  /** Bytes that the response says there are, if it does. */
-  readonly length: number | undefined
   /** Milliseconds without a byte while a reader waits. */
   readonly stall: number
   /** The error that a stall is. */
@@ -38,73 +31,40 @@ export interface BodyOptions {
 
 /**
  * The body of one response, between the connection that pushes and one reader that pulls. What comes while the reader is
- * busy waits for it in memory that is bounded, and then the connection does. The reader reads to the end, or closes, or
- * discards; a failure waits for the reader, and never goes astray.
+ * busy waits for it, and from 64 KiB on the connection does. The reader reads to the end, or closes, or discards; a failure
+ * waits for the reader, and never goes astray.
  */
-export class Body {
+export class Body implements ResponseBody {
   readonly #options: BodyOptions
-  #memory: Memory
-  /** What is lent, and not in use before the reader has read what is ready. */
-  #lent: Memory | undefined
-  readonly #own: Buffers
   /** What was received and not read. */
   readonly #ready: Buffer[] = []
-  #received = 0
+  #readyBytes = 0
+  /** What the reader has. */
+  #lent: Buffer | undefined
   #paused = false
   #end: 'open' | 'complete' | 'failed' = 'open'
   #failure: unknown
-  #intake: Intake | undefined
-  /** What has to be received before it is tried to hand over again. */
-  #notBefore = 0
   #discardable: number | undefined
   #waiting: PromiseWithResolvers<Buffer | undefined> | undefined
   #waitsSince = 0
   #timer: NodeJS.Timeout | undefined
-  #waking: NodeJS.Immediate | undefined
 
   constructor(options: BodyOptions) {
     this.#options = options
-    this.#own = new Buffers(options.length)
-    this.#memory = this.#own
-    // A large one waits for its reader from the start: so its connection learns that the head is over.
-    if ((options.length ?? Number.POSITIVE_INFINITY) > receiveSize) this.#pause()
   }
 
-  /** Once what was received so far is read, the next bytes are received there, as long as it has room. */
-  receiveInto(memory: Memory): void {
-    if (this.#memory === memory || this.#end !== 'open') return
-    this.#lent = memory
-    this.#useLent()
-  }
-
-  /** The next bytes, valid until the next call, or as long as the reader's own memory says; undefined at the end. One call at a time. */
+  /** The next bytes, valid until the next call; undefined at the end. One call at a time. */
   async read(): Promise<Buffer | undefined> {
-    this.#useLent()
+    if (this.#lent) releaseChunk(this.#lent)
+    this.#lent = undefined
     const bytes = this.#take()
-    if (bytes) {
-      if (this.#paused && this.#memory.hasRoom && !this.#lent && !this.#isWorthHandingOver) this.#flow()
-      return bytes
-    }
+    if (bytes) return bytes
     if (this.#end === 'failed') throw this.#failure
     if (this.#end === 'complete') return undefined
     const waiting = Promise.withResolvers<Buffer | undefined>()
     this.#waiting = waiting
     this.#watch()
-    if (this.#paused && this.#memory.hasRoom) this.#flow()
     return waiting.promise
-  }
-
-  /** After a chunk: has what comes next received into the memory lent by somebody else, if that can be: yields how many bytes. */
-  async *bypass(): AsyncGenerator<number, undefined> {
-    const intake = this.#handOver()
-    if (!intake) return undefined
-    this.#intake = intake
-    for await (const bytes of intake) {
-      this.#received += bytes
-      yield bytes
-    }
-    this.#handedBack(intake)
-    return undefined
   }
 
   /** Everything; more than `limit` bytes is undefined, and closes it. */
@@ -122,28 +82,41 @@ export class Body {
     return Buffer.concat(chunks, size)
   }
 
-  /** No more is wanted: what has not come is cut off. */
+  async *into(file: BodyFile, { skip, most = Number.POSITIVE_INFINITY }: BodyPart): AsyncGenerator<number, undefined> {
+    let toSkip = skip
+    let written = 0
+    for (let chunk = await this.read(); chunk; chunk = await this.read()) {
+      const wanted = chunk.subarray(toSkip)
+      toSkip -= chunk.length - wanted.length
+      if (written + wanted.length > most) throw new BodyTooLong()
+      for (let rest = wanted; rest.length > 0; ) {
+        const bytes = await writeSome(file, rest, written)
+        rest = rest.subarray(bytes)
+        written += bytes
+        if (bytes > 0) yield bytes
+      }
+    }
+  }
+
   close(): void {
-    this.#ready.length = 0
+    this.#forget()
     if (this.#end === 'open') this.#options.source.abort(new Error('closed by the reader'))
   }
 
-  /** No more is wanted: a short rest is read behind the scenes, so that the connection can be used again. */
   discard(): void {
     if (this.#end !== 'open' || this.#discardable !== undefined) return
-    if (this.#memory !== this.#own) {
-      // What still comes would come there.
+    this.#discardable = worthDiscarding - this.#readyBytes
+    if (this.#discardable < 0) {
       this.close()
       return
     }
-    this.#discardable = worthDiscarding - this.#ready.reduce((sum, { length }) => sum + length, 0)
-    this.#ready.length = 0
+    this.#forget()
     // In this order: what flows may be all there is.
     this.#watch()
-    if (this.#paused) this.#flow()
+    this.#flow()
   }
 
-  /** The chunk is the caller's again when this returns. */
+  /** The chunk is the body's from now on. */
   push(chunk: Buffer): void {
     if (this.#discardable !== undefined) {
       this.#discardable -= chunk.length
@@ -152,13 +125,13 @@ export class Body {
     }
     // A parser that goes on says so with an empty one.
     if (chunk.length === 0) return
-    this.#received += chunk.length
-    this.#add(this.#memory.keep(chunk))
-    // So that it can be handed over.
-    if (this.#isWorthHandingOver && !this.#paused) this.#pause()
-    if (this.#memory.hasRoom) this.#waking ??= setImmediate(() => this.#wake())
-    else this.#wake()
-    if (!this.#paused && !this.#memory.hasRoom && this.#received !== this.#options.length) this.#pause()
+    this.#ready.push(chunk)
+    this.#readyBytes += chunk.length
+    this.#wake()
+    if (this.#readyBytes >= mostWaiting && !this.#paused) {
+      this.#paused = true
+      this.#options.source.pause()
+    }
   }
 
   complete(): void {
@@ -168,71 +141,26 @@ export class Body {
 
   fail(error: unknown): void {
     if (this.#end !== 'open') return
-    void this.#intake?.stop()
     this.#end = 'failed'
     this.#failure = error
     this.#over()
   }
 
-  get #isWorthHandingOver(): boolean {
-    const { length = 0 } = this.#options
-    const isPossible = this.#options.source.isPlain && this.#memory.receive !== undefined
-    return isPossible && length - this.#received >= worthHandingOver && this.#received >= this.#notBefore
-  }
-
-  #handOver(): Intake | undefined {
-    const { source, length = 0, stall } = this.#options
-    const isBetweenChunks = this.#end === 'open' && this.#paused && this.#ready.length === 0 && !this.#lent
-    if (!isBetweenChunks || !this.#isWorthHandingOver) return undefined
-    const socket = source.descriptor
-    const supply = socket === undefined ? undefined : { socket, length: length - this.#received, stall }
-    const intake = supply && this.#memory.receive?.(supply)
-    if (!intake) this.#notBefore = this.#received + worthAsking
-    return intake
-  }
-
-  #handedBack({ end }: Intake): void {
-    const { source, length, stalled } = this.#options
-    this.#intake = undefined
-    if (this.#end !== 'open') return
-    if (this.#received === length) this.complete()
-    // Its parser has seen nothing of all that.
-    source.abort(end === 'stalled' ? stalled() : Object.assign(new Error('connection broken'), codeOf(end)))
-  }
-
   #take(): Buffer | undefined {
-    this.#own.turn()
-    return this.#ready.shift()
+    const chunk = this.#ready.shift()
+    this.#lent = chunk
+    this.#readyBytes -= chunk?.length ?? 0
+    if (this.#readyBytes < mostWaiting) this.#flow()
+    return chunk
   }
 
-  /** As one with the last, if that is what it continues. */
-  #add(bytes: Buffer): void {
-    const last = this.#ready.at(-1)
-    const continues = last?.buffer === bytes.buffer && last.byteOffset + last.length === bytes.byteOffset
-    if (!last || !continues) this.#ready.push(bytes)
-    else this.#ready[this.#ready.length - 1] = Buffer.from(bytes.buffer, last.byteOffset, last.length + bytes.length)
-  }
-
-  #useLent(): void {
-    const memory = this.#lent
-    if (!memory || this.#ready.length > 0 || this.#end !== 'open') return
-    this.#lent = undefined
-    this.#memory = memory
-    // Without a length, the last of what is received may be no body any more.
-    if (this.#options.length !== undefined) this.#options.source.receiveInto(() => this.#room(memory))
-  }
-
-  #room(memory: Memory): Buffer | undefined {
-    const left = (this.#options.length ?? 0) - this.#received
-    return left > 0 ? memory.room()?.subarray(0, Math.min(left, receiveSize)) : undefined
-  }
-
-  #pause(): void {
-    this.#paused = true
-    this.#options.source.pause()
+  #forget(): void {
+    this.#ready.length = 0
+    this.#readyBytes = 0
   }
 
   #flow(): void {
+    if (!this.#paused || this.#end !== 'open') return
     this.#paused = false
     this.#options.source.resume()
   }
@@ -257,10 +185,8 @@ export class Body {
     this.#wake()
   }
 
-  /** Gives the reader that waits what there is, or the end. What comes in one turn of the event loop comes together. */
+  /** Gives the reader that waits what there is, or the end. */
   #wake(): void {
-    clearImmediate(this.#waking)
-    this.#waking = undefined
     const waiting = this.#waiting
     if (!waiting || (this.#ready.length === 0 && this.#end === 'open')) return
     this.#waiting = undefined
@@ -270,8 +196,14 @@ export class Body {
   }
 }
 
-function codeOf(end: Intake['end']): { code: string } {
-  return typeof end === 'object' ? end : { code: 'UND_ERR_SOCKET' }
+/** Returns how many bytes were written: 0 where the system refused, and there is room again. */
+async function writeSome(file: BodyFile, bytes: Buffer, position: number): Promise<number> {
+  try {
+    return (await writeFile(file.descriptor, bytes, 0, bytes.length, file.offset + position)).bytesWritten
+  } catch (error) {
+    await file.refused(error)
+    return 0
+  }
 }
 
 /** A body that has to fit into memory: `limit` in bytes, of what is sent. */

@@ -1,15 +1,13 @@
 import type { Dispatcher } from 'undici'
 import type { UpstreamError } from '../../oci/error.ts'
 import { Body, type Source } from './body.ts'
-import type { Connector, Inlet } from './connector.ts'
 import type { Limits } from './limits.ts'
-import { contentLengthOf, type Headers, type Response } from './response.ts'
+import type { Headers, Response } from './response.ts'
 
 export interface ReceptionOptions {
   readonly signal: AbortSignal
-  readonly connector: Connector
   readonly limits: Pick<Limits, 'headers' | 'stall'>
-  readonly silence: (milliseconds: number) => UpstreamError
+  readonly silent: (milliseconds: number) => UpstreamError
   readonly failureOf: (error: unknown) => UpstreamError
 }
 
@@ -19,7 +17,6 @@ export class Reception implements Dispatcher.DispatchHandler, Source {
   readonly #response = Promise.withResolvers<Response>()
   readonly #onAbort = () => this.abort(new Error('aborted'))
   #controller: Dispatcher.DispatchController | undefined
-  #inlet: Inlet | undefined
   #body: Body | undefined
   #timer: NodeJS.Timeout | undefined
 
@@ -40,18 +37,6 @@ export class Reception implements Dispatcher.DispatchHandler, Source {
     this.#controller?.resume()
   }
 
-  receiveInto(room: () => Buffer | undefined): void {
-    this.#inlet?.receiveInto(room)
-  }
-
-  get isPlain(): boolean {
-    return this.#inlet?.isPlain ?? false
-  }
-
-  get descriptor(): number | undefined {
-    return this.#inlet?.descriptor
-  }
-
   abort(error: Error): void {
     // Without a controller the connection is still being made: the caller goes now, the request when it is there.
     if (this.#controller) this.#controller.abort(error)
@@ -60,28 +45,25 @@ export class Reception implements Dispatcher.DispatchHandler, Source {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
-    const { signal, limits, silence } = this.#options
+    const { signal, limits, silent } = this.#options
     if (signal.aborted) controller.abort(new Error('aborted'))
-    else this.#timer = setTimeout(() => this.abort(silence(limits.headers)), limits.headers)
+    else this.#timer = setTimeout(() => this.abort(silent(limits.headers)), limits.headers)
   }
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: Headers): void {
     if (status < 200) return
     clearTimeout(this.#timer)
-    const { connector, limits, silence } = this.#options
-    this.#inlet = connector.receiving
-    const length = contentLengthOf(headers)
-    this.#body = new Body({ source: this, length, stall: limits.stall, stalled: () => silence(limits.stall) })
+    const { limits, silent } = this.#options
+    this.#body = new Body({ source: this, stall: limits.stall, stalled: () => silent(limits.stall) })
     this.#response.resolve({ status, headers, body: this.#body })
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#body?.push(this.#inlet?.original(chunk) ?? chunk)
+    this.#body?.push(chunk)
   }
 
   onResponseEnd(): void {
     this.#options.signal.removeEventListener('abort', this.#onAbort)
-    this.#inlet?.receiveInto(undefined)
     this.#body?.complete()
   }
 
@@ -93,7 +75,6 @@ export class Reception implements Dispatcher.DispatchHandler, Source {
     const { signal, failureOf } = this.#options
     clearTimeout(this.#timer)
     signal.removeEventListener('abort', this.#onAbort)
-    this.#inlet?.receiveInto(undefined)
     const failure: unknown = signal.aborted ? signal.reason : failureOf(error)
     if (this.#body) this.#body.fail(failure)
     else this.#response.reject(failure)

@@ -1,12 +1,13 @@
 import type { Body } from './body.ts'
+import type { ResponseBody } from './response-body.ts'
 
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>
 
-export interface Response {
+export interface Response<Content extends ResponseBody = Body> {
   readonly status: number
   /** Lower-case names. */
   readonly headers: Headers
-  readonly body: Body
+  readonly body: Content
 }
 
 /** A field that should come once; the first where it came more often. */
@@ -35,7 +36,7 @@ export function retryAfterOf(headers: Headers, now: number): number | undefined 
 }
 
 /** Where a redirect leads; `none` where it is none, null where it leads nowhere. */
-export function locationOf({ status, headers }: Response, base: URL): URL | null | 'none' {
+export function locationOf({ status, headers }: Response<ResponseBody>, base: URL): URL | null | 'none' {
   if (![301, 302, 303, 307, 308].includes(status)) return 'none'
   return URL.parse(headerOf(headers, 'location') ?? 'about:', base.href)
 }

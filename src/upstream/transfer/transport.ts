@@ -1,10 +1,11 @@
-import { Agent } from 'undici'
+import type { Dispatcher } from 'undici'
 import { UpstreamError } from '../../oci/error.ts'
 import { isStaleConnection, toUpstreamError } from '../failure.ts'
-import { Connector } from './connector.ts'
+import { createDispatcher } from './dispatcher.ts'
 import type { Limits } from './limits.ts'
 import type { Response } from './response.ts'
-import { Reception } from './response-handler.ts'
+import type { ResponseBody } from './response-body.ts'
+import { Reception, type ReceptionOptions } from './response-handler.ts'
 
 export const userAgent = 'entrepot'
 
@@ -31,27 +32,13 @@ export interface TransportOptions {
 /** Below the registry API: requests as given, responses as they come; no redirect is followed, no status is a failure. */
 export class Transport implements AsyncDisposable {
   readonly #options: TransportOptions
-  readonly #connector: Connector
-  readonly #agent: Agent
+  readonly #dispatcher: Dispatcher
   #requests = 0
   #errors = 0
 
   constructor(options: TransportOptions) {
-    const { limits } = options
     this.#options = options
-    this.#connector = new Connector(limits.connect)
-    this.#agent = new Agent({
-      // One connection for each body: over HTTP/2 one slow reader's window would hold up the others.
-      allowH2: false,
-      // The connections are made for the one that takes what it is given by `read`.
-      useMilo: false,
-      connect: this.#connector.connect,
-      // Ours are exact, and a body's time runs only while somebody waits for it.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      maxHeaderSize: limits.headerBytes,
-      keepAliveTimeout: 20_000,
-    })
+    this.#dispatcher = createDispatcher(options.limits)
   }
 
   get requests(): number {
@@ -64,29 +51,45 @@ export class Transport implements AsyncDisposable {
   }
 
   /** Returns when the headers are in. The body is the caller's to read, close or discard; the signal ends it too. */
-  async send(request: Request): Promise<Response> {
-    try {
-      return await this.#attempt(request)
-    } catch (error) {
-      const stale = error instanceof UpstreamError && isStaleConnection(error.cause)
-      if (!stale || request.signal.aborted) throw error
-      return await this.#attempt(request)
-    }
+  send(request: Request): Promise<Response> {
+    return this.#send(request, () => this.#dispatch(request))
+  }
+
+  /** The same for a body that goes into a file. */
+  download(request: Request): Promise<Response<ResponseBody>> {
+    return this.send(request)
   }
 
   /** Breaks every connection. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#agent.destroy()
+    await this.#dispatcher.destroy()
   }
 
-  async #attempt(request: Request): Promise<Response> {
+  /** Once more where a kept connection has turned out to be closed. */
+  async #send<Content extends ResponseBody>(
+    request: Request,
+    dispatch: () => Promise<Response<Content>>,
+  ): Promise<Response<Content>> {
+    try {
+      return await this.#attempt(request, dispatch)
+    } catch (error) {
+      const stale = error instanceof UpstreamError && isStaleConnection(error.cause)
+      if (!stale || request.signal.aborted) throw error
+      return await this.#attempt(request, dispatch)
+    }
+  }
+
+  async #attempt<Content extends ResponseBody>(
+    request: Request,
+    dispatch: () => Promise<Response<Content>>,
+  ): Promise<Response<Content>> {
     const { now, onRequest } = this.#options
     request.signal.throwIfAborted()
     const sentAt = now()
     this.#requests += 1
     let status: number | undefined
     try {
-      const response = await this.#dispatch(request)
+      const response = await dispatch()
       status = response.status
       return response
     } finally {
@@ -97,23 +100,28 @@ export class Transport implements AsyncDisposable {
   }
 
   #dispatch({ method, url, headers, signal }: Request): Promise<Response> {
-    const { upstream, limits } = this.#options
-    const doing = `${method} ${url.host}`
-    const reception = new Reception({
-      signal,
-      connector: this.#connector,
-      limits,
-      silence: (milliseconds) =>
-        new UpstreamError(upstream, 'timeout', `${doing}: no byte for ${milliseconds / 1000} s`),
-      failureOf: (error) => toUpstreamError(upstream, doing, error),
-    })
-    this.#agent.dispatch(
+    const { limits } = this.#options
+    const reception = new Reception({ signal, limits, ...this.#errorsOf(`${method} ${url.host}`) })
+    this.#dispatcher.dispatch(
       // undici closes the connection after HEAD unless told not to.
-      { origin: url.origin, path: `${url.pathname}${url.search}`, method, headers, ...(method === 'HEAD' && keep) },
+      { ...addressOf(url), method, headers, ...(method === 'HEAD' && keep) },
       reception,
     )
     return reception.response
   }
+
+  #errorsOf(doing: string): Pick<ReceptionOptions, 'silent' | 'failureOf'> {
+    const { upstream } = this.#options
+    return {
+      silent: (milliseconds) =>
+        new UpstreamError(upstream, 'timeout', `${doing}: no byte for ${milliseconds / 1000} s`),
+      failureOf: (error) => toUpstreamError(upstream, doing, error),
+    }
+  }
+}
+
+function addressOf(url: URL): { origin: string; path: string } {
+  return { origin: url.origin, path: `${url.pathname}${url.search}` }
 }
 
 const keep = { reset: false }

@@ -1,6 +1,7 @@
+import { writeSync } from 'node:fs'
 import { type Origin, originOf } from '../../../src/cache/origin.ts'
 import type { Digest } from '../../../src/oci/digest.ts'
-import type { BlobSource, BlobSpan, Upstream } from '../../../src/upstream/upstream.ts'
+import type { BlobRest, BlobSource, BlobSpan, BlobToFile, BodyFile, Upstream } from '../../../src/upstream/upstream.ts'
 import type { Gate } from '../../support/gate.ts'
 
 /** What a body is made of: bytes, a gate to wait at, or the error that ends it. */
@@ -31,6 +32,16 @@ export class FakeRegistry implements Upstream {
   overdue(): void {}
 
   async blob(_name: string, _digest: Digest, span: BlobSpan, signal: AbortSignal): Promise<BlobSource> {
+    return { size: this.#size, visibility: 'public', body: this.#open(span, signal) }
+  }
+
+  async download(_name: string, _digest: Digest, { start }: BlobRest, signal: AbortSignal): Promise<BlobToFile> {
+    const body = this.#open({ start, end: undefined }, signal)
+    const close = (): void => void body.return(undefined)
+    return { size: this.#size, visibility: 'public', into: (file) => writeAll(body, file), close }
+  }
+
+  #open(span: BlobSpan, signal: AbortSignal): AsyncGenerator<Buffer> {
     signal.throwIfAborted()
     this.asked.push({ span, signal })
     const body = this.#body(signal)
@@ -39,7 +50,7 @@ export class FakeRegistry implements Upstream {
       this.closed += 1
       return close(value)
     }
-    return { size: this.#size, visibility: 'public', body }
+    return body
   }
 
   async *#body(signal: AbortSignal): AsyncGenerator<Buffer> {
@@ -72,5 +83,16 @@ export class FakeRegistry implements Upstream {
 
   status() {
     return { name: this.name, state: 'ok' as const, requests: 0, errors: 0, rateLimit: null }
+  }
+}
+
+async function* writeAll(
+  body: AsyncIterable<Buffer>,
+  { descriptor, offset }: BodyFile,
+): AsyncGenerator<number, undefined> {
+  let at = offset
+  for await (const chunk of body) {
+    at += writeSync(descriptor, chunk, 0, chunk.length, at)
+    yield chunk.length
   }
 }

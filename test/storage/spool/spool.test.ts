@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { before, describe, it } from 'node:test'
 import { FollowedBody } from '../../../src/cache/fill/followed-body.ts'
@@ -9,7 +9,6 @@ import { digestOf } from '../../../src/oci/digest.ts'
 import { type BodyReader, nothingMoved, ReaderClosed } from '../../../src/storage/body-reader.ts'
 import { Offload } from '../../../src/storage/io-threads.ts'
 import { Spool, SpoolUnwritable } from '../../../src/storage/spool/spool.ts'
-import { mountTinyDisk } from '../../cache/support/tiny-disk.ts'
 import { isCorked } from '../../support/corked.ts'
 import { untilMoving } from '../../support/moving.ts'
 import { openFiles } from '../../support/open-files.ts'
@@ -472,90 +471,6 @@ describe('the digest of a spool that is written', () => {
         await spool.close()
         assert.equal(await openFiles(dir.path), 0)
       }
-    })
-  }
-})
-
-describe('a spool on a disk that is full', () => {
-  it('gives its readers what came first, though the disk has not taken it', async (test) => {
-    const disk = await mountTinyDisk(16 * 1024 * 1024)
-    if (typeof disk === 'string') return test.skip(disk)
-    await using _disk = disk
-    await mkdir(disk.path)
-    const asked = Promise.withResolvers<void>()
-    const answer = Promise.withResolvers<boolean>()
-    const relieve = (): Promise<boolean> => {
-      asked.resolve()
-      return answer.promise
-    }
-    const spool = await Spool.create(join(disk.path, 'spool'), { relieve })
-    spool.expect(content.length)
-    spool.hashFor(digestOf(content))
-    await disk.fill(0)
-    const first = Buffer.from(content.subarray(0, 100_000))
-    const appending = spool.append(first)
-    await asked.promise
-    const [early, late] = [spool.follow(everything), spool.follow({ start: 90_000, end: undefined })]
-    const got = (await early.read()) ?? assert.fail()
-    assert.ok(got.equals(first))
-    await disk.free()
-    answer.resolve(true)
-    await appending
-    // By now it is the caller's again.
-    first.fill(0)
-    assert.ok(got.equals(content.subarray(0, 100_000)))
-    await write(spool, 100_000)
-    spool.release()
-    assert.ok((await readAll(late)).equals(content.subarray(90_000)))
-    assert.ok((await readAll(early)).equals(content.subarray(100_000)))
-    assert.equal(await spool.digest(), digestOf(content).slice('sha256:'.length))
-    await spool.close()
-  })
-
-  for (const [name, options] of [
-    ['read', {}],
-    ['moved, where that can be done', { offload }],
-  ] as const) {
-    it(`is hashed, and ${name}, to the last byte that came`, async (test) => {
-      const disk = await mountTinyDisk(16 * 1024 * 1024)
-      if (typeof disk === 'string') return test.skip(disk)
-      await using _disk = disk
-      await mkdir(disk.path)
-      const spool = await Spool.create(join(disk.path, 'spool'), options)
-      spool.expect(content.length)
-      spool.hashFor(digestOf(content))
-      await disk.fill(2_000_000)
-      const [early, late] = [spool.follow(everything), spool.follow({ start: 2_200_000, end: undefined })]
-      // The first fits, of the second a part; and it is more than a thread takes before it has written some.
-      await spool.append(content.subarray(0, 1_500_000))
-      await assert.rejects(spool.append(content.subarray(1_500_000, 4_500_000)), SpoolUnwritable)
-      assert.equal(spool.written, 4_500_000)
-      const onDisk = (await stat(spool.path)).size
-      assert.ok(onDisk > 1_500_000 && onDisk < 2_200_000)
-      await assert.rejects(spool.append(content.subarray(4_500_000)), SpoolUnwritable)
-      const there = content.subarray(0, 4_500_000)
-      assert.equal((await spool.hashSoFar()).digest('hex'), createHash('sha256').update(there).digest('hex'))
-      assert.equal(await spool.digest(), createHash('sha256').update(there).digest('hex'))
-      spool.fail(new Error('full'))
-
-      await using pair = await socketPair()
-      await untilMoving('offload' in options ? options.offload.sending : undefined)
-      if ('offload' in options && !withoutSending) {
-        assert.ok((await moved(early, onDisk)).equals(content.subarray(0, onDisk)))
-      } else {
-        assert.ok((await readSome(early, onDisk)).length >= onDisk)
-      }
-      // What the disk did not take is not in any file.
-      assert.deepEqual(await late.transfer(() => pair.ours.fd, 100_000), nothingMoved)
-      assert.ok((await readSome(late, 2_300_000)).equals(content.subarray(2_200_000, 4_500_000)))
-      await Promise.all([early.close(), late.close()])
-      const whole = spool.follow(everything)
-      assert.ok((await readSome(whole, there.length)).equals(there))
-      await assert.rejects(whole.read(), /full/)
-      await whole.close()
-      await spool.close()
-      // The thread hears of it later.
-      await until(async () => (await openFiles(disk.path)) === 0, 'the file to be closed')
     })
   }
 })
