@@ -34,6 +34,7 @@ import { TelemetryObserver } from './telemetry/observer.ts'
 import { type Output, standardOutput, streamOutput } from './telemetry/output.ts'
 import { RequestReport } from './telemetry/request-report.ts'
 import { RegistryUpstream } from './upstream/registry.ts'
+import { FetchPool } from './upstream/transfer/fetch-pool.ts'
 import { defaultLimits, type Limits } from './upstream/transfer/limits.ts'
 
 export interface ServeEnvironment {
@@ -68,8 +69,12 @@ export async function serve(
 
   const limits = limitsOf(config)
   const threadDied = (error: Error): void => log.error('a thread has died; its work is done without it', { error })
+  const threads = stack.use(new FetchPool(threadDied))
   const upstreams = new Map(
-    config.upstreams.map((upstream) => [upstream.name, stack.use(createUpstream(upstream, { limits, now, log }))]),
+    config.upstreams.map((upstream) => [
+      upstream.name,
+      stack.use(createUpstream(upstream, { limits, threads, now, log })),
+    ]),
   )
   const reports = () => [...upstreams.values()].map((upstream) => upstream.status())
   const events = new Events({ upstreams: reports, now })
@@ -78,7 +83,6 @@ export async function serve(
   const root = config.storage.path
   stack.use(await DataFolder.open(root))
   const offload = stack.use(new Offload(threadDied))
-  offload.hashing.start()
   const store = new FileStore(root, offload)
   const { metadata, index } = await openMetadata(config, { log, observer, counters })
   stack.use(metadata)
@@ -239,7 +243,7 @@ function limitsOf({ timeouts, limits }: Config): Limits {
 
 function createUpstream(
   { name, url, login, tokenRealm, privateRepositories }: UpstreamConfig,
-  { limits, now, log }: { limits: Limits; now: () => number; log: Log },
+  { limits, threads, now, log }: { limits: Limits; threads: FetchPool; now: () => number; log: Log },
 ): RegistryUpstream {
   const credential = login && {
     username: login.username,
@@ -254,6 +258,7 @@ function createUpstream(
     tokenRealm,
     privateRepositories,
     limits,
+    threads,
     now,
     report: {
       onRefused: ({ username, reason, restsUntil }) => {

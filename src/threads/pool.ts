@@ -8,6 +8,8 @@ const mourning = 60_000
 interface Worked extends AsyncDisposable {
   readonly state: ThreadState
   readonly load: number
+  /** Resolves when it runs, or is dead. */
+  readonly begun: Promise<unknown>
 }
 
 export interface CrewOptions<T> {
@@ -36,6 +38,14 @@ export class Crew<T extends Worked> implements AsyncDisposable {
     }
     if (best?.load !== 0) this.#start()
     return best
+  }
+
+  /** The same, where one that is being started is waited for. */
+  async available(): Promise<T | undefined> {
+    const ready = this.idlest()
+    if (ready) return ready
+    await Promise.all([...this.#threads].map(({ begun }) => begun))
+    return this.idlest()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

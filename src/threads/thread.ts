@@ -35,10 +35,11 @@ export interface ThreadOptions {
  * most once, and never keeps its process alive.
  */
 export class Thread<Request extends Numbered, Answer extends Numbered> implements AsyncDisposable {
+  /** Resolves when it runs, or is dead. */
+  readonly begun: Promise<unknown>
   readonly #worker: Worker
   readonly #options: ThreadOptions
   readonly #listeners = new Map<number, ThreadListener<Answer>>()
-  readonly #begun: Promise<unknown>
   #state: ThreadState = 'starting'
   #cause: unknown
   #isDisposed = false
@@ -61,7 +62,7 @@ export class Thread<Request extends Numbered, Answer extends Numbered> implement
       this.#cause = error
     })
     worker.on('exit', () => this.#died())
-    this.#begun = new Promise((resolve) => worker.once('message', resolve).once('exit', resolve))
+    this.begun = new Promise((resolve) => worker.once('message', resolve).once('exit', resolve))
     // Last: to listen to it is to wait for it.
     worker.unref()
   }
@@ -105,7 +106,7 @@ export class Thread<Request extends Numbered, Answer extends Numbered> implement
     this.#isDisposed = true
     this.#worker.ref()
     // To end a thread that is just starting has been seen to abort the whole process.
-    await this.#begun
+    await this.begun
     await this.#worker.terminate()
   }
 

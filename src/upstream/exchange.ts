@@ -72,8 +72,8 @@ export class Exchange {
   }
 
   /** The same, of whose body `size` bytes are expected, for a file. */
-  download(question: Question, _size: number | undefined): Promise<Answer<ResponseBody> | 'refused'> {
-    return this.#ask(question, (request) => this.#options.transport.download(request))
+  download(question: Question, size: number | undefined): Promise<Answer<ResponseBody> | 'refused'> {
+    return this.#ask(question, (request) => this.#options.transport.download(request, size))
   }
 
   async #ask<Content extends ResponseBody>(

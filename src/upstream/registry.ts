@@ -14,6 +14,7 @@ import { Rest } from './rest.ts'
 import { type Attempt, Attempts } from './transfer/attempts.ts'
 import { BlobChunks } from './transfer/blob-chunks.ts'
 import { BlobDownload } from './transfer/blob-download.ts'
+import type { FetchPool } from './transfer/fetch-pool.ts'
 import type { Limits } from './transfer/limits.ts'
 import type { Headers } from './transfer/response.ts'
 import type { ResponseBody } from './transfer/response-body.ts'
@@ -51,6 +52,8 @@ export interface RegistryUpstreamOptions {
   readonly tokenRealm?: URL | string | undefined
   readonly privateRepositories: 'refuse' | 'serve'
   readonly limits: Limits
+  /** Fetch what is large. */
+  readonly threads?: FetchPool | undefined
   /** Epoch milliseconds. */
   readonly now: () => number
   readonly report: UpstreamReport
@@ -69,13 +72,13 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
   #rateLimit: { readonly strangers?: RateLimit; readonly login?: RateLimit } = {}
 
   constructor(options: RegistryUpstreamOptions) {
-    const { name, url, credential, tokenRealm, privateRepositories, limits, now, report } = options
+    const { name, url, credential, tokenRealm, privateRepositories, limits, threads, now, report } = options
     this.name = name
     this.servesPrivate = privateRepositories === 'serve'
     this.#limits = limits
     const upstream = name
     const credentials = new Credentials({ credential, rest: limits.refusedLogin, now, onRefused: report.onRefused })
-    const transport = new Transport({ upstream, limits, now, onRequest: report.onRequest })
+    const transport = new Transport({ upstream, limits, threads, now, onRequest: report.onRequest })
     const realm = tokenRealm instanceof URL ? tokenRealm.href : tokenRealm
     const tokens = new Tokens({ upstream, home: url, tokenRealm: realm, limits, now, transport, credentials })
     const authorizer = new Authorizer({ upstream, tokens, credentials, transport, now })

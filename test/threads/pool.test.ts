@@ -25,6 +25,8 @@ class Worker {
   state: 'starting' | 'running' | 'dead' = 'starting'
   load = 0
   disposals = 0
+  readonly #begun = Promise.withResolvers<void>()
+  readonly begun = this.#begun.promise
   readonly #onDeath: (error: ThreadDied) => void
 
   constructor(onDeath: (error: ThreadDied) => void) {
@@ -34,10 +36,12 @@ class Worker {
   run(load = 0): void {
     this.state = 'running'
     this.load = load
+    this.#begun.resolve()
   }
 
   die(): void {
     this.state = 'dead'
+    this.#begun.resolve()
     this.#onDeath(new ThreadDied('it has died'))
   }
 
@@ -65,6 +69,20 @@ describe('Crew', () => {
     workers[0]?.run()
     assert.equal(all.idlest(), workers[0])
     assert.equal(workers.length, 1)
+  })
+
+  it('waits for one that is being started, and for none where that one dies', async () => {
+    const { crew: all, workers } = crew()
+    const first = all.available()
+    workers[0]?.run()
+    assert.equal(await first, workers[0])
+    assert.equal(await all.available(), workers[0])
+    workers[0]?.die()
+    assert.equal(await all.available(), undefined)
+    const other = crew()
+    const waiting = other.crew.available()
+    other.workers[0]?.die()
+    assert.equal(await waiting, undefined)
   })
 
   it('gives the one with the least to do, and starts others one by one while all are busy', () => {

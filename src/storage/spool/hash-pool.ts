@@ -30,11 +30,6 @@ export class HashPool implements AsyncDisposable {
     this.#threads = new Crew({ start: (died) => new HashThread(died), onDeath })
   }
 
-  /** Starts a thread before there is work for it. */
-  start(): void {
-    this.#threads.idlest()
-  }
-
   /** Undefined where no thread runs, or none yet. The file stays open until the job is closed. */
   open(file: number, algorithm: Algorithm): HashJob | undefined {
     const thread = this.#threads.idlest()

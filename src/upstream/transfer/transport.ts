@@ -1,7 +1,9 @@
 import type { Dispatcher } from 'undici'
 import { UpstreamError } from '../../oci/error.ts'
+import { ThreadDied } from '../../threads/thread.ts'
 import { isStaleConnection, toUpstreamError } from '../failure.ts'
 import { createDispatcher } from './dispatcher.ts'
+import type { FetchPool } from './fetch-pool.ts'
 import type { Limits } from './limits.ts'
 import type { Response } from './response.ts'
 import type { ResponseBody } from './response-body.ts'
@@ -19,10 +21,15 @@ export interface Request {
   readonly signal: AbortSignal
 }
 
+/** Bytes from which on a body is worth a thread. */
+const largeFrom = 1024 * 1024
+
 export interface TransportOptions {
   /** The upstream's name, for errors. */
   readonly upstream: string
   readonly limits: Limits
+  /** Fetch what is large. */
+  readonly threads?: FetchPool | undefined
   /** Epoch milliseconds. */
   readonly now: () => number
   /** `status` is undefined where no answer came; `seconds` until the headers. */
@@ -33,6 +40,7 @@ export interface TransportOptions {
 export class Transport implements AsyncDisposable {
   readonly #options: TransportOptions
   readonly #dispatcher: Dispatcher
+  readonly #closing = new AbortController()
   #requests = 0
   #errors = 0
 
@@ -55,13 +63,20 @@ export class Transport implements AsyncDisposable {
     return this.#send(request, () => this.#dispatch(request))
   }
 
-  /** The same for a body that goes into a file. */
-  download(request: Request): Promise<Response<ResponseBody>> {
-    return this.send(request)
+  /** The same for a body that goes into a file, of `size` bytes as far as is known: a large one comes through a thread. */
+  async download(request: Request, size: number | undefined): Promise<Response<ResponseBody>> {
+    if (size !== undefined && size < largeFrom) return await this.send(request)
+    try {
+      return await this.#send(request, () => this.#fetch(request))
+    } catch (error) {
+      if (!(error instanceof ThreadDied)) throw error
+      return await this.send(request)
+    }
   }
 
   /** Breaks every connection. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort(new UpstreamError(this.#options.upstream, 'unreachable', 'closed by us'))
     await this.#dispatcher.destroy()
   }
 
@@ -108,6 +123,22 @@ export class Transport implements AsyncDisposable {
       reception,
     )
     return reception.response
+  }
+
+  /** By a thread, where one runs. */
+  async #fetch(request: Request): Promise<Response<ResponseBody>> {
+    const { threads, limits } = this.#options
+    const { url, headers, signal } = request
+    const { connect, headerBytes, headers: beforeHeaders, stall } = limits
+    const fetched = await threads?.get({
+      ...addressOf(url),
+      headers,
+      dispatcher: { connect, headerBytes },
+      silence: { headers: beforeHeaders, body: stall },
+      signal: AbortSignal.any([signal, this.#closing.signal]),
+      ...this.#errorsOf(`GET ${url.host}`),
+    })
+    return fetched ?? (await this.#dispatch(request))
   }
 
   #errorsOf(doing: string): Pick<ReceptionOptions, 'silent' | 'failureOf'> {

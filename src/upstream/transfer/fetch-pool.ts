@@ -1,0 +1,47 @@
+import { Crew } from '../../threads/pool.ts'
+import { Thread, type ThreadDied } from '../../threads/thread.ts'
+import type { FetchRequest, FetchThread } from './fetch-messages.ts'
+import { FetchedBody, type FetchedBodyOptions } from './fetched-body.ts'
+import type { Response } from './response.ts'
+
+/** What a `get` needs that the pool does not add. */
+export type FetchOptions = Pick<FetchRequest & { kind: 'get' }, 'origin' | 'path' | 'headers' | 'dispatcher'> &
+  Omit<FetchedBodyOptions, 'thread' | 'id'>
+
+/**
+ * Threads that fetch large bodies, many at once each, and write them as they come: TLS, the parser and the wait for the
+ * disk are theirs, and the event loop hears how many bytes there are.
+ */
+export class FetchPool implements AsyncDisposable {
+  readonly #threads: Crew<FetchThread>
+  #lastId = 0
+
+  constructor(onDeath?: (error: ThreadDied) => void) {
+    this.#threads = new Crew({
+      start: (died) => new Thread({ name: 'fetch-thread', beside: import.meta.url, onDeath: died }),
+      onDeath,
+    })
+  }
+
+  /** Sends a GET. Undefined where no thread runs, nor is being started. Rejects as `FetchedBody.response` does. */
+  async get({
+    origin,
+    path,
+    headers,
+    dispatcher,
+    ...options
+  }: FetchOptions): Promise<Response<FetchedBody> | undefined> {
+    const thread = await this.#threads.available()
+    options.signal.throwIfAborted()
+    if (!thread) return undefined
+    this.#lastId += 1
+    const id = this.#lastId
+    const body = new FetchedBody({ ...options, thread, id })
+    thread.tell({ kind: 'get', id, origin, path, headers, dispatcher, silence: options.silence })
+    return await body.response
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#threads[Symbol.asyncDispose]()
+  }
+}

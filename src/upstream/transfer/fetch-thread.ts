@@ -1,0 +1,75 @@
+import { flushCompileCache } from 'node:module'
+import { type MessagePort, parentPort } from 'node:worker_threads'
+import type { Dispatcher } from 'undici'
+import { createDispatcher, type DispatcherOptions } from './dispatcher.ts'
+import type { FetchRequest } from './fetch-messages.ts'
+import { Transfer } from './transfer.ts'
+
+/** The other side of `FetchPool`: a thread with connections of its own, which may wait for the disk. */
+
+/** Milliseconds. Part pieces wait so long for their rest, and the event loop for news. */
+const tick = 10
+
+class Fetcher {
+  readonly #port: MessagePort
+  readonly #transfers = new Map<number, Transfer>()
+  /** By their options. */
+  readonly #dispatchers = new Map<string, Dispatcher>()
+  #ticking: NodeJS.Timeout | undefined
+  #tickedAt = 0
+
+  constructor(port: MessagePort) {
+    this.#port = port
+  }
+
+  take(request: FetchRequest): void {
+    if (request.kind === 'get') this.#get(request)
+    else this.#transfers.get(request.id)?.take(request)
+  }
+
+  #get(request: FetchRequest & { kind: 'get' }): void {
+    const { id, origin, path, headers, dispatcher, silence } = request
+    const transfer = new Transfer({
+      silence,
+      answer: (answer) => {
+        if (answer.kind === 'end') this.#transfers.delete(id)
+        this.#port.postMessage({ ...answer, id })
+      },
+    })
+    this.#transfers.set(id, transfer)
+    this.#startTicking()
+    this.#dispatcher(dispatcher).dispatch({ origin, path, headers, method: 'GET' }, transfer)
+  }
+
+  #dispatcher(options: DispatcherOptions): Dispatcher {
+    const key = JSON.stringify(options)
+    const dispatcher = this.#dispatchers.get(key) ?? createDispatcher(options)
+    this.#dispatchers.set(key, dispatcher)
+    return dispatcher
+  }
+
+  #startTicking(): void {
+    if (this.#ticking) return
+    this.#tickedAt = performance.now()
+    this.#ticking = setInterval(() => this.#tick(), tick)
+  }
+
+  #tick(): void {
+    const now = performance.now()
+    // A tick that comes late says that this thread was busy or waited for the disk: nobody could have heard a byte.
+    const elapsed = Math.min(now - this.#tickedAt, 2 * tick)
+    this.#tickedAt = now
+    for (const transfer of this.#transfers.values()) transfer.tick(elapsed)
+    if (this.#transfers.size > 0) return
+    clearInterval(this.#ticking)
+    this.#ticking = undefined
+  }
+}
+
+if (parentPort) {
+  const port = parentPort
+  const fetcher = new Fetcher(port)
+  port.on('message', (request: FetchRequest) => fetcher.take(request))
+  port.postMessage({ id: 0 })
+  flushCompileCache()
+}
