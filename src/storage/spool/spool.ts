@@ -36,7 +36,7 @@ export interface SpoolOptions {
  *     state      | entered by        | a reader gets
  *     growing    | create            | what is written, but never the last byte of a body of known size
  *     released   | release           | everything, and a clean end
- *     failed     | fail              | what is written, and then the error
+ *     failed     | fail              | the same, and then the error
  *     rejected   | reject            | the error at once: what is written is wrong
  *
  * The first of `release`, `fail` and `reject` counts. After `release`, `moveTo` makes the file durable under its new path.
@@ -194,7 +194,8 @@ export class Spool implements Followed {
 
   get #readable(): number {
     if (this.#state === 'rejected') return 0
-    if (this.#state === 'growing' && this.#size !== undefined) return Math.min(this.#written, this.#size - 1)
+    // A failure may come when all is written and nothing is verified: the last byte is what completes a body.
+    if (this.#state !== 'released' && this.#size !== undefined) return Math.min(this.#written, this.#size - 1)
     return this.#written
   }
 

@@ -105,6 +105,18 @@ describe('Spool', () => {
     assert.equal(existsSync(spool.path), false)
   })
 
+  it('keeps the last byte back from readers of what was written whole and then failed before it was verified', async () => {
+    await using dir = await tempDir()
+    const spool = await spoolIn(dir.path)
+    const reader = spool.follow(everything)
+    await write(spool, 0)
+    spool.fail(new Error('it cannot be read back'))
+    assert.equal((await readSome(reader, content.length - 1)).length, content.length - 1)
+    await assert.rejects(reader.read(), /cannot be read back/)
+    await reader.close()
+    await spool.close()
+  })
+
   it('gives no further byte of content that turned out wrong', async () => {
     await using dir = await tempDir()
     const spool = await spoolIn(dir.path)
