@@ -14,7 +14,7 @@ import { rebuild } from './cache/upkeep/rebuild.ts'
 import { type Address, formatAddress } from './config/address.ts'
 import type { Config, UpstreamConfig } from './config/config.ts'
 import { createApp } from './http/app.ts'
-import { LaneServer } from './http/fast/fast-path-server.ts'
+import { FastPathServer } from './http/fast/fast-path-server.ts'
 import { closeWithin, HttpServer, listen } from './http/server.ts'
 import type { ContentIndex } from './metadata/content-index.ts'
 import { LayeredStore } from './metadata/layered-store.ts'
@@ -137,7 +137,7 @@ export async function serve(
     series: () => history.series(),
     probe: () => mirror.probe.reference,
   }
-  const registry = new LaneServer(
+  const registry = new FastPathServer(
     createApp({
       mirror,
       routing: {

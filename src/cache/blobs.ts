@@ -1,17 +1,17 @@
 import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
 import { type Digest, hasherFor } from '../oci/digest.ts'
 import { RegistryError, UpstreamError } from '../oci/error.ts'
-import { type ByteRange, lengthOf, resolveRange, type SingleRange } from '../oci/range.ts'
+import { type ByteRange, resolveRange, type SingleRange } from '../oci/range.ts'
 import type { OpenBlob } from '../storage/blob-store.ts'
 import type { BodyReader } from '../storage/body-reader.ts'
 import type { BlobSpan } from '../upstream/upstream.ts'
+import { type ContentCache, maxSmallBlob } from './content-cache.ts'
 import type { Fill, FillDependencies } from './fill/fill.ts'
 import type { Fills, Located } from './fill/fills.ts'
 import { PassedBody } from './fill/passed-body.ts'
 import type { Outcome } from './observer.ts'
 import { mayServe, type Origin } from './origin.ts'
 import { Rights } from './rights.ts'
-import { MemoryBody, SmallBlobs, smallUpTo } from './small-blobs.ts'
 
 /** A range on a fill waits this long, in milliseconds, for the fill to reach it; then it is fetched by itself. */
 const rangeWait = 1_000
@@ -24,8 +24,8 @@ export interface ServedBlob {
   readonly size: number | undefined
   /** Present where a range was asked for and is honoured. */
   readonly range: ByteRange | undefined
-  /** Whoever got the answer closes it. */
-  readonly reader: BodyReader
+  /** The bytes of the range, or of the whole blob. The caller closes a reader. */
+  readonly body: Buffer | BodyReader
 }
 
 export interface BlobHead {
@@ -34,16 +34,11 @@ export interface BlobHead {
   readonly size: number
 }
 
-/** A stored blob, or a part of it, in answer to a request. */
-export interface StoredAnswer {
-  /** Bytes of the whole blob. */
-  readonly size: number
-  /** Present where a range was asked for. */
-  readonly range: ByteRange | undefined
-  /** Bytes to send. */
-  readonly length: number
-  /** Whoever got the answer closes it. */
-  readonly reader: BodyReader
+/** What a client wants of a blob. */
+export interface BlobWish {
+  readonly digest: Digest
+  /** `head`: size and presence. */
+  readonly part: 'head' | 'whole' | SingleRange
 }
 
 interface Wanted {
@@ -56,13 +51,13 @@ interface Wanted {
 export interface BlobsOptions {
   readonly fills: Fills
   readonly metadata: MetadataTier
+  readonly content: ContentCache
   readonly dependencies: Pick<FillDependencies, 'observer' | 'now' | 'openWithin' | 'store' | 'proven'>
 }
 
 /** Blobs by digest, through a repository that holds them. */
 export class Blobs {
   readonly #options: BlobsOptions
-  readonly #small = new SmallBlobs()
   readonly #rights: Rights
 
   constructor(options: BlobsOptions) {
@@ -70,34 +65,25 @@ export class Blobs {
     this.#rights = new Rights(options)
   }
 
-  /** What is at hand: small, in memory, and proven for this repository. Undefined means no more than that it needs a look. */
-  recent(origin: Origin, digest: Digest): Buffer | undefined {
-    const { metadata, dependencies } = this.#options
+  /**
+   * A blob that needs no waiting: it is proven for this repository, and in memory or in a file that opens at once. For its
+   * head alone no file is opened. Undefined means: ask `get` or `head`.
+   */
+  tryCached(origin: Origin, { digest, part }: BlobWish): ServedBlob | undefined {
     if (!this.#isProven(origin, digest)) return undefined
-    const body = this.#small.get(digest)
-    if (body) metadata.recordUse(digest, body.length, dependencies.now())
-    return body
-  }
-
-  /** The same for what is stored and not small, and for a range of it. */
-  stored(origin: Origin, digest: Digest, wanted: SingleRange | undefined): StoredAnswer | undefined {
-    const { fills, metadata, dependencies } = this.#options
-    const blob = this.#isProven(origin, digest) ? fills.openAtHand(digest, smallUpTo) : undefined
-    if (!blob) return undefined
-    const { size } = blob
-    const range = wanted && resolveRange(wanted, size)
-    if (wanted && !range) {
-      void blob.close()
+    const { content, fills, metadata, dependencies } = this.#options
+    const cached = content.get(digest)
+    const blob = cached || part === 'head' ? undefined : fills.tryCached(digest, maxSmallBlob)
+    const size = cached?.size ?? blob?.size
+    if (size === undefined) return undefined
+    const range = typeof part === 'object' ? resolveRange(part, size) : undefined
+    if (typeof part === 'object' && !range) {
+      void blob?.close()
       return undefined
     }
-    metadata.recordUse(digest, size, dependencies.now())
-    const span = range ?? { start: 0, end: size - 1 }
-    return { size, range, length: lengthOf(span), reader: blob.reader(span) }
-  }
-
-  /** What memory holds of a digest goes. */
-  forget(digest: Digest): void {
-    this.#small.forget(digest)
+    if (blob) metadata.recordUse(digest, size, dependencies.now())
+    const body = cached ? bytesOf(cached.body, range) : blob?.reader(range ?? wholeOf(size))
+    return body && { outcome: 'hit', passed: false, size, range, body }
   }
 
   /** Rejects with RegistryError, UpstreamError or ContentMismatch. */
@@ -176,11 +162,9 @@ export class Blobs {
     const { digest } = wanted
     const range = await this.#admit(wanted, blob)
     const served = { outcome: 'hit', passed: false, size: blob.size, range } as const
-    if (range || !this.#small.isSmall(blob)) {
-      return { ...served, reader: blob.reader(range ?? { start: 0, end: blob.size - 1 }) }
-    }
-    const body = await this.#small.load(digest, blob)
-    if (body) return { ...served, reader: new MemoryBody(body) }
+    if (range || blob.size > maxSmallBlob) return { ...served, body: blob.reader(range ?? wholeOf(blob.size)) }
+    const loaded = await this.#options.content.load(digest, blob)
+    if (loaded) return { ...served, body: loaded.body }
     await this.#options.fills.discard(digest)
     return undefined
   }
@@ -261,7 +245,7 @@ export class Blobs {
     }
     const resolved = range && size !== undefined ? resolve(range, size) : undefined
     const reader = fill.follow(origin, spanOf(resolved, size))
-    return reader && { outcome, passed: false, size, range: resolved, reader }
+    return reader && { outcome, passed: false, size, range: resolved, body: reader }
   }
 
   async #pass({ origin, digest, range, link }: Wanted, fill: Fill, outcome: Outcome): Promise<ServedBlob> {
@@ -279,8 +263,17 @@ export class Blobs {
       judged: (verdict) => fills.suspects.judge(digest, verdict),
     })
     const reader = await opening.catch((error: unknown) => this.#rights.tell(origin, error))
-    return { outcome, passed: true, size: reader.size, range: resolved, reader }
+    return { outcome, passed: true, size: reader.size, range: resolved, body: reader }
   }
+}
+
+/** The same buffer where there is no range. */
+function bytesOf(body: Buffer, range: ByteRange | undefined): Buffer {
+  return range ? body.subarray(range.start, range.end + 1) : body
+}
+
+function wholeOf(size: number): ByteRange {
+  return { start: 0, end: size - 1 }
 }
 
 /** To the end of the blob where a range reaches it, and so may be verified there. */

@@ -1,24 +1,17 @@
-import { LRUCache } from 'lru-cache'
 import type { ContentIndex } from '../metadata/content-index.ts'
 import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
-import type { Descriptor } from '../oci/descriptor.ts'
-import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts'
+import type { Digest } from '../oci/digest.ts'
 import { claimsOf } from '../oci/manifest.ts'
 import type { Reference } from '../oci/reference.ts'
 import type { BlobStore, ManifestNote } from '../storage/blob-store.ts'
 import type { Spool } from '../storage/spool/spool.ts'
 import type { Manifest, Visibility } from '../upstream/upstream.ts'
+import { type ContentCache, type KeptManifest, readAll } from './content-cache.ts'
 import type { Fills } from './fill/fills.ts'
 import type { Observer } from './observer.ts'
 import { mayServe, type Origin } from './origin.ts'
 import { consult } from './question.ts'
-import { Flight } from './single-flight.ts'
-import { readAll } from './small-blobs.ts'
-
-/** A manifest as it is kept and served: exactly the bytes of its digest. */
-export interface KeptManifest extends Descriptor {
-  readonly body: Buffer
-}
+import { SingleFlight } from './single-flight.ts'
 
 export interface FoundManifest {
   readonly manifest: KeptManifest
@@ -28,9 +21,9 @@ export interface FoundManifest {
 export interface ManifestsOptions {
   readonly store: BlobStore
   readonly metadata: MetadataTier
+  readonly content: ContentCache
   readonly createSpool: () => Promise<Spool>
   readonly observer: Observer
-  readonly now: () => number
   /** Milliseconds an upstream may take over a question. */
   readonly openWithin: number
   readonly index: Pick<ContentIndex, 'addReferences'>
@@ -40,40 +33,33 @@ export interface ManifestsOptions {
   readonly fills: Pick<Fills, 'reading' | 'discard'>
 }
 
-/** Bytes of manifests kept in memory, so that the hot ones are answered without touching the disk. */
-const memory = 64 * 1024 * 1024
-
 /** Manifests by digest, through a repository that holds them. */
 export class Manifests {
   readonly #options: ManifestsOptions
-  readonly #recent = new LRUCache<Digest, KeptManifest>({ maxSize: memory, sizeCalculation: ({ size }) => size + 512 })
-  /** Those in memory that are not stored: they have no last use. */
-  readonly #unstored = new WeakSet<KeptManifest>()
-  readonly #fetches = new Flight<Manifest>()
+  readonly #fetches = new SingleFlight<Manifest>()
 
   constructor(options: ManifestsOptions) {
     this.#options = options
   }
 
-  /** What is at hand: in memory, and proven for this repository. Undefined means no more than that it needs a look. */
-  recent(origin: Origin, digest: Digest): KeptManifest | undefined {
+  /** A manifest that is in memory, and proven for this repository. Undefined means: ask `byDigest`. */
+  tryCached(origin: Origin, digest: Digest): KeptManifest | undefined {
     const link = this.#options.metadata.recentLink(origin.repository, 'manifest', digest)
     if (!link || !mayServe(origin, link.visibility)) return undefined
-    const manifest = this.#recent.get(digest)
-    if (manifest) this.#used(manifest)
-    return manifest
+    return this.#options.content.getManifest(digest, link.mediaType)
   }
 
   /** What is stored and proven for this repository, without asking the upstream. */
   async stored(origin: Origin, digest: Digest): Promise<KeptManifest | undefined> {
     const link = await this.#link(origin, digest)
-    return link && (await this.#load(digest, link.mediaType))
+    if (!link) return undefined
+    return this.#options.content.getManifest(digest, link.mediaType) ?? (await this.#read(digest, link.mediaType))
   }
 
   /** Rejects with RegistryError where the repository does not hold it, with UpstreamError and with ContentMismatch. */
   async byDigest(origin: Origin, digest: Digest): Promise<FoundManifest> {
     // Once more at the end, since it may have been fetched while the metadata was being asked.
-    const stored = (await this.stored(origin, digest)) ?? this.recent(origin, digest)
+    const stored = (await this.stored(origin, digest)) ?? this.tryCached(origin, digest)
     if (stored) return { manifest: stored, outcome: 'hit' }
     const { result, joined } = this.#fetches.run(`${origin.repository}@${digest}`, () => this.fetch(origin, { digest }))
     return { manifest: await result, outcome: joined ? 'collapsed' : 'miss' }
@@ -90,16 +76,14 @@ export class Manifests {
 
   /** Keeps a manifest, with what it claims, for the repository it came through. Never fails: memory holds it at least. */
   async keep(origin: Origin, manifest: Manifest): Promise<void> {
-    const { observer, metadata, index } = this.#options
+    const { observer, metadata, index, content } = this.#options
     const { mediaType, digest, size, body, visibility } = manifest
     const links = linksOf(manifest, visibility)
     observer.received(origin.upstream.name, size)
-    const kept: KeptManifest = { mediaType, digest, size, body }
-    this.#unstored.add(kept)
-    this.#recent.set(digest, kept)
+    const stored = content.setUnstored({ mediaType, digest, size, body })
     try {
       await this.#store(origin, manifest)
-      this.#unstored.delete(kept)
+      stored()
     } catch (error) {
       observer.storeFailed('content', error)
     }
@@ -109,11 +93,6 @@ export class Manifests {
     } catch (error) {
       observer.storeFailed('metadata', error)
     }
-  }
-
-  /** What memory holds of a digest goes. */
-  forget(digest: Digest): void {
-    this.#recent.delete(digest)
   }
 
   async #link(origin: Origin, digest: Digest): Promise<Link | undefined> {
@@ -129,31 +108,15 @@ export class Manifests {
     }
   }
 
-  async #load(digest: Digest, mediaType: string): Promise<KeptManifest | undefined> {
-    const recent = this.#recent.get(digest)
-    if (recent) this.#used(recent)
-    return recent ?? (await this.#read(digest, mediaType))
-  }
-
-  #used(manifest: KeptManifest): void {
-    if (this.#unstored.has(manifest)) return
-    this.#options.metadata.recordUse(manifest.digest, manifest.size, this.#options.now())
-  }
-
-  /** Undefined where it is absent, or damaged, and then is so no longer. */
+  /** Undefined where it is absent, or was damaged and has been taken out. */
   async #read(digest: Digest, mediaType: string): Promise<KeptManifest | undefined> {
-    const { store, fills, observer } = this.#options
+    const { store, fills, observer, content } = this.#options
     try {
-      const read = await fills.reading(digest, async () => {
-        const body = await readManifest(store, digest)
-        if (!body) return undefined
-        if (digestOf(body, algorithmOf(digest)) !== digest) return 'damaged'
-        const manifest = { mediaType, digest, size: body.length, body }
-        this.#recent.set(digest, manifest)
-        this.#used(manifest)
-        return manifest
+      const found = await fills.reading(digest, async () => {
+        const blob = await store.open(digest)
+        return blob && ((await content.load(digest, blob, mediaType)) ?? 'damaged')
       })
-      if (read !== 'damaged') return read
+      if (found !== 'damaged') return found
       await fills.discard(digest)
     } catch (error) {
       observer.storeFailed('content', error)

@@ -9,16 +9,16 @@ import type { Reference } from '../oci/reference.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import type { Relieve, Spool } from '../storage/spool/spool.ts'
 import type { Upstream, Visibility } from '../upstream/upstream.ts'
-import { type BlobHead, Blobs, type ServedBlob, type StoredAnswer } from './blobs.ts'
+import { type BlobHead, Blobs, type BlobWish, type ServedBlob } from './blobs.ts'
+import { ContentCache, type KeptManifest } from './content-cache.ts'
 import type { Fill } from './fill/fill.ts'
 import { Fills } from './fill/fills.ts'
 import type { TagPolicy } from './freshness.ts'
-import { type KeptManifest, Manifests } from './manifests.ts'
+import { Manifests } from './manifests.ts'
 import type { Observer, Outcome } from './observer.ts'
 import { type Origin, originOf } from './origin.ts'
 import { Probe, probeName } from './probe.ts'
-import { MemoryBody } from './small-blobs.ts'
-import { Tags } from './tags.ts'
+import { type ServedTag, Tags } from './tags.ts'
 import { Intake } from './upkeep/admission.ts'
 import { Eviction } from './upkeep/eviction.ts'
 import { Images } from './upkeep/images.ts'
@@ -40,6 +40,9 @@ export interface ServedManifest {
   /** For tags: epoch milliseconds of the upstream's last confirmation, and how long it counts in milliseconds. */
   readonly tag: { readonly checkedAt: number; readonly ttl: number } | undefined
 }
+
+/** What a client asks of a repository. */
+export type Wish = { readonly kind: 'manifest'; readonly reference: Reference } | ({ readonly kind: 'blob' } & BlobWish)
 
 export interface MirrorOptions {
   readonly upstreams: ReadonlyMap<string, Upstream>
@@ -67,6 +70,8 @@ export class Mirror implements AsyncDisposable {
   readonly #options: MirrorOptions
   readonly #fills: Fills
   readonly #intake: Intake
+  /** In front of the store. */
+  readonly #content: ContentCache
   readonly #blobs: Blobs
   readonly #manifests: Manifests
   readonly #tags: Tags
@@ -95,14 +100,16 @@ export class Mirror implements AsyncDisposable {
     const forget = this.#forget.bind(this)
     this.eviction = new Eviction({ store, metadata, index, fills, observer, now, disk, bounds, forget })
     this.#intake = new Intake({ store, metadata, eviction: this.eviction, fills, observer, now })
-    this.#blobs = new Blobs({ fills, metadata, dependencies })
+    this.#content = new ContentCache({ metadata, now })
+    const content = this.#content
+    this.#blobs = new Blobs({ fills, metadata, content, dependencies })
     this.#manifests = new Manifests({
       store,
       metadata,
+      content,
       index,
       createSpool,
       observer,
-      now,
       openWithin,
       fills,
       adopt: this.#intake.manifest.bind(this.#intake),
@@ -138,38 +145,24 @@ export class Mirror implements AsyncDisposable {
     return this.#fills.running
   }
 
-  /** What can be answered from memory, without waiting. Undefined means no more than that it cannot. */
-  recentManifest(target: Target, reference: Reference): ServedManifest | undefined {
+  /**
+   * What needs no waiting: content in memory, or a stored blob whose file opens at once, proven for the repository. It
+   * counts as answered. Undefined means: ask `manifest`, `blob` or `blobHead`.
+   */
+  tryCached(target: Target, wish: Extract<Wish, { kind: 'manifest' }>): ServedManifest | undefined
+  tryCached(target: Target, wish: Extract<Wish, { kind: 'blob' }>): ServedBlob | undefined
+  tryCached(target: Target, wish: Wish): ServedManifest | ServedBlob | undefined {
     const origin = this.#origin(target)
-    if (target.name === probeName) return undefined
-    if ('tag' in reference) {
-      const served = this.#tags.recent(origin, reference.tag)
-      return served && this.#answerTag(origin, served)
-    }
-    const manifest = this.#manifests.recent(origin, reference.digest)
-    return manifest && this.#answered(origin, { outcome: 'hit', manifest, tag: undefined })
-  }
-
-  /** A small blob that can be answered from memory, without waiting. Undefined means no more than that it cannot. */
-  recentBlob(target: Target, digest: Digest): Buffer | undefined {
-    const origin = this.#origin(target)
-    const body = target.name === probeName ? this.probe.blob(digest) : this.#blobs.recent(origin, digest)
-    if (body) this.#options.observer.answered('blob', origin.upstream.name, 'hit')
-    return body
-  }
-
-  /** A stored blob, or a range of it, that can be sent without waiting. Undefined means no more than that it cannot. */
-  storedBlob(target: Target, digest: Digest, range: SingleRange | undefined): StoredAnswer | undefined {
-    const origin = this.#origin(target)
-    const answer = target.name === probeName ? undefined : this.#blobs.stored(origin, digest, range)
-    if (answer) this.#options.observer.answered('blob', origin.upstream.name, 'hit')
-    return answer
+    const served = wish.kind === 'blob' ? this.#tryBlob(origin, wish) : this.#tryManifest(origin, wish.reference)
+    if (served) this.#options.observer.answered(wish.kind, origin.upstream.name, served.outcome)
+    return served
   }
 
   async manifest(target: Target, reference: Reference): Promise<ServedManifest> {
     const origin = this.#origin(target)
     if (target.name === probeName) return this.#probed(origin, reference)
-    if ('tag' in reference) return this.#answerTag(origin, await this.#tags.get(origin, reference.tag))
+    if ('tag' in reference)
+      return this.#answered(origin, this.#ofTag(origin, await this.#tags.get(origin, reference.tag)))
     const found = await this.#manifests.byDigest(origin, reference.digest)
     return this.#answered(origin, { ...found, tag: undefined })
   }
@@ -188,8 +181,7 @@ export class Mirror implements AsyncDisposable {
   /** Size and presence of a blob, without its bytes. */
   async blobHead(target: Target, digest: Digest): Promise<BlobHead> {
     const origin = this.#origin(target)
-    if (target.name !== probeName) return await this.#blobs.head(origin, digest)
-    return { outcome: 'hit', passed: false, size: this.#probeBlob(digest).length }
+    return target.name === probeName ? await this.#probedBlob(origin, digest) : await this.#blobs.head(origin, digest)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -227,8 +219,7 @@ export class Mirror implements AsyncDisposable {
 
   /** Memory in front of the store, and of the metadata. */
   #forget(digest: Digest): void {
-    this.#manifests.forget(digest)
-    this.#blobs.forget(digest)
+    this.#content.forget(digest)
     this.#options.metadata.forgetLinks(digest)
   }
 
@@ -244,10 +235,24 @@ export class Mirror implements AsyncDisposable {
     return origin
   }
 
-  #answerTag(origin: Origin, served: { outcome: Outcome; manifest: KeptManifest; checkedAt: number }): ServedManifest {
-    const { outcome, manifest, checkedAt } = served
+  #tryManifest(origin: Origin, reference: Reference): ServedManifest | undefined {
+    // The probe's manifests are reported with the client that got them.
+    if (origin.name === probeName) return undefined
+    if ('tag' in reference) {
+      const served = this.#tags.tryCached(origin, reference.tag)
+      return served && this.#ofTag(origin, served)
+    }
+    const manifest = this.#manifests.tryCached(origin, reference.digest)
+    return manifest && { outcome: 'hit', manifest, tag: undefined }
+  }
+
+  #tryBlob(origin: Origin, wish: BlobWish): ServedBlob | undefined {
+    return origin.name === probeName ? this.#probeBlob(wish.digest) : this.#blobs.tryCached(origin, wish)
+  }
+
+  #ofTag(origin: Origin, { outcome, manifest, checkedAt }: ServedTag): ServedManifest {
     const { ttl } = this.#options.policy(origin.upstream.name)
-    return this.#answered(origin, { outcome, manifest, tag: { checkedAt, ttl } })
+    return { outcome, manifest, tag: { checkedAt, ttl } }
   }
 
   #probed(origin: Origin, reference: Reference): ServedManifest {
@@ -256,16 +261,17 @@ export class Mirror implements AsyncDisposable {
     return this.#answered(origin, { outcome: 'hit', manifest, tag: undefined })
   }
 
-  async #probedBlob(origin: Origin, digest: Digest): Promise<ServedBlob> {
-    const body = this.#probeBlob(digest)
+  async #probedBlob(origin: Origin, digest: Digest): Promise<ServedBlob & BlobHead> {
+    const served = this.#probeBlob(digest)
+    if (!served) throw new RegistryError('BLOB_UNKNOWN')
     this.#options.observer.answered('blob', origin.upstream.name, 'hit')
-    return { outcome: 'hit', passed: false, size: body.length, range: undefined, reader: new MemoryBody(body) }
+    return served
   }
 
-  #probeBlob(digest: Digest): Buffer {
+  /** Whole, whatever range is asked for: it is tiny. */
+  #probeBlob(digest: Digest): (ServedBlob & BlobHead) | undefined {
     const body = this.probe.blob(digest)
-    if (!body) throw new RegistryError('BLOB_UNKNOWN')
-    return body
+    return body && { outcome: 'hit', passed: false, size: body.length, range: undefined, body }
   }
 
   #answered(origin: Origin, served: ServedManifest): ServedManifest {

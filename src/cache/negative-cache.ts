@@ -9,8 +9,8 @@ const derivedTag = /^sha(256|384|512)-[0-9a-f]{64,128}(\.[a-z0-9]+)?$/
 const derivedFor = 60_000
 const otherFor = 5_000
 
-/** What an upstream said it does not have, and how it said so; for seconds, too short to be noticed by a person. */
-export class Absence {
+/** Tags that an upstream does not have, and the code it said so with. An entry counts for seconds only. */
+export class NegativeCache {
   readonly #known: LRUCache<string, { readonly code: ErrorCode; readonly until: number }>
   readonly #now: () => number
 
@@ -19,8 +19,8 @@ export class Absence {
     this.#known = new LRUCache({ max: 10_000 })
   }
 
-  /** How it is told; undefined where nothing is known. */
-  of(repository: string, reference: string): ErrorCode | undefined {
+  /** The code of the error; undefined where nothing is known. */
+  get(repository: string, reference: string): ErrorCode | undefined {
     const known = this.#known.get(`${repository}:${reference}`)
     return known && known.until > this.#now() ? known.code : undefined
   }

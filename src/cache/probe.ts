@@ -2,7 +2,7 @@ import type { Descriptor } from '../oci/descriptor.ts'
 import { type Digest, digestOf } from '../oci/digest.ts'
 import { ociIndex, ociManifest, octetStream } from '../oci/media-type.ts'
 import type { Reference } from '../oci/reference.ts'
-import type { KeptManifest } from './manifests.ts'
+import type { KeptManifest } from './content-cache.ts'
 
 /** Reserved in every upstream's space, and never looked up there. */
 export const probeName = 'entrepot/probe'

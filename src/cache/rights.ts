@@ -4,7 +4,7 @@ import { RegistryError, UpstreamError } from '../oci/error.ts'
 import { ask } from './deadline.ts'
 import type { FillDependencies } from './fill/fill.ts'
 import { mayServe, type Origin } from './origin.ts'
-import { Flight } from './single-flight.ts'
+import { SingleFlight } from './single-flight.ts'
 
 export interface RightsOptions {
   readonly metadata: MetadataTier
@@ -14,7 +14,7 @@ export interface RightsOptions {
 /** Which blobs a repository holds: by a link, or by the upstream's word. */
 export class Rights {
   readonly #options: RightsOptions
-  readonly #proofs = new Flight<{ size: number | undefined }>()
+  readonly #proofs = new SingleFlight<{ size: number | undefined }>()
 
   constructor(options: RightsOptions) {
     this.#options = options

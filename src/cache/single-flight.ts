@@ -1,8 +1,8 @@
-/** Work done once for all who ask for the same thing while it is under way. Bounded by the work itself. */
-export class Flight<T> {
+/** Does work once for all who ask for the same key while it runs. Holds no more than what runs. */
+export class SingleFlight<T> {
   readonly #running = new Map<string, Promise<T>>()
 
-  /** `joined` tells whether somebody else had started it. */
+  /** `joined`: somebody else started it. */
   run(key: string, work: () => Promise<T>): { result: Promise<T>; joined: boolean } {
     const running = this.#running.get(key)
     if (running) return { result: running, joined: true }

@@ -1,12 +1,13 @@
 import type { MetadataTier, TagRecord } from '../metadata/metadata-store.ts'
 import { RegistryError, UpstreamError } from '../oci/error.ts'
+import type { KeptManifest } from './content-cache.ts'
 import { type Freshness, freshness, type TagPolicy } from './freshness.ts'
-import type { KeptManifest, Manifests } from './manifests.ts'
-import { Absence } from './negative-cache.ts'
+import type { Manifests } from './manifests.ts'
+import { NegativeCache } from './negative-cache.ts'
 import type { Observer, Outcome } from './observer.ts'
 import type { Origin } from './origin.ts'
 import { consult } from './question.ts'
-import { Flight } from './single-flight.ts'
+import { SingleFlight } from './single-flight.ts'
 
 export interface ServedTag {
   readonly outcome: Outcome
@@ -36,20 +37,20 @@ interface Check {
 /** Tags: where they pointed when last checked, and the checking. */
 export class Tags {
   readonly #options: TagsOptions
-  readonly #absence: Absence
+  readonly #absent: NegativeCache
   readonly #checks = new Map<string, Check>()
-  readonly #first = new Flight<ServedTag>()
+  readonly #first = new SingleFlight<ServedTag>()
 
   constructor(options: TagsOptions) {
     this.#options = options
-    this.#absence = new Absence(options.now)
+    this.#absent = new NegativeCache(options.now)
   }
 
-  /** A fresh tag whose manifest is in memory: no waiting at all. Undefined means no more than that it needs a look. */
-  recent(origin: Origin, tag: string): ServedTag | undefined {
+  /** A fresh tag whose manifest is in memory. Undefined means: ask `get`. */
+  tryCached(origin: Origin, tag: string): ServedTag | undefined {
     const record = this.#options.metadata.recentTag(origin.repository, tag)
     if (!record || this.#freshness(origin, record) !== 'fresh') return undefined
-    const manifest = this.#options.manifests.recent(origin, record.digest)
+    const manifest = this.#options.manifests.tryCached(origin, record.digest)
     return manifest && { outcome: 'hit', manifest, checkedAt: record.checkedAt }
   }
 
@@ -98,11 +99,11 @@ export class Tags {
 
   /** The first time a tag is asked for. */
   async #fetch(origin: Origin, tag: string): Promise<ServedTag> {
-    const absent = this.#absence.of(origin.repository, tag)
+    const absent = this.#absent.get(origin.repository, tag)
     if (absent) throw new RegistryError(absent)
     // It may have been fetched while the metadata was being asked.
-    const recent = this.recent(origin, tag)
-    if (recent) return recent
+    const cached = this.tryCached(origin, tag)
+    if (cached) return cached
     const { result, joined } = this.#first.run(keyOf(origin, tag), async () => {
       const manifest = await this.#orForget(origin, tag, this.#options.manifests.fetch(origin, { tag }))
       return this.#remember(origin, tag, { manifest, outcome: 'miss' }, manifest.etag)
@@ -156,7 +157,7 @@ export class Tags {
       return await asked
     } catch (error) {
       if (error instanceof RegistryError) {
-        this.#absence.add(origin.repository, tag, error.code)
+        this.#absent.add(origin.repository, tag, error.code)
         await metadata
           .deleteTag(origin.repository, tag)
           .catch((failure: unknown) => observer.storeFailed('metadata', failure))
@@ -178,7 +179,7 @@ export class Tags {
     await metadata
       .setTag(origin.repository, tag, record)
       .catch((error: unknown) => observer.storeFailed('metadata', error))
-    this.#absence.delete(origin.repository, tag)
+    this.#absent.delete(origin.repository, tag)
     return { ...found, checkedAt }
   }
 }

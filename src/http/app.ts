@@ -1,16 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import Koa, { type Context } from 'koa'
+import Koa from 'koa'
 import type { Mirror } from '../cache/mirror.ts'
-import { RegistryError } from '../oci/error.ts'
+import { probeName } from '../cache/probe.ts'
 import type { RequestReport } from '../telemetry/request-report.ts'
-import { serveBlob } from './blobs.ts'
-import { errorAnswer } from './errors.ts'
+import { type Answer, Answers } from './answers.ts'
 import { Exchange } from './exchange.ts'
-import { Shortcut } from './fast/response-cache.ts'
-import { HotPath, pong, sendHot, sendStored, version } from './hot-path.ts'
-import { serveManifest } from './manifests.ts'
+import { ResponseCache } from './fast/response-cache.ts'
+import { KnownRoutes } from './known-routes.ts'
+import { type RegistryRequest, readRequest } from './request.ts'
 import { RequestIds } from './request-ids.ts'
-import { parseRoute, type Routing } from './route.ts'
+import { refuse, respond } from './respond.ts'
+import type { Routing } from './route.ts'
+import { registryRoutes } from './routes.ts'
 import { type Handler, keepAlive } from './server.ts'
 
 export interface AppOptions {
@@ -22,87 +23,95 @@ export interface AppOptions {
   readonly clientTimeout: number
 }
 
-/** The registry API (distribution-spec, pull). */
-export function createApp(options: AppOptions): { handler: Handler; shortcut: Shortcut } {
-  const { now, report, clientTimeout } = options
-  const app = new Koa()
-  const hotPath = new HotPath(options)
+export interface App {
+  /** Answers requests that node:http has parsed. */
+  readonly handler: Handler
+  /** Answers some of them by the text of their head. */
+  readonly responses: ResponseCache
+}
+
+interface Hit {
+  readonly request: RegistryRequest
+  readonly answer: Answer
+}
+
+/** Of one request, for koa's middleware. */
+interface RegistryState {
+  exchange: Exchange
+}
+
+/**
+ * The registry API (distribution-spec, pull). A request whose target was read before, and whose answer needs no waiting, is
+ * answered at once. Any other goes through koa, which routes it, waits for its answer, and turns errors into answers.
+ */
+export function createApp({ mirror, routing, report, now, clientTimeout }: AppOptions): App {
+  const answers = new Answers({ mirror, now })
   const ids = new RequestIds()
-  const shortcut = new Shortcut({ hotPath, report, ids, now, keepAlive, clientTimeout })
+  const responses = new ResponseCache({ answers, report, ids, now, keepAlive, clientTimeout })
+  const routes = new KnownRoutes()
+
   const begin = (request: IncomingMessage, response: ServerResponse): Exchange =>
     new Exchange({ id: ids.next(), request, response, now })
-  app.silent = true
-  app.use(async (context) => {
-    const exchange = begin(context.req, context.res)
-    const answered = answerOrRefuse(context, exchange, options)
-    // Both, in whichever order: a cut body's connection may close before it is known why.
-    void Promise.all([answered, exchange.closed]).then(() => report.tell(exchange.fields()))
-    await answered
+
+  /** Answers with the error where there is one, and reports the exchange once its response is closed. */
+  const finish = async (exchange: Exchange, answered: Promise<void>): Promise<void> => {
+    await answered.catch((error: unknown) => refuse(exchange, error))
+    await exchange.closed
+    report.tell(exchange.fields())
+  }
+
+  const serve = async (exchange: Exchange, { request, answer }: Hit): Promise<void> => {
+    exchange.route = request.route
+    if (answer.outcome) exchange.cacheAnswered(answer.outcome)
+    await respond(exchange, answer, clientTimeout)
+  }
+
+  const koa = new Koa<RegistryState>()
+  koa.silent = true
+  koa.use(async (context, next) => {
+    // The writer has the response.
+    context.respond = false
+    context.state.exchange = begin(context.req, context.res)
+    await finish(context.state.exchange, next())
   })
-  const ordinary = app.callback()
-  const handler: Handler = (request, response) => {
-    const question = hotPath.question(request)
-    if (!question) return void ordinary(request, response)
-    const recalled = hotPath.recall(question)
-    const stored = recalled ? undefined : hotPath.open(question, request.method)
-    if (!recalled && !stored) return void ordinary(request, response)
-    shortcut.learn(request, question)
-    const exchange = begin(request, response)
-    if (recalled) {
-      void exchange.closed.then(() => report.tell(exchange.fields()))
-      sendHot(request, response, exchange, { question, recalled, now: now() })
-    } else if (stored) {
-      const sent = sendStored(response, exchange, { question, stored, now: now(), clientTimeout })
-      const answered = sent.catch((error: unknown) => {
-        exchange.error = error
-      })
-      void Promise.all([answered, exchange.closed]).then(() => report.tell(exchange.fields()))
+  koa.use(
+    registryRoutes<RegistryState>(routing, async ({ req: incoming, state: { exchange } }, route) => {
+      exchange.route = route
+      const request = readRequest(incoming, route)
+      routes.set(incoming.url, route)
+      const found = answers.answer(request)
+      if (!(found instanceof Promise)) responses.remember(incoming, request, found)
+      const answer = await found
+      if (isProbe(request)) mirror.probed(request.route.target, exchange.client)
+      await serve(exchange, { request, answer })
+    }),
+  )
+  const throughKoa = koa.callback()
+
+  /** Undefined where koa has to route or to wait, or where there is an error to tell. */
+  const tryHit = (incoming: IncomingMessage): Hit | undefined => {
+    const route = routes.get(incoming.url)
+    if (!route) return undefined
+    try {
+      const request = readRequest(incoming, route)
+      const answer = answers.tryCached(request)
+      return answer && { request, answer }
+    } catch {
+      return undefined
     }
   }
-  return { handler, shortcut }
+
+  const handler: Handler = (incoming, response) => {
+    const hit = tryHit(incoming)
+    if (!hit) return void throughKoa(incoming, response)
+    responses.remember(incoming, hit.request, hit.answer)
+    const exchange = begin(incoming, response)
+    void finish(exchange, serve(exchange, hit))
+  }
+  return { handler, responses }
 }
 
-async function answerOrRefuse(context: Context, exchange: Exchange, options: AppOptions): Promise<void> {
-  context.set(...version)
-  context.set('X-Request-Id', exchange.id)
-  try {
-    await answer(context, exchange, options)
-  } catch (error) {
-    exchange.error = error
-    if (context.respond !== false) refuse(context, error)
-  }
-  if (context.respond !== false && context.method !== 'HEAD') exchange.bytes = context.length ?? 0
-}
-
-async function answer(context: Context, exchange: Exchange, options: AppOptions): Promise<void> {
-  const route = parseRoute(context.url, options.routing)
-  exchange.route = route
-  if (context.method !== 'GET' && context.method !== 'HEAD') {
-    throw new RegistryError('UNSUPPORTED', { detail: 'this is a read-only mirror' })
-  }
-  if ('target' in route && route.namespace !== undefined) context.set('OCI-Namespace', route.namespace)
-  switch (route.kind) {
-    case 'ping':
-      context.set('Content-Type', 'application/json')
-      context.body = pong
-      return
-    case 'manifests':
-      return serveManifest(context, exchange, route, options)
-    case 'blobs':
-      return serveBlob(context, exchange, route, options)
-    case 'referrers':
-      // Not NAME_UNKNOWN: after that oras does not look for the tags that stand in for this API.
-      throw new RegistryError('MANIFEST_UNKNOWN', { detail: 'referrers are not listed here' })
-    case 'tags':
-      throw new RegistryError('NAME_UNKNOWN', { detail: 'tags are not listed here' })
-    case 'none':
-      throw new RegistryError('NAME_UNKNOWN', { detail: 'no such resource here' })
-  }
-}
-
-function refuse(context: Context, error: unknown): void {
-  const { status, headers, body } = errorAnswer(error)
-  context.status = status
-  context.set(headers)
-  context.body = body
+/** A client that gets the probe's tag uses the mirror. */
+function isProbe(request: RegistryRequest): request is Extract<RegistryRequest, { kind: 'manifest' }> {
+  return request.kind === 'manifest' && 'tag' in request.reference && request.route.target.name === probeName
 }

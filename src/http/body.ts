@@ -1,8 +1,8 @@
 import type { Socket } from 'node:net'
-import type { ServedBlob } from '../cache/blobs.ts'
-import type { Outgoing } from './response-writer.ts'
+import type { StreamedBody } from './answers.ts'
+import type { ResponseWriter } from './response-writer.ts'
 
-type BodyReader = ServedBlob['reader']
+type BodyReader = StreamedBody['reader']
 type Moved = Awaited<ReturnType<BodyReader['transfer']>>
 
 /** The client left, or took no byte for too long. */
@@ -11,32 +11,32 @@ export class ClientGone extends Error {
 }
 
 export interface SendOptions {
-  /** Bytes to send; undefined where it is not known, and the body goes chunked. */
+  /** Bytes to send; undefined where nobody knows, and then the body is sent in chunks. */
   readonly length: number | undefined
   /** Milliseconds a client may go without taking a byte. */
-  readonly patience: number
-  /** Its `bytes` grow by those of the body that were handed to the connection. */
+  readonly clientTimeout: number
+  /** Its `bytes` count what was handed to the connection. */
   readonly tally: { bytes: number }
 }
 
 /**
- * Sends headers that are set, and a body by pulling: what can be moved from the disk into the connection is moved, until
- * that is full; then read, write, and when the kernel has taken it, on. So one buffer serves a whole stream, and memory
- * stays constant however slow the client is. Closes the reader.
+ * Sends the head and the body of an answer. First the kernel moves bytes from the file into the connection, until that is
+ * full. Then one chunk is read and written, and the next round begins when the kernel has taken it. So memory stays
+ * constant, however slow the client is. Closes the reader.
  *
- * A body that fails, or ends short, breaks the connection: the client must see that it is not whole. By FIN and after
- * what was already written, never by RST, which containerd does not retry.
+ * Where the body fails or ends short, the connection is cut, so that the client sees that it is not whole: by FIN, after
+ * all that was written. Never by RST, which containerd does not retry.
  */
-export async function sendBody(outgoing: Outgoing, reader: BodyReader, options: SendOptions): Promise<void> {
-  const outlet = new Outlet(outgoing, reader, options.patience)
+export async function sendBody(writer: ResponseWriter, reader: BodyReader, options: SendOptions): Promise<void> {
+  const outlet = new Outlet(writer, reader, options.clientTimeout)
   let left = options.length ?? Number.POSITIVE_INFINITY
   try {
     outlet.open()
     for (;;) {
-      const moved = await move(reader, outlet, left - outgoing.tail)
+      const moved = await move(reader, outlet, left - writer.tail)
       options.tally.bytes += moved.bytes
       left -= moved.bytes
-      // With all of it the client may have left by now.
+      // The client has all of it, and may have left by now.
       if (left === 0 && moved.bytes > 0) break
       if (!moved.full) continue
       const chunk = await reader.read()
@@ -49,7 +49,7 @@ export async function sendBody(outgoing: Outgoing, reader: BodyReader, options: 
     if (options.length !== undefined && left > 0) throw new RangeError(`the body ended ${left} bytes off its length`)
     outlet.end()
   } catch (error) {
-    cut(outgoing)
+    cut(writer)
     throw outlet.gone ?? error
   } finally {
     outlet.close()
@@ -59,21 +59,21 @@ export async function sendBody(outgoing: Outgoing, reader: BodyReader, options: 
 
 const nothingMoved: Moved = { bytes: 0, full: true }
 
-/** Not in chunks: they need their framing. */
+/** A body in chunks is not moved: it needs its framing. */
 async function move(reader: BodyReader, outlet: Outlet, most: number): Promise<Moved> {
   if (most <= 0 || most === Number.POSITIVE_INFINITY || outlet.descriptor() === undefined) return nothingMoved
   return await reader.transfer(outlet.descriptor, most)
 }
 
-/** A response without a connection waits for another one of the same client's to end. */
-function cut({ socket, stream }: Outgoing): void {
+/** A response without a connection waits for the end of an earlier response to the same client. */
+function cut({ socket, stream }: ResponseWriter): void {
   if (socket) socket.destroySoon()
   else stream.once('socket', (late: Socket) => late.destroySoon())
 }
 
-/** An answer as something to write to, one chunk at a time, that says when nobody takes them any more. */
+/** Takes one chunk at a time, and rejects it when the client has left or has taken nothing for too long. */
 class Outlet {
-  readonly #outgoing: Outgoing
+  readonly #writer: ResponseWriter
   readonly #reader: BodyReader
   readonly #onClose: () => void
   readonly #onTimeout: () => void
@@ -81,19 +81,19 @@ class Outlet {
   #gone: ClientGone | undefined
   #uncork: (() => void) | undefined
 
-  constructor(outgoing: Outgoing, reader: BodyReader, patience: number) {
-    const { stream } = outgoing
-    this.#outgoing = outgoing
+  constructor(writer: ResponseWriter, reader: BodyReader, clientTimeout: number) {
+    const { stream } = writer
+    this.#writer = writer
     this.#reader = reader
     this.#onClose = () => this.#leave('the client left')
     this.#onTimeout = () => {
-      // Without a write it is not the client that is waited for.
+      // Without a write under way, nobody waits for the client.
       if (!this.#reject) return
-      this.#leave(`the client took no byte for ${patience} ms`)
+      this.#leave(`the client took no byte for ${clientTimeout} ms`)
       stream.destroy()
     }
-    // The socket's own timer: it knows whether a part of what was written has been taken.
-    stream.on('timeout', this.#onTimeout).setTimeout(patience)
+    // The socket's timer starts again when the kernel has taken a part of a write.
+    stream.on('timeout', this.#onTimeout).setTimeout(clientTimeout)
     stream.once('close', this.#onClose)
     if (stream.destroyed) this.#leave('the client left')
   }
@@ -103,31 +103,31 @@ class Outlet {
     return this.#gone
   }
 
-  /** Of the connection, where all that was written before has left: headers first. */
+  /** The connection's, once the kernel has taken all that was written: the head comes first. */
   readonly descriptor = (): number | undefined => {
-    const { socket, hasBegun } = this.#outgoing
+    const { socket, hasBegun } = this.#writer
     return hasBegun && socket?.writableLength === 0 ? this.#connection() : undefined
   }
 
-  /** Sends the headers: as one with what comes after them, where all of it is at hand. */
+  /** Sends the head, in one segment with the body's beginning where all of the body can be moved. */
   open(): void {
     const connection = this.#connection()
     if (connection !== undefined) this.#uncork = this.#reader.cork(connection)
-    this.#outgoing.begin()
+    this.#writer.begin()
   }
 
-  /** All is written, or moved. */
+  /** Call it when all is written or moved. */
   end(): void {
     if (this.#connection() !== undefined) this.#uncork?.()
-    this.#outgoing.end()
+    this.#writer.end()
   }
 
   write(chunk: Buffer): Promise<void> {
     if (this.#gone) return Promise.reject(this.#gone)
     return new Promise((resolve, reject) => {
       this.#reject = reject
-      this.#outgoing.stream.write(chunk, (error) => {
-        // A connection that takes no more is one that its client has left.
+      this.#writer.stream.write(chunk, (error) => {
+        // A write fails when the client has left.
         if (error) this.#leave('the client left')
         this.#reject = undefined
         resolve()
@@ -136,13 +136,13 @@ class Outlet {
   }
 
   close(): void {
-    this.#outgoing.stream.off('timeout', this.#onTimeout).off('close', this.#onClose)
+    this.#writer.stream.off('timeout', this.#onTimeout).off('close', this.#onClose)
   }
 
   #connection(): number | undefined {
-    const { socket } = this.#outgoing
+    const { socket } = this.#writer
     if (this.#gone || !socket || socket.destroyed) return undefined
-    // Node.js has no public way to it; without one everything is written. Null from the moment it is destroyed.
+    // Node.js has no public property for it. Without a descriptor everything is written. Null once it is destroyed.
     const { fd } = (socket as Socket & { _handle?: { fd?: unknown } })._handle ?? {}
     return typeof fd === 'number' && fd >= 0 ? fd : undefined
   }
@@ -151,7 +151,7 @@ class Outlet {
     if (this.#gone) return
     this.#gone = new ClientGone(reason)
     this.#reject?.(this.#gone)
-    // Ends a read that waits for bytes nobody will take.
+    // Ends a read that still waits.
     void this.#reader.close()
   }
 }

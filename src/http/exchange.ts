@@ -4,10 +4,10 @@ import type { RequestFields } from '../telemetry/request-fields.ts'
 import { ClientGone } from './body.ts'
 import type { Route } from './route.ts'
 
-/** No status that anybody saw: how a client is logged that left before there was one (nginx's word for it). */
+/** Logged for a client that left before its answer had a status, as nginx does. */
 const clientClosedRequest = 499
 
-/** A stranger chooses it; tags and digests are shorter. */
+/** A stranger chooses the reference. Tags and digests are shorter. */
 const longestReference = 256
 
 export interface ExchangeOptions {
@@ -17,10 +17,11 @@ export interface ExchangeOptions {
   readonly now: () => number
 }
 
-/** One request and what became of it: filled in on the way, told once at the end. */
+/** One request and its answer on node:http: filled in on the way, and logged once at the end. */
 export class Exchange {
   readonly id: string
-  /** Resolves when the answer has left, or the client has. */
+  readonly response: ServerResponse
+  /** Resolves when the answer has been sent, or the client has left. */
   readonly closed: Promise<void>
   route: Route | undefined
   error: unknown
@@ -37,6 +38,7 @@ export class Exchange {
   constructor(options: ExchangeOptions) {
     const { id, response, now } = options
     this.id = id
+    this.response = response
     this.#options = options
     this.#startedAt = now()
     this.closed = new Promise((resolve) => {
@@ -48,49 +50,43 @@ export class Exchange {
     })
   }
 
-  get outcome(): Outcome | undefined {
-    return this.#outcome
-  }
-
-  /** Set at the moment the cache has answered: what went before, unless it was a hit, was waiting for the upstream. */
-  set outcome(outcome: Outcome | undefined) {
+  /** Call it when the cache has answered. Until then, unless it is a hit, the request waited for the upstream. */
+  cacheAnswered(outcome: Outcome): void {
     this.#outcome = outcome
     this.#outcomeAt = this.#options.now()
   }
 
-  /** The value of a request header; a repeated one as the list it stands for. */
-  header(name: 'if-none-match' | 'if-range' | 'range' | 'user-agent'): string | undefined {
-    const value = this.#options.request.headers[name]
-    return Array.isArray(value) ? value.join(', ') : value
+  get method(): string {
+    return this.#options.request.method ?? ''
   }
 
-  /** Who asks. */
   get client(): { address: string; userAgent: string | undefined } {
-    return { address: this.#options.request.socket.remoteAddress ?? '', userAgent: this.header('user-agent') }
+    const { socket, headers } = this.#options.request
+    return { address: socket.remoteAddress ?? '', userAgent: headers['user-agent'] }
   }
 
-  /** The answer's headers leave now. */
+  /** Call it when the answer's head is written. */
   headersSent(): void {
     this.#headersAt ??= this.#options.now()
   }
 
   /** For the log, once it is closed. */
   fields(): RequestFields {
-    const { request, response } = this.#options
-    const { route, error } = this
+    const { request } = this.#options
+    const { route, error, response } = this
     const cut = !response.writableFinished
     const aborted = error instanceof ClientGone || !this.#answered || (cut && error === undefined)
     return {
       requestId: this.id,
-      method: request.method ?? '',
+      method: this.method,
       ...routeFields(route, request.url),
-      outcome: this.outcome,
+      outcome: this.#outcome,
       status: this.#answered ? response.statusCode : clientClosedRequest,
       bytes: this.#answered ? this.bytes : 0,
       ...this.#spans(),
       upstreamMs: this.#upstreamMs(),
-      range: this.header('range'),
-      userAgent: this.header('user-agent'),
+      range: request.headers.range,
+      userAgent: request.headers['user-agent'],
       client: request.socket.remoteAddress ?? '',
       aborted: aborted || undefined,
       error: aborted ? undefined : error,
@@ -102,14 +98,14 @@ export class Exchange {
     return this.#outcomeAt - this.#startedAt
   }
 
-  /** Milliseconds since the request came, until its headers left and until its end. */
+  /** Milliseconds from the request to the head of its answer, and to the end. */
   #spans(): { ms: number; headersMs: number } {
     const ms = (this.#endedAt ?? this.#options.now()) - this.#startedAt
     return { ms, headersMs: this.#headersAt === undefined ? ms : this.#headersAt - this.#startedAt }
   }
 }
 
-/** What a request was for, or else its path. */
+/** What a request names, or else its path. */
 export function routeFields(
   route: Route | undefined,
   url: string | undefined,

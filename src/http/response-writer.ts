@@ -1,27 +1,27 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
-/** An answer on its way to a client: what a body is sent by. */
-export interface Outgoing {
-  /** What takes chunks, closes, and times out. */
+/** Where a body is written to, after the head of its answer. */
+export interface ResponseWriter {
+  /** Takes chunks; emits `close` and `timeout`. */
   readonly stream: ServerResponse | Socket
-  /** The connection; null where there is none yet, or no more. */
+  /** The connection; null before it has one, and after it was closed. */
   readonly socket: Socket | null
-  /** Whether the headers have been written. */
+  /** Whether the head has been written. */
   readonly hasBegun: boolean
-  /** So many bytes at the end have to be written; others may be moved into the connection. */
+  /** The last bytes of the body, so many, must be written. All others may be moved into the socket by the kernel. */
   readonly tail: number
-  /** Writes the headers. */
+  /** Writes the head. */
   begin(): void
-  /** All of the body was given. */
+  /** Call it when all of the body was written or moved. */
   end(): void
 }
 
 /**
- * By node:http, which has the headers, and frames the body. The response ends with the last byte, since a client that had
- * it before would leave before that end.
+ * Writes by node:http, which has the head and frames the body. The last byte is written together with the response's end.
+ * If it left before, the client could close the connection first, and be logged as one that left.
  */
-export class ByResponse implements Outgoing {
+export class HttpWriter implements ResponseWriter {
   readonly stream: ServerResponse
   readonly tail = 1
 
@@ -46,14 +46,14 @@ export class ByResponse implements Outgoing {
   }
 }
 
-/** By a connection alone. */
-export class BySocket implements Outgoing {
+/** Writes to a connection. */
+export class SocketWriter implements ResponseWriter {
   readonly stream: Socket
   readonly tail = 0
   readonly #head: string
   #hasBegun = false
 
-  /** `head`: a character a byte. */
+  /** `head`: one character a byte. */
   constructor(socket: Socket, head: string) {
     this.stream = socket
     this.#head = head

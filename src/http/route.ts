@@ -13,55 +13,55 @@ export interface Routing {
 
 export type Resource = 'manifests' | 'blobs' | 'tags' | 'referrers'
 
-export type Route =
-  | { readonly kind: 'ping' }
-  | { readonly kind: 'none' }
-  | {
-      readonly kind: Resource
-      readonly target: Target
-      readonly reference: string
-      /** The `ns` parameter as it was sent, where it is what chose the upstream. */
-      readonly namespace: string | undefined
-    }
-
-const none: Route = { kind: 'none' }
-
-/**
- * Reads a request's target (distribution-spec, "Endpoints"), in origin form or in absolute form (RFC 9112 §3.2).
- *
- * The name is parsed from the right, since it has any number of segments and may itself contain `manifests`. What
- * stands before `/v2` counts as its beginning: Docker puts a mirror's path prefix there, podman and BuildKit behind it.
- * Throws RegistryError NAME_INVALID, and DENIED for an upstream that is not allowed.
- */
-export function parseRoute(requestTarget: string, routing: Routing): Route {
-  const { path, query } = split(requestTarget)
-  const { basePath } = routing
-  if (!path.startsWith(`${basePath}/`)) return none
-  const segments = path.slice(basePath.length + 1).split('/')
-  const version = segments.indexOf('v2')
-  if (version < 0) return none
-  const prefix = segments.slice(0, version)
-  const rest = segments.slice(version + 1)
-  if (rest.length === 0 || (rest.length === 1 && rest[0] === '')) return { kind: 'ping' }
-  const resource = resourceOf(rest)
-  if (!resource) return none
-  const name = decode([...prefix, ...rest.slice(0, -2)])
-  const ns = query === '' ? null : new URLSearchParams(query).get('ns')
-  return { ...resource, ...targetOf(name, ns || undefined, routing) }
+/** Something of a repository. */
+export interface NamedRoute {
+  readonly kind: Resource
+  readonly target: Target
+  readonly reference: string
+  /** The `ns` parameter as it was sent, where it chose the upstream. */
+  readonly namespace: string | undefined
 }
 
-function split(requestTarget: string): { path: string; query: string } {
-  const [, path = '', query = ''] = /^(?:https?:\/\/[^/?]*)?([^?]*)\??(.*)$/is.exec(requestTarget) ?? []
+export type Route = { readonly kind: 'ping' } | { readonly kind: 'none' } | NamedRoute
+
+/** A request's target in origin form or in absolute form (RFC 9112 §3.2). */
+export interface RequestTarget {
+  readonly path: string
+  readonly query: string
+}
+
+export function parseTarget(text: string): RequestTarget {
+  const [, path = '', query = ''] = /^(?:https?:\/\/[^/?]*)?([^?]*)\??(.*)$/is.exec(text) ?? []
   return { path, query }
 }
 
-function resourceOf(rest: readonly string[]): { kind: Resource; reference: string } | undefined {
-  const kind = rest.at(-2)
-  const reference = rest.at(-1)
-  if (rest.length < 3 || reference === undefined || reference === '') return undefined
-  if (kind === 'tags') return reference === 'list' ? { kind, reference } : undefined
-  if (kind !== 'manifests' && kind !== 'blobs' && kind !== 'referrers') return undefined
-  return { kind, reference: decode([reference])[0] ?? '' }
+/**
+ * What a path names whose last two segments are a resource. `name` is all before them, as it was sent: a prefix, `v2`, and
+ * the repository's name. A mirror's path prefix counts as the beginning of the name: Docker puts it before `v2`, podman and
+ * BuildKit behind it. Undefined where there is no `v2` or no name.
+ *
+ * Throws RegistryError NAME_INVALID, and DENIED for an upstream that is not allowed.
+ */
+export function namedRoute(
+  kind: Resource,
+  { name, reference, query }: { readonly name: string; readonly reference: string; readonly query: string },
+  routing: Routing,
+): NamedRoute | undefined {
+  const segments = name.split('/')
+  const version = segments.indexOf('v2')
+  if (version < 0 || version === segments.length - 1) return undefined
+  const [decodedReference = ''] = decode([reference])
+  const ns = query === '' ? null : new URLSearchParams(query).get('ns')
+  return {
+    kind,
+    reference: decodedReference,
+    ...targetOf(decode(segments.toSpliced(version, 1)), ns || undefined, routing),
+  }
+}
+
+/** As a name and a value: the answer says which namespace it is for, where the request named one. */
+export function namespaceHeader(route: Route): string[] {
+  return 'namespace' in route && route.namespace !== undefined ? ['OCI-Namespace', route.namespace] : []
 }
 
 /** Segment by segment, so that an encoded slash stays inside its segment, where no grammar allows it. */

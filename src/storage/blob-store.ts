@@ -48,8 +48,8 @@ export interface BlobStore {
   stat(digest: Digest): Promise<BlobInfo | undefined>
   /** Undefined when the blob is absent, if only since `stat`. What is open outlives a `delete`. */
   open(digest: Digest): Promise<OpenBlob | undefined>
-  /** What `open` would resolve to, where that is to be had without waiting. Undefined means no more than to ask `open`. */
-  openAtHand(digest: Digest): OpenBlob | undefined
+  /** What `open` would resolve to, if that needs no waiting. Undefined means: ask `open`. */
+  tryCached(digest: Digest): OpenBlob | undefined
   /**
    * Takes a verified file over; when it resolves, the blob is durable and visible. Adopting what is already stored is
    * not an error, and adds the note's repositories to those already noted. Whoever reads it goes on undisturbed.

@@ -31,8 +31,8 @@ export class FileStore implements BlobStore {
     return new OpenFile(file)
   }
 
-  openAtHand(digest: Digest): OpenBlob | undefined {
-    const file = SharedFile.atHand(this.#blob(digest), this.#offload)
+  tryCached(digest: Digest): OpenBlob | undefined {
+    const file = SharedFile.tryCached(this.#blob(digest), this.#offload)
     return file && file !== 'absent' ? new OpenFile(file) : undefined
   }
 

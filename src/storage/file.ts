@@ -1,46 +1,46 @@
 import { close, closeSync, fstatSync, open, read, write } from 'node:fs'
 import { promisify } from 'node:util'
-import type { AtHand } from './at-hand.ts'
+import type { PageCache } from './page-cache.ts'
 import type { Sending, Sent } from './sendfile/sendfile-pool.ts'
 
 const openFile = promisify(open)
 const closeFile = promisify(close)
 
-/** What does without the thread pool. */
+/** What spares the thread pool. */
 export interface FileHelp {
   readonly sending?: Sending | undefined
-  readonly atHand?: AtHand | undefined
+  readonly pageCache?: PageCache | undefined
 }
 
 /**
- * An open file shared by several users and closed when the last lets go.
+ * An open file with several users. The last one to release it closes it.
  *
  * Plain descriptors and callbacks, since this is the hot path: a FileHandle costs two promises and an object a call.
  */
 export class SharedFile {
   readonly fd: number
   readonly #help: FileHelp
-  /** Whether it was only to be read, and at hand. */
-  readonly #wasAtHand: boolean
+  /** Whether it was opened on the event loop, to be read. */
+  readonly #openedAtOnce: boolean
   #users = 1
 
   /** Rejects with the system's error. */
   static async open(path: string, flags: string, help: FileHelp = {}): Promise<SharedFile> {
-    const file = flags === 'r' ? SharedFile.atHand(path, help) : undefined
+    const file = flags === 'r' ? SharedFile.tryCached(path, help) : undefined
     if (file === 'absent') throw Object.assign(new Error(`no such file: ${path}`), { code: 'ENOENT' })
     return file ?? new SharedFile(await openFile(path, flags, 0o600), help, false)
   }
 
-  /** To be read, and opened without waiting; undefined where that needs `open`. */
-  static atHand(path: string, help: FileHelp = {}): SharedFile | 'absent' | undefined {
-    const fd = help.atHand?.open(path)
+  /** Opens to read, if that needs no waiting. Undefined means: use `open`. */
+  static tryCached(path: string, help: FileHelp = {}): SharedFile | 'absent' | undefined {
+    const fd = help.pageCache?.open(path)
     return typeof fd === 'number' ? new SharedFile(fd, help, true) : fd
   }
 
-  private constructor(fd: number, help: FileHelp, wasAtHand: boolean) {
+  private constructor(fd: number, help: FileHelp, openedAtOnce: boolean) {
     this.fd = fd
     this.#help = help
-    this.#wasAtHand = wasAtHand
+    this.#openedAtOnce = openedAtOnce
   }
 
   /** One more user. Throws where the last one has let go: by now the descriptor may be another file's. */
@@ -55,14 +55,14 @@ export class SharedFile {
     this.#users -= 1
     if (this.#users > 0) return
     // With a file that was deleted meanwhile, to close it is to free all it takes of the disk.
-    if (this.#wasAtHand && fstatSync(this.fd).nlink > 0) closeSync(this.fd)
+    if (this.#openedAtOnce && fstatSync(this.fd).nlink > 0) closeSync(this.fd)
     else await closeFile(this.fd).catch(() => undefined)
   }
 
   /** Resolves to the bytes read, 0 at the end of the file. */
   read(into: Buffer, length: number, position: number): Promise<number> {
-    const atHand = this.#help.atHand?.read(this.fd, into, length, position)
-    if (atHand !== undefined) return Promise.resolve(atHand)
+    const cached = this.#help.pageCache?.read(this.fd, into, length, position)
+    if (cached !== undefined) return Promise.resolve(cached)
     return new Promise((resolve, reject) => {
       read(this.fd, into, 0, length, position, (error, bytes) => (error ? reject(error) : resolve(bytes)))
     })

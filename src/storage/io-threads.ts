@@ -1,5 +1,5 @@
 import type { ThreadDied } from '../threads/thread.ts'
-import { AtHand } from './at-hand.ts'
+import { PageCache } from './page-cache.ts'
 import { Sending } from './sendfile/sendfile-pool.ts'
 import { HashPool } from './spool/hash-pool.ts'
 
@@ -8,14 +8,14 @@ export class Offload implements AsyncDisposable {
   readonly hashing: HashPool
   /** Undefined where the system has it not. */
   readonly sending: Sending | undefined
-  /** What needs nobody else, after all. Undefined where the system has it not. */
-  readonly atHand: AtHand | undefined
+  /** Needs no thread. Undefined where the system does not have it. */
+  readonly pageCache: PageCache | undefined
 
   /** If a thread dies, other threads or the event loop do its work. */
   constructor(onDeath?: (error: ThreadDied) => void) {
     this.hashing = new HashPool(onDeath)
     this.sending = Sending.load({ onDeath })
-    this.atHand = AtHand.load()
+    this.pageCache = PageCache.load()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

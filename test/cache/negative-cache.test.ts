@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { Absence } from '../../src/cache/negative-cache.ts'
+import { NegativeCache } from '../../src/cache/negative-cache.ts'
 import { image } from '../support/image.ts'
 import { Stage } from '../support/stage.ts'
 import { TestUpstream } from '../support/upstream.ts'
@@ -11,7 +11,7 @@ const second = 1000
 const hex = 'ab'.repeat(32)
 const absent = { status: 404, code: 'MANIFEST_UNKNOWN' }
 
-describe('Absence', () => {
+describe('NegativeCache', () => {
   const cases = [
     { tag: 'latest', seconds: 5 },
     { tag: `sha256-${hex}`, seconds: 60 },
@@ -25,22 +25,22 @@ describe('Absence', () => {
   for (const { tag, seconds } of cases) {
     it(`of ${tag} lasts ${seconds} s`, () => {
       const clock = { now: 0 }
-      const absence = new Absence(() => clock.now)
-      assert.equal(absence.of('docker.io/library/alpine', tag), undefined)
+      const absence = new NegativeCache(() => clock.now)
+      assert.equal(absence.get('docker.io/library/alpine', tag), undefined)
       absence.add('docker.io/library/alpine', tag, 'NAME_UNKNOWN')
       clock.now = seconds * second - 1
-      assert.equal(absence.of('docker.io/library/alpine', tag), 'NAME_UNKNOWN')
-      assert.equal(absence.of('docker.io/library/other', tag), undefined)
+      assert.equal(absence.get('docker.io/library/alpine', tag), 'NAME_UNKNOWN')
+      assert.equal(absence.get('docker.io/library/other', tag), undefined)
       clock.now += 1
-      assert.equal(absence.of('docker.io/library/alpine', tag), undefined)
+      assert.equal(absence.get('docker.io/library/alpine', tag), undefined)
     })
   }
 
   it('is over when it is', () => {
-    const absence = new Absence(() => 0)
+    const absence = new NegativeCache(() => 0)
     absence.add('docker.io/library/alpine', 'latest', 'MANIFEST_UNKNOWN')
     absence.delete('docker.io/library/alpine', 'latest')
-    assert.equal(absence.of('docker.io/library/alpine', 'latest'), undefined)
+    assert.equal(absence.get('docker.io/library/alpine', 'latest'), undefined)
   })
 })
 

@@ -18,7 +18,7 @@ export interface BlobStoreUnderTest extends AsyncDisposable {
   /** What moves its bytes; where there is nothing, they are read. */
   readonly sending: Sending | undefined
   /** Whether it opens without waiting what is in memory. */
-  readonly opensAtHand: boolean
+  readonly opensCached: boolean
 }
 
 /** What every BlobStore has to do, whatever it is made of. */
@@ -44,7 +44,7 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       const digest = digestOf(Buffer.from('absent'))
       assert.equal(await test.store.stat(digest), undefined)
       assert.equal(await test.store.open(digest), undefined)
-      assert.equal(test.store.openAtHand(digest), undefined)
+      assert.equal(test.store.tryCached(digest), undefined)
       await test.store.delete(digest)
     })
 
@@ -92,19 +92,19 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       assert.ok((await drain(opened.reader({ start: 0, end: body.length - 1 }))).equals(body))
     })
 
-    it('opens at hand what it has just adopted, if it does so at all, and that outlives a deletion', async () => {
+    it('opens without waiting what it has just adopted, if it does so at all, and that outlives a deletion', async () => {
       await using test = await create()
       const body = randomBlob(3_000_000)
       const digest = await adopt(test, body)
-      const [first, second] = [test.store.openAtHand(digest), test.store.openAtHand(digest)]
+      const [first, second] = [test.store.tryCached(digest), test.store.tryCached(digest)]
       assert.deepEqual(
         [first?.size, second?.size],
-        test.opensAtHand ? [body.length, body.length] : [undefined, undefined],
+        test.opensCached ? [body.length, body.length] : [undefined, undefined],
       )
-      assert.equal(await openFiles(test.path), test.opensAtHand ? 2 : 0)
+      assert.equal(await openFiles(test.path), test.opensCached ? 2 : 0)
       await second?.close()
       await test.store.delete(digest)
-      assert.equal(test.store.openAtHand(digest), undefined)
+      assert.equal(test.store.tryCached(digest), undefined)
       if (first) assert.ok((await drain(first.reader({ start: 5, end: body.length - 1 }))).equals(body.subarray(5)))
       assert.equal(await openFiles(test.path), 0)
     })

@@ -6,7 +6,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
 import { before, describe, it } from 'node:test'
 import { ClientGone, sendBody } from '../../src/http/body.ts'
-import { ByResponse, type Outgoing } from '../../src/http/response-writer.ts'
+import { HttpWriter, type ResponseWriter } from '../../src/http/response-writer.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import {
   type BodyReader,
@@ -102,7 +102,7 @@ class MovedReader extends FakeReader {
 }
 
 interface Sent {
-  readonly stream: Outgoing['stream']
+  readonly stream: ResponseWriter['stream']
   readonly end: Promise<unknown>
 }
 
@@ -118,7 +118,7 @@ async function serve(listen: Listen, { reader, length, allowed = 10_000 }: Serve
   const tally = { bytes: 0 }
   const server = await listen((asked) => {
     const outgoing = asked.answer(length)
-    const sending = sendBody(outgoing, reader, { length, patience: allowed, tally })
+    const sending = sendBody(outgoing, reader, { length, clientTimeout: allowed, tally })
     const end = sending.catch((error: unknown) => error)
     resolve({ stream: outgoing.stream, end })
     return end
@@ -252,7 +252,7 @@ describe('sendBody', () => {
       if (!reader) return
       response.setHeader('Content-Length', 5)
       response.flushHeaders()
-      const end = sendBody(new ByResponse(response), reader, { length: 5, patience: 0, tally: { bytes: 0 } })
+      const end = sendBody(new HttpWriter(response), reader, { length: 5, clientTimeout: 0, tally: { bytes: 0 } })
       ends.push(end.catch((error: unknown) => error))
     })
     server.listen(0, '127.0.0.1')
@@ -295,7 +295,7 @@ async function serveStored({ listen, size, offload, before }: Stored) {
     const opened = await store.open(digest)
     const length = end + 1 - start
     const outgoing = asked.answer(length, before)
-    const options = { length, patience: 10_000, tally }
+    const options = { length, clientTimeout: 10_000, tally }
     const reader = opened?.reader({ start, end }) ?? assert.fail()
     const { fd = -1 } = (outgoing.socket as { _handle?: { fd?: number } } | null)?._handle ?? {}
     const sending = sendBody(outgoing, reader, options)

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
+import { IncomingMessage, ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { parseRoute, type Routing } from '../../src/http/route.ts'
+import Koa from 'koa'
+import type { Route, Routing } from '../../src/http/route.ts'
+import { registryRoutes } from '../../src/http/routes.ts'
 import { type ErrorCode, RegistryError } from '../../src/oci/error.ts'
 import { isRepositoryName } from '../../src/oci/reference.ts'
 
@@ -14,10 +18,21 @@ const routing: Routing = {
 const hex = 'a'.repeat(64)
 const alpine = 'docker.io/library/alpine'
 
+const koa = new Koa()
+
+/** Rejects with what the routes throw. */
+async function routeOf(target: string, changed: Partial<Routing> = {}): Promise<Route> {
+  const request = Object.assign(new IncomingMessage(new Socket()), { method: 'GET', url: target })
+  const { promise, resolve } = Promise.withResolvers<Route>()
+  const serve = registryRoutes({ ...routing, ...changed }, async (_context, route) => resolve(route))
+  await serve(koa.createContext(request, new ServerResponse(request)))
+  return await promise
+}
+
 /** `upstream/name kind reference [ns]`, or a kind or a code alone. */
-function read(target: string, changed: Partial<Routing> = {}): string {
+async function read(target: string, changed: Partial<Routing> = {}): Promise<string> {
   try {
-    const route = parseRoute(target, { ...routing, ...changed })
+    const route = await routeOf(target, changed)
     if (!('target' in route)) return route.kind
     const { kind, reference, namespace } = route
     const ns = namespace === undefined ? '' : ` ${namespace}`
@@ -165,7 +180,9 @@ const tables: Readonly<Record<string, readonly Case[]>> = {
 for (const [title, cases] of Object.entries(tables)) {
   describe(`route: ${title}`, () => {
     for (const [target, is, changed] of cases) {
-      it(`${target.slice(0, 80)} is ${is}`.replaceAll('\0', '\\0'), () => assert.equal(read(target, changed), is))
+      it(`${target.slice(0, 80)} is ${is}`.replaceAll('\0', '\\0'), async () =>
+        assert.equal(await read(target, changed), is),
+      )
     }
   })
 }
@@ -182,21 +199,26 @@ const name = fc
 const tag = fc.stringMatching(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,20}$/)
 
 describe('route: any', () => {
-  it('name and tag come out as they went in, on every way to an upstream', () => {
-    fc.assert(
-      fc.property(name, tag, fc.constantFrom('ghcr.io', 'registry.local:5000', 'localhost'), (given, ref, upstream) => {
-        const is = `${upstream}/${given} manifests ${ref}`
-        assert.equal(read(`/v2/${upstream}/${given}/manifests/${ref}`), is)
-        assert.equal(read(`/${upstream}/v2/${given}/manifests/${ref}`), is)
-        assert.equal(read(`/v2/${given}/manifests/${ref}?ns=${upstream}`), `${is} ${upstream}`)
-        assert.equal(read(`/v2/${upstream}/${given}/manifests/${ref}?ns=${upstream}`), `${is} ${upstream}`)
-        assert.equal(read(`/${upstream}/v2/${given}/manifests/${ref}?ns=${upstream}`), `${is} ${upstream}`)
-        assert.equal(read(`/v2/${given}/manifests/${ref}`, { defaultUpstream: upstream }), is)
-      }),
+  it('name and tag come out as they went in, on every way to an upstream', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        name,
+        tag,
+        fc.constantFrom('ghcr.io', 'registry.local:5000', 'localhost'),
+        async (given, ref, upstream) => {
+          const is = `${upstream}/${given} manifests ${ref}`
+          assert.equal(await read(`/v2/${upstream}/${given}/manifests/${ref}`), is)
+          assert.equal(await read(`/${upstream}/v2/${given}/manifests/${ref}`), is)
+          assert.equal(await read(`/v2/${given}/manifests/${ref}?ns=${upstream}`), `${is} ${upstream}`)
+          assert.equal(await read(`/v2/${upstream}/${given}/manifests/${ref}?ns=${upstream}`), `${is} ${upstream}`)
+          assert.equal(await read(`/${upstream}/v2/${given}/manifests/${ref}?ns=${upstream}`), `${is} ${upstream}`)
+          assert.equal(await read(`/v2/${given}/manifests/${ref}`, { defaultUpstream: upstream }), is)
+        },
+      ),
     )
   })
 
-  it('target is read without a fault, and leads only to upstreams that are ours and names that can be', () => {
+  it('target is read without a fault, and leads only to upstreams that are ours and names that can be', async () => {
     const piece = fc.oneof(
       fc.constantFrom('v2', 'manifests', 'blobs', 'tags', 'list', 'docker.io', 'ghcr.io', 'evil.example', '..', '%2F'),
       fc.webSegment(),
@@ -205,10 +227,10 @@ describe('route: any', () => {
     const target = fc
       .tuple(fc.array(piece, { maxLength: 8 }), fc.option(fc.webQueryParameters(), { nil: '' }), fc.option(piece))
       .map(([path, query, ns]) => `/${path.join('/')}?${query}${ns === null ? '' : `&ns=${ns}`}`)
-    fc.assert(
-      fc.property(fc.oneof(target, fc.string()), (given) => {
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(target, fc.string()), async (given) => {
         try {
-          const route = parseRoute(given, routing)
+          const route = await routeOf(given)
           if (!('target' in route)) return
           assert.ok(routing.upstreams.has(route.target.upstream))
           assert.ok(isRepositoryName(route.target.name.replace(/^library\//, '')))

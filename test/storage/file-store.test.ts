@@ -33,7 +33,7 @@ for (const [name, help] of [
       // Beside them the folder's own lock is open.
       path: join(dir.path, 'blobs'),
       sending: help?.sending,
-      opensAtHand: help?.atHand !== undefined,
+      opensCached: help?.pageCache !== undefined,
       async [Symbol.asyncDispose]() {
         folder[Symbol.dispose]()
         await dir[Symbol.asyncDispose]()

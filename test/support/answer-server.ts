@@ -1,13 +1,13 @@
 import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { ByResponse, BySocket, type Outgoing } from '../../src/http/response-writer.ts'
+import { HttpWriter, type ResponseWriter, SocketWriter } from '../../src/http/response-writer.ts'
 
 /** A request, and the answer that it is to get. */
 export interface Asked {
   readonly path: string
   /** With a body of so many bytes, or in chunks where that is undefined, after bytes that come `before` it. */
-  answer(length: number | undefined, before?: Buffer): Outgoing
+  answer(length: number | undefined, before?: Buffer): ResponseWriter
 }
 
 /** Resolves when the answer has been given, however that went. */
@@ -21,10 +21,10 @@ export interface AnswerServer extends AsyncDisposable {
 /** Answers by node:http. */
 export async function responseServer(give: Give): Promise<AnswerServer> {
   const server = createHttpServer((request, response) => {
-    const answer = (length: number | undefined, before: Buffer = Buffer.alloc(0)): Outgoing => {
+    const answer = (length: number | undefined, before: Buffer = Buffer.alloc(0)): ResponseWriter => {
       if (length !== undefined) response.setHeader('Content-Length', before.length + length)
       if (before.length > 0) response.write(before)
-      return new ByResponse(response)
+      return new HttpWriter(response)
     }
     void give({ path: request.url ?? '', answer })
   })
@@ -70,10 +70,10 @@ export async function socketServer(give: Give): Promise<AnswerServer> {
   }
 }
 
-function bySocket(socket: Socket, length: number | undefined, before: Buffer = Buffer.alloc(0)): Outgoing {
+function bySocket(socket: Socket, length: number | undefined, before: Buffer = Buffer.alloc(0)): ResponseWriter {
   if (length === undefined) throw new Error('a connection alone has no chunks')
   const head = `HTTP/1.1 200 OK\r\nContent-Length: ${before.length + length}\r\n\r\n`
-  return new BySocket(socket, `${head}${before.toString('latin1')}`)
+  return new SocketWriter(socket, `${head}${before.toString('latin1')}`)
 }
 
 function urlOf(address: AddressInfo | string | null): string {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Digest } from '../../src/oci/digest.ts'
 import { pathOf } from '../../src/storage/layout.ts'
 import { call } from './admin-client.ts'
-import { agent, laneDate, teach } from './fast-path.ts'
+import { agent, fastDate, teach } from './fast-path.ts'
 import { image } from './image.ts'
 import { openFiles } from './open-files.ts'
 import { Stage, type StageOptions } from './stage.ts'
@@ -41,7 +41,7 @@ export async function store(stage: Stage, body: Buffer, prefix = ''): Promise<St
   return { digest, body, path, file: pathOf(stage.path, { kind: 'blob', digest }) }
 }
 
-/** One whose head the lane knows. */
+/** One whose head the fast path knows. */
 export async function storeKnown(stage: Stage, body: Buffer): Promise<Stored> {
   const stored = await store(stage, body)
   assert.equal(await teach(stage, `GET ${stored.path}`), false)
@@ -59,8 +59,8 @@ export async function ask(
   return (await wire.answer(line.split(' ')[0])) ?? assert.fail('no answer')
 }
 
-export function isOfLane(answer: WireAnswer | undefined): boolean {
-  return answer?.headers['date'] === laneDate
+export function isFast(answer: WireAnswer | undefined): boolean {
+  return answer?.headers['date'] === fastDate
 }
 
 /** Without what must differ. */

@@ -70,13 +70,13 @@ export class Fills implements AsyncDisposable {
   }
 
   /**
-   * A stored blob of more than so many bytes, where all that `locate` would look at is at hand. Undefined means no more
-   * than that it takes a look.
+   * A stored blob of more than `above` bytes that opens without waiting: nothing fills, looks up or excludes it, and its
+   * size is known. Undefined means: ask `locate`.
    */
-  openAtHand(digest: Digest, above: number): OpenBlob | undefined {
+  tryCached(digest: Digest, above: number): OpenBlob | undefined {
     const size = this.#sizes.get(digest) ?? 0
     if (size <= above || this.#entries.has(digest) || this.#condemned.has(digest)) return undefined
-    const blob = this.#options.dependencies.store.openAtHand(digest)
+    const blob = this.#options.dependencies.store.tryCached(digest)
     if (blob?.size === size) return watched(blob, this.#readers.enter(digest))
     void blob?.close()
     return undefined

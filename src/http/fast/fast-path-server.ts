@@ -1,42 +1,42 @@
 import type { Socket } from 'node:net'
 import { type Handler, HttpServer } from '../server.ts'
-import { Lane, type LaneOptions } from './fast-path.ts'
+import { FastPath, type FastPathOptions } from './fast-path.ts'
 
-export interface LaneServerOptions {
-  /** Answers what has been parsed. */
+export interface FastPathServerOptions {
+  /** Answers parsed requests. */
   readonly handler: Handler
-  /** Answers what need not be. */
-  readonly shortcut: LaneOptions['shortcut']
+  /** Answers requests by the text of their head. */
+  readonly responses: FastPathOptions['responses']
 }
 
-/** An HTTP server whose connections belong to a lane first, and to node:http from what the lane does not answer on. */
-export class LaneServer extends HttpServer {
-  readonly #lane: Lane
+/** An HTTP server whose connections begin in the fast path, and go over to node:http with the first request it leaves. */
+export class FastPathServer extends HttpServer {
+  readonly #fastPath: FastPath
 
-  constructor({ handler, shortcut }: LaneServerOptions) {
+  constructor({ handler, responses }: FastPathServerOptions) {
     super(handler)
-    const ordinary = this.listeners('connection')
+    const ofHttp = this.listeners('connection')
     this.removeAllListeners('connection')
-    this.#lane = new Lane({
-      shortcut,
+    this.#fastPath = new FastPath({
+      responses,
       handOver: (socket) => {
-        for (const listener of ordinary) listener.call(this, socket)
+        for (const listener of ofHttp) listener.call(this, socket)
       },
       firstWithin: this.headersTimeout,
-      // Its own of Node.js 24.6 and later; earlier ones have no such property, and add as much.
+      // Node.js 24.6 and later have this property; earlier ones add as much without it.
       nextWithin: this.keepAliveTimeout + (this.keepAliveTimeoutBuffer ?? 1000),
     })
-    this.on('connection', (socket: Socket) => this.#lane.take(socket))
+    this.on('connection', (socket: Socket) => this.#fastPath.take(socket))
   }
 
-  /** In the lane what is under way ends by itself, and its connection after it. */
+  /** A connection of the fast path that is in the middle of an answer ends after it. */
   override closeIdleConnections(): void {
-    this.#lane.close()
+    this.#fastPath.close()
     super.closeIdleConnections()
   }
 
   override closeAllConnections(): void {
-    this.#lane.cut()
+    this.#fastPath.cut()
     super.closeAllConnections()
   }
 }

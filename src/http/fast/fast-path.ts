@@ -1,32 +1,45 @@
 import type { Socket } from 'node:net'
-import { type LongAnswer, longestHead, type Shortcut } from './response-cache.ts'
+import { type FileResponse, maxHead, type ResponseCache } from './response-cache.ts'
 
-export interface LaneOptions {
-  readonly shortcut: Pick<Shortcut, 'answer'>
-  /** Takes a connection for good, as if it were new; what was read of it is yet to come. */
+export interface FastPathOptions {
+  readonly responses: Pick<ResponseCache, 'lookUp'>
+  /** Takes a connection for good, as if it were new. What was read of it is pushed back and read again. */
   readonly handOver: (socket: Socket) => void
   /** Milliseconds a connection may be without its first request. */
   readonly firstWithin: number
-  /** Milliseconds it may be without the next one. */
+  /** Milliseconds it may be without its next request. */
   readonly nextWithin: number
 }
 
-/** Milliseconds that a first request may still take to come when the server closes. */
+/** Milliseconds that the first request of a new connection may still take when the server closes. */
 const lastCall = 500
 
 const tooLate = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n'
 
 /**
- * Where connections are until they bring something that takes more than looking up: a head that is not known, or not as
- * one piece, or one whose answer is not at hand. With that, and all that follows, they go over to node:http.
+ * Connections whose requests so far were all answered from the response cache. There is no parser here: each piece of
+ * data that arrives must be one whole head, byte for byte as one that node:http has parsed before. With anything else the
+ * connection goes over to node:http, and stays there.
  *
- * Every piece begins where a request begins, since everything before it was a whole request without a body.
+ * State of a connection, and what happens in it:
+ *
+ * | state     | known head, body in memory | known head, body in a file | anything else             | the client ends | time-out      | server closes   |
+ * | --------- | -------------------------- | -------------------------- | ------------------------- | --------------- | ------------- | --------------- |
+ * | `new`     | write it → `idle`          | send it → `sending`        | hand over → gone          | end → gone      | 408 → gone    | wait `lastCall` |
+ * | `idle`    | write it → `idle`          | send it → `sending`        | hand over → gone          | end → gone      | close → gone  | end → gone      |
+ * | `sending` | push back, stop reading    | push back, stop reading    | push back, stop reading   | end after it    | the sender's  | end after it    |
+ *
+ * `sending` ends in `idle` when all has left, and the connection reads on. If the body fails, the connection is cut.
+ *
+ * A piece begins where a request begins, because every request before it was whole and had no body.
+ *
+ * An exception before a byte of the answer was written hands the connection over; later it cuts the connection.
  */
-export class Lane {
-  readonly #options: LaneOptions
+export class FastPath {
+  readonly #options: FastPathOptions
   readonly #connections = new Set<Connection>()
 
-  constructor(options: LaneOptions) {
+  constructor(options: FastPathOptions) {
     this.#options = options
   }
 
@@ -35,33 +48,32 @@ export class Lane {
     this.#connections.add(connection)
   }
 
-  /** Ends all connections, after what has been answered; those whose first request may be on its way a little later. */
+  /** Ends all connections after their answers. New ones may still send their first request for a moment. */
   close(): void {
     for (const connection of this.#connections) connection.close()
   }
 
-  /** Ends all connections, whatever they still have to send. */
+  /** Ends all connections at once. */
   cut(): void {
     for (const connection of this.#connections) connection.cut()
   }
 }
 
-/** A connection as long as it is in the lane. */
 class Connection {
   readonly #socket: Socket
-  readonly #options: LaneOptions
+  readonly #options: FastPathOptions
+  /** Called once it is no longer the fast path's. */
   readonly #left: () => void
-  /** As JSON, since that is how it is told, again and again. */
+  /** The client's address as JSON, for the log. */
   readonly #client: string
   readonly #onData = (piece: Buffer): void => this.#take(piece)
-  readonly #onEnd = (): void => this.#leave()
+  readonly #onEnd = (): void => this.#endReading()
   readonly #onTimeout = (): void => this.#expire()
   readonly #onClose = (): void => this.#left()
-  /** Before its first request; in the middle of an answer; between requests. */
   #state: 'new' | 'sending' | 'idle' = 'new'
   #closing = false
 
-  constructor(socket: Socket, options: LaneOptions, left: () => void) {
+  constructor(socket: Socket, options: FastPathOptions, left: () => void) {
     this.#socket = socket
     this.#options = options
     this.#left = left
@@ -81,18 +93,18 @@ class Connection {
     this.#closing = true
   }
 
+  cut(): void {
+    this.#socket.destroy()
+  }
+
   #end(): void {
     if (this.#socket.writableEnded) return
     this.#socket.off('data', this.#onData).resume()
     this.#socket.destroySoon()
   }
 
-  cut(): void {
-    this.#socket.destroy()
-  }
-
-  /** Nothing more is coming. */
-  #leave(): void {
+  /** The client sends nothing more. */
+  #endReading(): void {
     if (this.#state === 'sending') this.#closing = true
     else this.#socket.end()
   }
@@ -102,18 +114,37 @@ class Connection {
       this.#socket.pause().unshift(piece)
       return
     }
-    const answer = this.#answer(piece)
-    if (answer === undefined) {
-      this.#handOver(piece)
-      return
+    const response = this.#lookUp(piece)
+    if (response === undefined) this.#handOver(piece)
+    else if (typeof response === 'string') this.#write(response)
+    // It settles whatever happens: an answer that cannot go on is cut.
+    else void this.#send(response).catch(() => this.cut())
+  }
+
+  /** Undefined, too, where that fails: node:http will meet the same failure, and tell the client. */
+  #lookUp(piece: Buffer): string | FileResponse | undefined {
+    const { length } = piece
+    // A client that does not read, and one that sends several requests at once, are node:http's to deal with.
+    if (length > maxHead || this.#socket.writableLength > 0) return undefined
+    try {
+      return this.#options.responses.lookUp(piece.toString('latin1'), this.#client)
+    } catch {
+      return undefined
     }
-    if (typeof answer !== 'string') {
-      void this.#send(answer)
-      return
-    }
-    this.#socket.write(answer, 'latin1')
-    // Of an idle connection the time limit is set, and begins anew by itself.
+  }
+
+  #write(response: string): void {
+    this.#socket.write(response, 'latin1')
+    // An idle connection has its time limit, and the socket starts it again by itself.
     if (this.#state === 'new' || this.#closing) this.#rest()
+  }
+
+  async #send(response: FileResponse): Promise<void> {
+    this.#state = 'sending'
+    const isWhole = await response.send(this.#socket)
+    if (!isWhole) return
+    this.#rest()
+    this.#socket.resume()
   }
 
   /** After an answer. */
@@ -121,21 +152,6 @@ class Connection {
     this.#state = 'idle'
     if (this.#closing) this.#end()
     else this.#socket.setTimeout(this.#options.nextWithin)
-  }
-
-  async #send(answer: LongAnswer): Promise<void> {
-    this.#state = 'sending'
-    const isWhole = await answer.send(this.#socket)
-    if (!isWhole) return
-    this.#rest()
-    this.#socket.resume()
-  }
-
-  #answer(piece: Buffer): string | LongAnswer | undefined {
-    const socket = this.#socket
-    // A client that does not read, and one that says much at a time, are node:http's to deal with.
-    if (piece.length > longestHead || socket.writableLength > 0) return undefined
-    return this.#options.shortcut.answer(piece.toString('latin1'), this.#client)
   }
 
   #handOver(piece: Buffer): void {
@@ -149,12 +165,12 @@ class Connection {
       .off('error', ignore)
       .setTimeout(0)
     this.#options.handOver(socket)
-    // Only now that there is somebody to hear it: nothing can come before it.
+    // Last, so that node:http listens already: nothing else can have come in between.
     socket.unshift(piece)
   }
 
   #expire(): void {
-    // In the middle of an answer whoever sends it looks after that.
+    // Whoever sends an answer looks after the client's time meanwhile.
     if (this.#state === 'sending') return
     if (this.#state === 'idle') this.#socket.destroy()
     else if (this.#closing) this.#end()

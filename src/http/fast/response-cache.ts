@@ -1,27 +1,19 @@
-import { type IncomingMessage, validateHeaderValue } from 'node:http'
+import { type IncomingMessage, STATUS_CODES, validateHeaderValue } from 'node:http'
 import type { Socket } from 'node:net'
-import type { StoredAnswer } from '../../cache/blobs.ts'
+import { LRUCache } from 'lru-cache'
 import type { RepeatedFields } from '../../telemetry/request-fields.ts'
 import type { PreparedReport, RequestReport } from '../../telemetry/request-report.ts'
+import type { Answer, Answers, StreamedBody } from '../answers.ts'
 import { ClientGone, sendBody } from '../body.ts'
 import { routeFields } from '../exchange.ts'
-import {
-  bodyOf,
-  type HotPath,
-  hotHeaders,
-  outcomeOf,
-  type Question,
-  type Recalled,
-  statusOf,
-  version,
-} from '../hot-path.ts'
+import type { RegistryRequest } from '../request.ts'
 import type { RequestIds } from '../request-ids.ts'
-import { BySocket } from '../response-writer.ts'
-import { type PlainHead, plainHead } from './cacheable-request.ts'
-import { KnownHeads, type KnownHeadsBound } from './known-heads.ts'
+import { apiVersion } from '../respond.ts'
+import { SocketWriter } from '../response-writer.ts'
+import { type CacheableRequest, cacheableRequest } from './cacheable-request.ts'
 
-export interface ShortcutOptions {
-  readonly hotPath: HotPath
+export interface ResponseCacheOptions {
+  readonly answers: Answers
   readonly report: RequestReport
   readonly ids: RequestIds
   /** Epoch milliseconds. */
@@ -30,178 +22,176 @@ export interface ShortcutOptions {
   readonly keepAlive: number
   /** Milliseconds a client may go without taking a byte. */
   readonly clientTimeout: number
-  readonly bound?: KnownHeadsBound
 }
 
-/** A head that has been parsed, what it asks, and how that was last answered. */
-interface KnownHead extends PlainHead {
-  readonly question: Question
-  readonly reply: Reply | undefined
+/** The head of a request, what node:http's parser made of it, and the last response to it. */
+interface KnownHead extends CacheableRequest {
+  readonly request: RegistryRequest
+  readonly response: Rendered | undefined
 }
 
-/** An answer as it is sent, but for its id: good for a second, and as long as nothing else is recalled. */
-interface Reply {
-  readonly body: Buffer
-  /** Seconds; -1 for what does not age. */
-  readonly age: number
+/** A response as it is written, but for its id. It is good for one second, for its `Date`. */
+interface Rendered {
+  readonly answer: Answer
   /** Of the epoch. */
   readonly second: number
-  /** What comes after the id. */
-  readonly rest: string
+  readonly beforeId: string
+  readonly afterId: string
   readonly report: PreparedReport
 }
 
-/** An answer whose body is in the store. Whoever gets it sends it. */
-export interface LongAnswer {
+/** A response whose body is in a file. Whoever gets it calls `send`. */
+export interface FileResponse {
   /**
-   * Resolves when all of it has left, or to false where that failed, and the connection is broken off. Nobody else writes
-   * to it meanwhile, nor sets its time limit.
+   * Resolves to whether all of it has left; if not, the connection has been cut. Meanwhile nobody else writes to the
+   * connection or sets its time limit.
    */
   send(socket: Socket): Promise<boolean>
 }
 
-interface Sending {
-  readonly head: KnownHead
-  readonly id: string
-  /** What comes before the body. */
-  readonly text: string
-  readonly stored: StoredAnswer
+/** Bytes. Longer heads are not looked up, and larger bodies in memory are answered by node:http. */
+export const maxHead = 2048
+const maxBody = 64 * 1024
+
+/** Bytes of the objects around an entry. */
+const overhead = 1024
+
+function knownHeads(entries: number, bytes: number): LRUCache<string, KnownHead> {
+  return new LRUCache({
+    max: entries,
+    maxSize: bytes,
+    sizeCalculation: ({ response }, text) => 2 * text.length + (response?.afterId.length ?? 0) + overhead,
+  })
 }
-
-/** Bytes: longer heads are not looked up. */
-export const longestHead = 2048
-
-const beforeId = {
-  200: `HTTP/1.1 200 OK\r\n${version.join(': ')}\r\nX-Request-Id: `,
-  206: `HTTP/1.1 206 Partial Content\r\n${version.join(': ')}\r\nX-Request-Id: `,
-}
-
-const defaultBound: KnownHeadsBound = { entries: 16_384, bytes: 16 * 1024 * 1024 }
-/** There are as many ranges as clients think of: they must not make others forgotten. */
-const partsBound: KnownHeadsBound = { entries: 4096, bytes: 4 * 1024 * 1024 }
 
 /**
- * Answers heads that have been parsed before: the same bytes mean the same again, whoever sends them. What they mean
- * comes from node:http's parser alone, and of nothing but plain questions, so there is nothing here to be misread.
+ * Responses by the text of the request's head: the same bytes mean the same request, whoever sends them. What they mean
+ * comes from node:http's parser, and only for requests whose head holds nothing but headers that change no answer. What
+ * the answer is comes from `Answers`, each time; here only its text is kept.
  */
-export class Shortcut {
-  readonly #options: ShortcutOptions
-  readonly #heads: KnownHeads<KnownHead>
-  /** Those that want a part. */
-  readonly #parts = new KnownHeads<KnownHead>(partsBound)
+export class ResponseCache {
+  readonly #options: ResponseCacheOptions
+  readonly #heads = knownHeads(16_384, 16 * 1024 * 1024)
+  /** Heads with a range, kept apart: clients may send any number of them, and the others must not be forgotten. */
+  readonly #ranges = knownHeads(4096, 4 * 1024 * 1024)
 
-  constructor(options: ShortcutOptions) {
+  constructor(options: ResponseCacheOptions) {
     this.#options = options
-    this.#heads = new KnownHeads(options.bound ?? defaultBound)
   }
 
   /**
-   * Undefined where it does not know the head, or the answer is not at hand. A text is all of it, and told of as given;
-   * `client` is the address, as JSON.
+   * The response to a request of just this text, as a text where it is in memory. It counts as sent. Undefined means: ask
+   * node:http. `client`: the address, as JSON.
    */
-  answer(text: string, client: string): string | LongAnswer | undefined {
-    const { hotPath, ids, now } = this.#options
-    const head = this.#heads.get(text) ?? this.#parts.get(text)
+  lookUp(text: string, client: string): string | FileResponse | undefined {
+    const { answers, ids, now } = this.#options
+    const head = this.#heads.get(text) ?? this.#ranges.get(text)
     if (!head) return undefined
-    const recalled = hotPath.recall(head.question)
-    if (!recalled) return this.#open(head)
-    const { report, rest } = this.#reply(head, recalled, now())
+    const answer = answers.tryCached(head.request, head.response?.answer)
+    if (!answer) return undefined
+    const { body } = answer
+    if (body !== undefined && !Buffer.isBuffer(body)) return this.#file(head, answer, body)
+    const { beforeId, afterId, report } = this.#render(head, answer, body, now())
     const id = ids.next()
     report(`"${id}"`, client)
-    return `${beforeId[200]}${id}${rest}`
+    return `${beforeId}${id}${afterId}`
   }
 
   /**
-   * The parser's word on what was asked. What is remembered is the request written out again, each field as the parser
-   * understood it: whoever sends just these bytes says just that, and any other spelling is for the parser.
+   * Remembers what a request means that node:http has parsed, and that was answered without waiting. The text is the
+   * request written out again from the parser's fields: another spelling of the same request is left to the parser.
    */
-  learn(request: IncomingMessage, question: Question): void {
-    const head = plainHead(request)
-    const heads = head?.range === undefined ? this.#heads : this.#parts
-    if (!head || head.text.length > longestHead || heads.has(head.text)) return
-    heads.set(head.text, { ...head, question, reply: undefined }, 0)
+  remember(incoming: IncomingMessage, request: RegistryRequest, { status, body }: Answer): void {
+    if (Buffer.isBuffer(body) && body.length > maxBody) return
+    const head = cacheableRequest(incoming)
+    // A Range that changes nothing is none that this cache has to know.
+    if (!head || head.text.length > maxHead || (head.range !== undefined && status !== 206)) return
+    const heads = this.#headsFor(head)
+    if (!heads.has(head.text)) heads.set(head.text, { ...head, request, response: undefined })
   }
 
-  #reply(head: KnownHead, recalled: Recalled, now: number): Reply {
-    const { reply: last } = head
-    const body = bodyOf(recalled)
-    const age = ageOf(recalled, now)
+  #headsFor({ range }: CacheableRequest): LRUCache<string, KnownHead> {
+    return range === undefined ? this.#heads : this.#ranges
+  }
+
+  #render(head: KnownHead, answer: Answer, body: Buffer | undefined, now: number): Rendered {
+    const { response: last } = head
     const second = Math.floor(now / 1000)
-    if (last && last.second === second && last.age === age && last.body === body) return last
-    const rest = this.#rest(head, recalled, now)
-    const report = last?.body === body ? last.report : this.#report(head, body)
-    const reply = { body, age, second, rest, report }
-    this.#heads.set(head.text, { ...head, reply }, rest.length)
-    return reply
-  }
-
-  #rest(head: KnownHead, recalled: Recalled, now: number): string {
-    const text = Buffer.from(this.#headers(head, recalled, now), 'latin1')
-    // By way of one buffer, since a string that is put together from others is put together again at every write.
-    return Buffer.concat(head.method === 'HEAD' ? [text] : [text, bodyOf(recalled)]).toString('latin1')
-  }
-
-  /** From the end of the id, as node:http would write it. */
-  #headers({ question }: KnownHead, answer: Recalled | StoredAnswer, now: number): string {
-    const keepAlive = Math.floor(this.#options.keepAlive / 1000)
-    const fields = hotHeaders(question, answer, now)
-    fields.push('Date', new Date(now).toUTCString(), 'Connection', 'keep-alive', 'Keep-Alive', `timeout=${keepAlive}`)
-    let text = '\r\n'
-    for (let at = 0; at < fields.length; at += 2) {
-      const [name = '', value = ''] = [fields[at], fields[at + 1]]
-      validateHeaderValue(name, value)
-      text += `${name}: ${value}\r\n`
+    if (last?.answer === answer && last.second === second) return last
+    const { beforeId, afterId } = this.#head(answer, now)
+    const bytes = body?.length ?? 0
+    const rendered = {
+      answer,
+      second,
+      beforeId,
+      // By way of one buffer: a string that was joined from others is joined again at each write.
+      afterId: body ? Buffer.concat([Buffer.from(afterId, 'latin1'), body]).toString('latin1') : afterId,
+      report:
+        last?.answer === answer ? last.report : this.#options.report.prepare(fieldsOf(head, answer, { bytes, ms: 0 })),
     }
-    return `${text}\r\n`
+    const heads = this.#headsFor(head)
+    // A tag may have moved to a larger manifest: that is answered once more, and by node:http from then on.
+    if (bytes > maxBody) heads.delete(head.text)
+    else heads.set(head.text, { ...head, response: rendered })
+    return rendered
   }
 
-  #report(head: KnownHead, { length }: Buffer): PreparedReport {
-    return this.#options.report.prepare(
-      fieldsOf(head, { status: 200, bytes: head.method === 'HEAD' ? 0 : length, ms: 0 }),
-    )
+  /** The response's head, as node:http would write it. */
+  #head({ status, headers }: Answer, now: number): { beforeId: string; afterId: string } {
+    const keepAlive = Math.floor(this.#options.keepAlive / 1000)
+    const date = new Date(now).toUTCString()
+    const all = [...headers, 'Date', date, 'Connection', 'keep-alive', 'Keep-Alive', `timeout=${keepAlive}`]
+    let afterId = '\r\n'
+    for (let at = 0; at < all.length; at += 2) {
+      const [name = '', value = ''] = [all[at], all[at + 1]]
+      validateHeaderValue(name, value)
+      afterId += `${name}: ${value}\r\n`
+    }
+    const beforeId = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${apiVersion.join(': ')}\r\nX-Request-Id: `
+    return { beforeId, afterId: `${afterId}\r\n` }
   }
 
-  #open(head: KnownHead): LongAnswer | undefined {
-    const { hotPath, ids, now } = this.#options
-    const stored = hotPath.open(head.question, head.method)
-    if (!stored) return undefined
-    const id = ids.next()
-    const text = `${beforeId[statusOf(stored)]}${id}${this.#headers(head, stored, now())}`
-    return { send: (socket) => this.#send(socket, { head, id, text, stored }) }
+  #file(head: KnownHead, answer: Answer, body: StreamedBody): FileResponse {
+    try {
+      const { beforeId, afterId } = this.#head(answer, this.#options.now())
+      const id = this.#options.ids.next()
+      return { send: (socket) => this.#send(socket, { head, answer, body, id, text: `${beforeId}${id}${afterId}` }) }
+    } catch (error) {
+      void body.reader.close()
+      throw error
+    }
   }
 
-  async #send(socket: Socket, { head, id, text, stored }: Sending): Promise<boolean> {
-    const { report, now, clientTimeout: patience } = this.#options
+  async #send(
+    socket: Socket,
+    { head, answer, body, id, text }: { head: KnownHead; answer: Answer; body: StreamedBody; id: string; text: string },
+  ): Promise<boolean> {
+    const { report, now, clientTimeout } = this.#options
     const startedAt = now()
     const client = socket.remoteAddress ?? ''
-    const { reader, length } = stored
     const tally = { bytes: 0 }
     let error: unknown
     try {
-      await sendBody(new BySocket(socket, text), reader, { length, patience, tally })
+      await sendBody(new SocketWriter(socket, text), body.reader, { length: body.length, clientTimeout, tally })
     } catch (reason) {
       error = reason
     }
     const isGone = error instanceof ClientGone
-    const why = { aborted: isGone || undefined, error: isGone ? undefined : error }
     report.tell({
       requestId: id,
-      ...fieldsOf(head, { status: statusOf(stored), ...tally, ms: now() - startedAt }),
+      ...fieldsOf(head, answer, { ...tally, ms: now() - startedAt }),
       client,
-      ...why,
+      aborted: isGone || undefined,
+      error: isGone ? undefined : error,
     })
     return error === undefined
   }
 }
 
 function fieldsOf(
-  { question, method, url, userAgent, range }: KnownHead,
-  { status, bytes, ms }: { status: number; bytes: number; ms: number },
+  { request, method, url, userAgent, range }: KnownHead,
+  { outcome, status }: Answer,
+  { bytes, ms }: { bytes: number; ms: number },
 ): RepeatedFields {
-  const route = routeFields(question.route, url)
-  return { method, ...route, outcome: outcomeOf(question), status, bytes, ms, headersMs: 0, range, userAgent }
-}
-
-function ageOf(recalled: Recalled, now: number): number {
-  return Buffer.isBuffer(recalled) || !recalled.tag ? -1 : Math.floor((now - recalled.tag.checkedAt) / 1000)
+  return { method, ...routeFields(request.route, url), outcome, status, bytes, ms, headersMs: 0, range, userAgent }
 }

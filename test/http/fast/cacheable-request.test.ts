@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type PlainHead, plainHead } from '../../../src/http/fast/cacheable-request.ts'
+import { type CacheableRequest, cacheableRequest } from '../../../src/http/fast/cacheable-request.ts'
 import { HttpServer, listen } from '../../../src/http/server.ts'
 import { Wire } from '../../support/wire.ts'
 
 const plain = 'GET /v2/a/manifests/b HTTP/1.1\r\nHost: mirror.test\r\n'
 
 /** What is made of a head by way of Node's own parser; null where the parser refuses it. */
-async function read(text: string): Promise<PlainHead | undefined | null> {
-  let head: PlainHead | undefined | null = null
+async function read(text: string): Promise<CacheableRequest | undefined | null> {
+  let head: CacheableRequest | undefined | null = null
   await using server = new HttpServer((request, response) => {
-    head = plainHead(request)
+    head = cacheableRequest(request)
     response.setHeader('connection', 'close').end()
   })
   await listen(server, { host: '127.0.0.1', port: 0 })
@@ -21,7 +21,7 @@ async function read(text: string): Promise<PlainHead | undefined | null> {
   return head
 }
 
-describe('a plain head', () => {
+describe('a cacheable request', () => {
   for (const text of [
     `${plain}\r\n`,
     `HEAD${plain.slice(3)}\r\n`,

@@ -6,13 +6,13 @@ import { describe, it } from 'node:test'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { call } from '../../support/admin-client.ts'
 import { open } from '../../support/client.ts'
-import { agent, laneDate, teach, warm } from '../../support/fast-path.ts'
+import { agent, fastDate, teach, warm } from '../../support/fast-path.ts'
 import {
   added,
   allClosed,
   ask,
   filesOf,
-  isOfLane,
+  isFast,
   type Line,
   lineOf,
   repository,
@@ -70,7 +70,7 @@ async function responsesOf({ mirror }: Stage): Promise<number> {
   return Number(/^entrepot_http_responses_total\{code="2xx"\} (\d+)$/m.exec(text)?.[1])
 }
 
-describe('a stored blob from the lane', hang, () => {
+describe('a stored blob from the fast path', hang, () => {
   for (const { name, prefix = '', host = '', query = '' } of [
     { name: 'as it is' },
     { name: 'below a base path', prefix: '/mirror' },
@@ -90,8 +90,8 @@ describe('a stored blob from the lane', hang, () => {
           await ask(stage, line),
           await ask(stage, line),
         ]
-        // By the ordinary way, which has to look; by the short one, which knows; and by the lane.
-        assert.deepEqual([first, second, third, fourth].map(isOfLane), [false, false, true, true])
+        // By the ordinary way, which has to look; by the short one, which knows; and by the fast path.
+        assert.deepEqual([first, second, third, fourth].map(isFast), [false, false, true, true])
         for (const answer of [second, third, fourth]) assert.equal(same(answer), same(second))
         assert.deepEqual(same(first).split('\r\n').sort(), same(second).split('\r\n').sort())
         for (const { body } of [first, second, third, fourth]) assert.equal(digestOf(body), digest)
@@ -134,7 +134,7 @@ describe('a stored blob from the lane', hang, () => {
       for (const next of [{ line: `GET ${path}`, body }, { line: `GET ${path}`, body }, ...known]) {
         wire.request(next.line, agent)
         const answer = await wire.answer(next.line.split(' ')[0])
-        assert.ok(isOfLane(answer), next.line)
+        assert.ok(isFast(answer), next.line)
         assert.ok(answer?.body.equals(next.body), next.line)
       }
     }
@@ -146,7 +146,7 @@ describe('a stored blob from the lane', hang, () => {
     await using stage = await start()
     const { path, digest } = await storeKnown(stage, randomBlob(5 * MB, 8))
     const answers = await Promise.all(Array.from({ length: 8 }, () => ask(stage, `GET ${path}`)))
-    assert.ok(answers.every((answer) => isOfLane(answer) && digestOf(answer.body) === digest))
+    assert.ok(answers.every((answer) => isFast(answer) && digestOf(answer.body) === digest))
     assert.equal(fetches(stage), 1)
   })
 
@@ -157,9 +157,9 @@ describe('a stored blob from the lane', hang, () => {
     await teach(stage, `GET ${byDigest}`)
     const [next, again] = [textOf(`GET ${byDigest}`), textOf(`GET ${stored.path}`)]
     const absent = textOf(`GET /v2/${repository}/manifests/absent`)
-    const found = { status: 200, digest: manifest.digest, ofLane: true }
-    const foundByHttp = { ...found, ofLane: false }
-    const repeated = { status: 200, digest: stored.digest, ofLane: true }
+    const found = { status: 200, digest: manifest.digest, isFast: true }
+    const foundByHttp = { ...found, isFast: false }
+    const repeated = { status: 200, digest: stored.digest, isFast: true }
     for (const { pieces, answers } of [
       { pieces: [next], answers: [found] },
       { pieces: [again, next], answers: [repeated, found] },
@@ -175,10 +175,10 @@ describe('a stored blob from the lane', hang, () => {
       }
       wire.resume()
       const first = await wire.answer()
-      assert.ok(isOfLane(first) && first?.body.equals(stored.body))
+      assert.ok(isFast(first) && first?.body.equals(stored.body))
       for (const expected of answers) {
         const { status, headers, body } = (await wire.answer()) ?? assert.fail('no answer')
-        const seen = { status, digest: digestOf(body), ofLane: headers['date'] === laneDate }
+        const seen = { status, digest: digestOf(body), isFast: headers['date'] === fastDate }
         assert.deepEqual(status === 404 ? { status } : seen, expected)
       }
       wire.request(`GET ${byDigest}`, agent)
@@ -195,7 +195,7 @@ describe('a stored blob from the lane', hang, () => {
     wire.send(textOf(`GET ${path}`) + textOf(`GET ${path}`))
     for (let count = 0; count < 2; count += 1) {
       const answer = await wire.answer()
-      assert.deepEqual([isOfLane(answer), answer && digestOf(answer.body)], [false, digest])
+      assert.deepEqual([isFast(answer), answer && digestOf(answer.body)], [false, digest])
     }
     assert.equal(wire.rest, '')
   })
@@ -211,7 +211,7 @@ describe('a stored blob from the lane', hang, () => {
       if (when !== 'at once') await noticed(stage)
       wire.resume()
       const answer = await wire.answer()
-      assert.ok(isOfLane(answer) && answer?.body.equals(huge))
+      assert.ok(isFast(answer) && answer?.body.equals(huge))
       await wire.closed()
       assert.equal(wire.rest, '')
       assert.equal((await lineOf(stage, answer ?? assert.fail()))['aborted'], undefined)
@@ -232,7 +232,7 @@ describe('a stored blob from the lane', hang, () => {
       wire.resume()
       for (const expected of [huge, body]) {
         const answer = await wire.answer()
-        assert.ok(isOfLane(answer) && answer?.body.equals(expected))
+        assert.ok(isFast(answer) && answer?.body.equals(expected))
       }
       await wire.closed()
       assert.equal(wire.rest, '')
@@ -240,7 +240,7 @@ describe('a stored blob from the lane', hang, () => {
   })
 })
 
-describe('what is told of a stored blob from the lane', hang, () => {
+describe('what is told of a stored blob from the fast path', hang, () => {
   it('is that it was used: what was used longer ago goes before it', async () => {
     await using stage = await start({ config: { storage: { maxSize: '8MiB' } } })
     const used = await storeKnown(stage, randomBlob(3 * MB, 16))
@@ -259,7 +259,7 @@ describe('what is told of a stored blob from the lane', hang, () => {
     await using stage = await start()
     const stored = await store(stage, randomBlob(200_000, 10))
     const [first, second] = [await ask(stage, `GET ${stored.path}`), await ask(stage, `GET ${stored.path}`)]
-    assert.deepEqual([isOfLane(first), isOfLane(second)], [false, true])
+    assert.deepEqual([isFast(first), isFast(second)], [false, true])
     const { requestId: _id, ...fields } = await lineOf(stage, second)
     const { requestId: _other, ...expected } = await lineOf(stage, first)
     assert.deepEqual(fields, expected)
@@ -284,7 +284,7 @@ describe('what is told of a stored blob from the lane', hang, () => {
     const { path } = await storeKnown(stage, randomBlob(200_000, 11))
     const before = await stage.mirror.stats()
     const responses = await responsesOf(stage)
-    for (let count = 0; count < 3; count += 1) assert.ok(isOfLane(await ask(stage, `GET ${path}`)))
+    for (let count = 0; count < 3; count += 1) assert.ok(isFast(await ask(stage, `GET ${path}`)))
     await until(async () => (await responsesOf(stage)) === responses + 3, 'the responses to be counted')
     const after = await stage.mirror.stats()
     assert.equal(after.requests.blob.hit - before.requests.blob.hit, 3)
@@ -292,13 +292,13 @@ describe('what is told of a stored blob from the lane', hang, () => {
   })
 
   for (const how of ['is reset', 'ends'] as const) {
-    for (const via of ['the lane', 'node:http'] as const) {
+    for (const via of ['the fast path', 'node:http'] as const) {
       it(`is that the client left, where its connection ${how} in the middle, by ${via}`, async () => {
         await using stage = await start()
         const stored = await storeKnown(stage, huge)
         const before = await openSockets()
         const wire = await Wire.open(stage.mirror.url)
-        wire.request(`GET ${stored.path}`, via === 'the lane' ? agent : { ...agent, 'x-other': 'yes' })
+        wire.request(`GET ${stored.path}`, via === 'the fast path' ? agent : { ...agent, 'x-other': 'yes' })
         await until(() => wire.waiting > MB, 'some of the body')
         wire.pause()
         if (how === 'ends') wire[Symbol.dispose]()
@@ -328,7 +328,7 @@ describe('what is told of a stored blob from the lane', hang, () => {
         const answer = (await wire.answer()) ?? assert.fail('no answer')
         if (round % 2 === 0) wire[Symbol.dispose]()
         else wire.reset()
-        assert.ok(isOfLane(answer) && answer.body.equals(stored.body))
+        assert.ok(isFast(answer) && answer.body.equals(stored.body))
         answers.push(answer)
       }
       for (const answer of answers) {
@@ -339,18 +339,18 @@ describe('what is told of a stored blob from the lane', hang, () => {
     })
   }
 
-  for (const via of ['the lane', 'node:http'] as const) {
+  for (const via of ['the fast path', 'node:http'] as const) {
     it(`is what failed, where its file becomes shorter meanwhile, and it is cut by FIN, by ${via}`, async () => {
       await using stage = await start()
       const { path, file } = await store(stage, huge)
       const client = new Agent({ keepAlive: true })
-      const headers = via === 'the lane' ? agent : { ...agent, 'x-other': 'yes' }
+      const headers = via === 'the fast path' ? agent : { ...agent, 'x-other': 'yes' }
       const options = { agent: client, headers }
       const url = `${stage.mirror.url}${path}`
       await using first = await open(url, options)
       await first.read(huge.length)
       await using second = await open(url, options)
-      assert.equal(second.headers.date === laneDate, via === 'the lane')
+      assert.equal(second.headers.date === fastDate, via === 'the fast path')
       await second.read(MB)
       await truncate(file, 38 * MB)
       let bytes = MB
@@ -383,7 +383,7 @@ describe('what is told of a stored blob from the lane', hang, () => {
   })
 })
 
-describe('a client that takes nothing from the lane', hang, () => {
+describe('a client that takes nothing from the fast path', hang, () => {
   it('is cut after its time, and that is told as its leaving', async () => {
     await using stage = await start({ config: { timeouts: { client: '100ms' } } })
     const stored = await storeKnown(stage, huge)
@@ -422,7 +422,7 @@ describe('a client that takes nothing from the lane', hang, () => {
     assert.ok(!existsSync(stored.file))
     wire.resume()
     const answer = await wire.answer()
-    assert.ok(isOfLane(answer) && answer?.body.equals(huge))
+    assert.ok(isFast(answer) && answer?.body.equals(huge))
     await allClosed(stage)
     assert.equal((await ask(stage, `GET ${stored.path}`)).headers['cache-status'], 'entrepot; fwd=uri-miss; stored')
   })
@@ -439,7 +439,7 @@ describe('a client that takes nothing from the lane', hang, () => {
   })
 })
 
-describe('stopping while a stored blob leaves by the lane', hang, () => {
+describe('stopping while a stored blob leaves by the fast path', hang, () => {
   it('waits until all of it has left, answers nothing more, and ends the connection', async () => {
     await using stage = await start({ config: { timeouts: { shutdown: '60s' } } })
     const stored = await storeKnown(stage, huge)
@@ -453,7 +453,7 @@ describe('stopping while a stored blob leaves by the lane', hang, () => {
     wire.request(`GET ${stored.path}`, agent)
     wire.resume()
     const answer = await wire.answer()
-    assert.ok(isOfLane(answer) && answer?.body.equals(huge))
+    assert.ok(isFast(answer) && answer?.body.equals(huge))
     await Promise.all([wire.closed(), stopped])
     assert.equal(wire.rest, '')
     const line = log.findLast(({ reference }) => reference === stored.digest)
@@ -472,7 +472,7 @@ describe('stopping while a stored blob leaves by the lane', hang, () => {
     await answered.closed()
     wire.request(`GET ${stored.path}`, agent)
     const answer = await wire.answer()
-    assert.ok(isOfLane(answer) && answer?.body.equals(stored.body))
+    assert.ok(isFast(answer) && answer?.body.equals(stored.body))
     await Promise.all([wire.closed(), stopped])
   })
 
@@ -490,7 +490,7 @@ describe('stopping while a stored blob leaves by the lane', hang, () => {
   })
 })
 
-describe('of a stored blob the lane does not answer', hang, () => {
+describe('of a stored blob the fast path does not answer', hang, () => {
   const body = randomBlob(200_000, 14)
 
   async function startKnown(): Promise<{ stage: Stage; stored: Stored } & AsyncDisposable> {
@@ -508,12 +508,12 @@ describe('of a stored blob the lane does not answer', hang, () => {
       const { stage, stored } = known
       for (let count = 0; count < 3; count += 1) {
         const answer = await ask(stage, `${line} ${stored.path}`, headers)
-        assert.deepEqual([isOfLane(answer), answer.status], [false, status])
+        assert.deepEqual([isFast(answer), answer.status], [false, status])
         assert.ok(answer.body.equals(part))
         if (line === 'HEAD') assert.equal(answer.headers['content-length'], `${body.length}`)
         await allClosed(stage)
       }
-      assert.ok(isOfLane(await ask(stage, `GET ${stored.path}`)))
+      assert.ok(isFast(await ask(stage, `GET ${stored.path}`)))
     })
   }
 
@@ -524,7 +524,7 @@ describe('of a stored blob the lane does not answer', hang, () => {
       using wire = await Wire.open(stage.mirror.url)
       wire.send(`GET ${stored.path} HTTP/1.0\r\n\r\n`)
       const answer = await wire.answer()
-      assert.deepEqual([isOfLane(answer), answer?.body.equals(body)], [false, true])
+      assert.deepEqual([isFast(answer), answer?.body.equals(body)], [false, true])
       await wire.closed()
     }
   })
@@ -533,7 +533,7 @@ describe('of a stored blob the lane does not answer', hang, () => {
     await using known = await startKnown()
     const { stage, stored } = known
     const { path } = stored
-    assert.ok(isOfLane(await ask(stage, `GET ${path}`)))
+    assert.ok(isFast(await ask(stage, `GET ${path}`)))
     await call(`${stage.mirror.adminUrl}/api/blobs/${stored.digest}`, 'DELETE')
     const gate = new Gate()
     stage.upstream.fault({ kind: 'blob', method: 'GET' }, { gate, gateAt: 100_000, times: 1 })
@@ -543,12 +543,12 @@ describe('of a stored blob the lane does not answer', hang, () => {
     await noticed(stage)
     gate.open()
     for (const answer of await Promise.all([first, ...others])) {
-      assert.deepEqual([isOfLane(answer), answer.body.equals(body)], [false, true])
+      assert.deepEqual([isFast(answer), answer.body.equals(body)], [false, true])
     }
     assert.equal((await first).headers['cache-status'], 'entrepot; fwd=uri-miss; stored')
     assert.equal(fetches(stage), 2)
     // Known from its fill alone.
-    await until(async () => isOfLane(await ask(stage, `GET ${path}`)), 'the lane to know it again')
+    await until(async () => isFast(await ask(stage, `GET ${path}`)), 'the fast path to know it again')
     assert.equal(fetches(stage), 2)
   })
 
@@ -563,15 +563,15 @@ describe('of a stored blob the lane does not answer', hang, () => {
       const { stage, stored } = known
       using wire = await Wire.open(stage.mirror.url)
       wire.request(`GET ${stored.path}`, agent)
-      assert.ok(isOfLane(await wire.answer()))
+      assert.ok(isFast(await wire.answer()))
       // With this its size has been recorded.
       await stage.mirror.stats()
       await damage(stored.file)
       wire.request(`GET ${stored.path}`, agent)
       const answer = await wire.answer()
-      assert.deepEqual([isOfLane(answer), answer?.body.equals(body)], [false, true])
+      assert.deepEqual([isFast(answer), answer?.body.equals(body)], [false, true])
       assert.equal(fetches(stage), 2)
-      await until(async () => isOfLane(await ask(stage, `GET ${stored.path}`)), 'the lane to know it again')
+      await until(async () => isFast(await ask(stage, `GET ${stored.path}`)), 'the fast path to know it again')
       assert.ok((await ask(stage, `GET ${stored.path}`)).body.equals(body))
       assert.equal(fetches(stage), 2)
       await allClosed(stage)
@@ -595,7 +595,7 @@ describe('of a stored blob the lane does not answer', hang, () => {
     stage.upstream.addBlob('library/other', body)
     const asked = stage.upstream.count({ kind: 'blob' })
     const answers = [await ask(stage, `GET ${path}`), await ask(stage, `GET ${path}`), await ask(stage, `GET ${path}`)]
-    assert.deepEqual(answers.map(isOfLane), [false, false, true])
+    assert.deepEqual(answers.map(isFast), [false, false, true])
     assert.ok(answers.every((answer) => answer.body.equals(body)))
     assert.equal(fetches(stage), 1)
     assert.equal(stage.upstream.count({ kind: 'blob' }) - asked, 1)
@@ -610,8 +610,8 @@ describe('of a stored blob the lane does not answer', hang, () => {
     await rm(small.file)
     await rm(large.file)
     const answer = await ask(stage, `GET ${small.path}`)
-    assert.ok(isOfLane(answer) && answer.body.equals(small.body))
-    assert.ok(!isOfLane(await ask(stage, `GET ${large.path}`)))
+    assert.ok(isFast(answer) && answer.body.equals(small.body))
+    assert.ok(!isFast(await ask(stage, `GET ${large.path}`)))
     assert.equal(fetches(stage), 3)
   })
 })

@@ -8,7 +8,7 @@ import {
   added,
   allClosed,
   ask,
-  isOfLane,
+  isFast,
   lineOf,
   repository,
   same,
@@ -36,7 +36,7 @@ const parts = [
   { range: 'BYTES= 7-8', from: 7, to: 8 },
 ].map((part) => ({ ...part, bytes: body.subarray(part.from, part.to + 1) }))
 
-describe('a range of a stored blob from the lane', hang, () => {
+describe('a range of a stored blob from the fast path', hang, () => {
   for (const { range, from, to, bytes } of parts) {
     it(`is what node:http sends, byte for byte: ${range}`, async () => {
       await using stage = await start()
@@ -45,8 +45,8 @@ describe('a range of a stored blob from the lane', hang, () => {
       const once = () => ask(stage, `GET ${path}`, { range })
       const [first, second, third, fourth] = [await once(), await once(), await once(), await once()]
       const answers = [first, second, third, fourth]
-      // By the ordinary way, which has to look; by the short one, which knows; and by the lane.
-      assert.deepEqual(answers.map(isOfLane), [false, false, true, true])
+      // By the ordinary way, which has to look; by the short one, which knows; and by the fast path.
+      assert.deepEqual(answers.map(isFast), [false, false, true, true])
       assert.equal(same(third), same(second))
       assert.equal(same(fourth), same(second))
       assert.deepEqual(same(first).split('\r\n').sort(), same(second).split('\r\n').sort())
@@ -67,7 +67,7 @@ describe('a range of a stored blob from the lane', hang, () => {
     const byDigest = `/v2/${repository}/manifests/${manifest.digest}`
     await warm(stage, [byDigest])
     await teach(stage, `GET ${byDigest}`)
-    for (const { range } of parts) assert.ok(!isOfLane(await ask(stage, `GET ${path}`, { range })))
+    for (const { range } of parts) assert.ok(!isFast(await ask(stage, `GET ${path}`, { range })))
     const whole = { line: `GET ${path}`, headers: agent, expected: body }
     const small = { line: `GET ${byDigest}`, headers: agent, expected: manifest.body }
     const ranges = parts.map(({ range, bytes }) => ({
@@ -79,7 +79,7 @@ describe('a range of a stored blob from the lane', hang, () => {
     for (const { line, headers, expected } of ranges.flatMap((one) => [one, one, small, one, whole])) {
       wire.request(line, headers)
       const answer = await wire.answer()
-      assert.ok(isOfLane(answer) && answer?.body.equals(expected), JSON.stringify(headers))
+      assert.ok(isFast(answer) && answer?.body.equals(expected), JSON.stringify(headers))
     }
     assert.equal(wire.rest, '')
     await allClosed(stage)
@@ -91,7 +91,7 @@ describe('a range of a stored blob from the lane', hang, () => {
     const range = 'bytes=5-200004'
     const before = await stage.mirror.stats()
     const [first, second] = [await ask(stage, `GET ${path}`, { range }), await ask(stage, `GET ${path}`, { range })]
-    assert.deepEqual([isOfLane(first), isOfLane(second)], [false, true])
+    assert.deepEqual([isFast(first), isFast(second)], [false, true])
     const { requestId: _id, ...fields } = await lineOf(stage, second)
     const { requestId: _other, ...expected } = await lineOf(stage, first)
     assert.deepEqual(fields, expected)
@@ -106,24 +106,24 @@ describe('a range of a stored blob from the lane', hang, () => {
     assert.equal(after.bytes.served - before.bytes.served, 400_000)
   })
 
-  it('does not make the lane forget other heads, however many there are; of ranges it forgets some', async () => {
+  it('does not make the fast path forget other heads, however many there are; of ranges it forgets some', async () => {
     await using stage = await start()
     const { path } = await storeKnown(stage, body)
     const first = { range: 'bytes=1-1' }
-    assert.ok(!isOfLane(await ask(stage, `GET ${path}`, first)))
-    assert.ok(isOfLane(await ask(stage, `GET ${path}`, first)))
+    assert.ok(!isFast(await ask(stage, `GET ${path}`, first)))
+    assert.ok(isFast(await ask(stage, `GET ${path}`, first)))
     using wire = await Wire.open(stage.mirror.url)
     for (let at = 2; at < 4200; at += 1) {
       wire.request(`GET ${path}`, { ...agent, range: `bytes=${at}-${at}` })
       assert.equal((await wire.answer())?.body[0], body[at])
     }
-    assert.ok(isOfLane(await ask(stage, `GET ${path}`)))
-    assert.ok(!isOfLane(await ask(stage, `GET ${path}`, first)))
-    assert.ok(isOfLane(await ask(stage, `GET ${path}`, { range: 'bytes=4199-4199' })))
+    assert.ok(isFast(await ask(stage, `GET ${path}`)))
+    assert.ok(!isFast(await ask(stage, `GET ${path}`, first)))
+    assert.ok(isFast(await ask(stage, `GET ${path}`, { range: 'bytes=4199-4199' })))
   })
 })
 
-describe('of a stored blob the lane answers no range', hang, () => {
+describe('of a stored blob the fast path answers no range', hang, () => {
   for (const { name, line = 'GET', headers, status, part } of [
     {
       name: 'under a condition that holds',
@@ -150,7 +150,7 @@ describe('of a stored blob the lane answers no range', hang, () => {
       const { path } = await storeKnown(stage, body)
       for (let count = 0; count < 3; count += 1) {
         const answer = await ask(stage, `${line} ${path}`, headers)
-        assert.deepEqual([isOfLane(answer), answer.status], [false, status])
+        assert.deepEqual([isFast(answer), answer.status], [false, status])
         if (part) assert.ok(answer.body.equals(body.subarray(...part)))
         if (status === 200) assert.equal(answer.headers['content-length'], `${body.length}`)
         await allClosed(stage)
@@ -172,7 +172,7 @@ describe('of a stored blob the lane answers no range', hang, () => {
     const { path, digest, file } = await storeKnown(stage, body)
     const range = 'bytes=5-200004'
     await ask(stage, `GET ${path}`, { range })
-    assert.ok(isOfLane(await ask(stage, `GET ${path}`, { range })))
+    assert.ok(isFast(await ask(stage, `GET ${path}`, { range })))
     // With this its size has been recorded.
     await stage.mirror.stats()
     for (const [at, harm] of [
@@ -181,11 +181,11 @@ describe('of a stored blob the lane answers no range', hang, () => {
     ].entries()) {
       await harm()
       const answer = await ask(stage, `GET ${path}`, { range })
-      assert.deepEqual([isOfLane(answer), answer.status], [false, 206])
+      assert.deepEqual([isFast(answer), answer.status], [false, 206])
       assert.ok(answer.body.equals(body.subarray(5, 200_005)))
       assert.equal(stage.upstream.count({ kind: 'blob', method: 'GET' }), at + 2)
       await store(stage, body)
-      assert.ok(isOfLane(await ask(stage, `GET ${path}`, { range })))
+      assert.ok(isFast(await ask(stage, `GET ${path}`, { range })))
     }
   })
 })

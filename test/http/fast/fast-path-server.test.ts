@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { LaneServer } from '../../../src/http/fast/fast-path-server.ts'
+import { FastPathServer } from '../../../src/http/fast/fast-path-server.ts'
 import { listen } from '../../../src/http/server.ts'
 import { until } from '../../support/wait.ts'
 import { Wire } from '../../support/wire.ts'
@@ -8,14 +8,14 @@ import { Wire } from '../../support/wire.ts'
 const known = 'GET /known HTTP/1.1\r\nHost: a\r\n\r\n'
 const other = 'GET /other HTTP/1.1\r\nHost: a\r\n\r\n'
 
-/** A server whose lane knows one head; everything else it answers with what was asked for. */
+/** A server whose fastPath knows one head; everything else it answers with what was asked for. */
 class Setting implements AsyncDisposable {
-  readonly server: LaneServer
+  readonly server: FastPathServer
   readonly clients: string[] = []
   /** What node:http was asked for. */
   readonly parsed: string[] = []
 
-  static async start(body = 'from the lane'): Promise<Setting> {
+  static async start(body = 'from the fast path'): Promise<Setting> {
     const setting = new Setting(body)
     await listen(setting.server, { host: '127.0.0.1', port: 0 })
     return setting
@@ -23,15 +23,15 @@ class Setting implements AsyncDisposable {
 
   private constructor(body: string) {
     const answer = `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`
-    this.server = new LaneServer({
+    this.server = new FastPathServer({
       handler: (request, response) => {
         this.parsed.push(`${request.method} ${request.url}`)
         const chunks: Buffer[] = []
         request.on('data', (chunk: Buffer) => chunks.push(chunk))
         request.on('end', () => response.end(`${request.url} ${Buffer.concat(chunks)}`))
       },
-      shortcut: {
-        answer: (text, client) => {
+      responses: {
+        lookUp: (text, client) => {
           if (text !== known) return undefined
           this.clients.push(client)
           return answer
@@ -61,14 +61,14 @@ async function bodyOf(wire: Wire): Promise<string | undefined> {
   return (await wire.answer())?.body.toString()
 }
 
-describe('the lane', () => {
+describe('the fast path', () => {
   it('answers what it knows, again and again, over one connection and over many', async () => {
     await using setting = await Setting.start()
     for (let connection = 0; connection < 3; connection += 1) {
       using wire = await setting.open()
       for (let round = 0; round < 3; round += 1) {
         wire.send(known)
-        assert.equal(await bodyOf(wire), 'from the lane')
+        assert.equal(await bodyOf(wire), 'from the fast path')
       }
     }
     assert.deepEqual([setting.clients.length, setting.clients[0], setting.parsed], [9, '"127.0.0.1"', []])
@@ -110,7 +110,7 @@ describe('the lane', () => {
         using wire = await setting.open()
         for (let count = 0; count < before; count += 1) {
           wire.send(known)
-          assert.equal(await bodyOf(wire), 'from the lane')
+          assert.equal(await bodyOf(wire), 'from the fast path')
         }
         for (const piece of pieces) {
           wire.send(piece)
@@ -181,7 +181,7 @@ describe('the lane', () => {
     using wire = await setting.open()
     wire.send(known)
     wire.end()
-    assert.equal(await bodyOf(wire), 'from the lane')
+    assert.equal(await bodyOf(wire), 'from the fast path')
     await wire.closed()
     using silent = await setting.open()
     silent.end()
@@ -204,7 +204,7 @@ describe('the lane', () => {
   })
 })
 
-describe('closing the lane', () => {
+describe('closing the fast path', () => {
   it('ends connections that wait, but for those whose first request may be on its way', async () => {
     await using setting = await Setting.start()
     using fresh = await setting.open()

@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { Lane, type LaneOptions } from '../../../src/http/fast/fast-path.ts'
+import { FastPath, type FastPathOptions } from '../../../src/http/fast/fast-path.ts'
 import { call } from '../../support/admin-client.ts'
-import { agent, laneDate, teach, warm } from '../../support/fast-path.ts'
+import { agent, fastDate, teach, warm } from '../../support/fast-path.ts'
 import { image, randomBlob } from '../../support/image.ts'
 import { Stage, type StageOptions } from '../../support/stage.ts'
 import { until } from '../../support/wait.ts'
@@ -52,8 +52,8 @@ async function ask({ stage, line, headers = agent }: Ask): Promise<string> {
   return await raw(wire)
 }
 
-function isOfLane(answer: string): boolean {
-  return answer.includes(`Date: ${laneDate}\r\n`)
+function isFast(answer: string): boolean {
+  return answer.includes(`Date: ${fastDate}\r\n`)
 }
 
 /** Without what must differ. */
@@ -61,7 +61,7 @@ function same(answer: string): string {
   return answer.replace(/^Date: .*$/m, 'Date').replace(/^X-Request-Id: .*$/m, 'X-Request-Id')
 }
 
-describe('an answer of the lane', () => {
+describe('an answer of the fast path', () => {
   for (const method of ['GET', 'HEAD']) {
     for (const path of [
       '/v2/',
@@ -82,7 +82,7 @@ describe('an answer of the lane', () => {
         wire.request(`${method} ${path}`, agent)
         const second = await raw(wire)
         const date = new Date(stage.clock.now).toUTCString()
-        assert.ok(second.includes(`\r\nDate: ${date}\r\n`) && !first.includes(date), 'answered by the lane')
+        assert.ok(second.includes(`\r\nDate: ${date}\r\n`) && !first.includes(date), 'answered by the fast path')
         assert.equal(same(second), same(first))
       })
     }
@@ -95,7 +95,7 @@ describe('an answer of the lane', () => {
     await first.answer()
     first.request(`GET ${byDigest}`, agent)
     assert.equal((await first.answer())?.status, 200)
-    assert.ok(isOfLane(await ask({ stage, line: `GET ${byDigest}` })))
+    assert.ok(isFast(await ask({ stage, line: `GET ${byDigest}` })))
   })
 
   it('is not given to another spelling of the same, which the parser reads again', async () => {
@@ -109,7 +109,7 @@ describe('an answer of the lane', () => {
       for (let time = 0; time < 2; time += 1) {
         using wire = await Wire.open(stage.mirror.url)
         wire.send(text)
-        assert.ok(!isOfLane(await raw(wire)))
+        assert.ok(!isFast(await raw(wire)))
       }
     }
   })
@@ -119,7 +119,7 @@ describe('an answer of the lane', () => {
     const line = `GET /mirror${latest}`
     const first = await ask({ stage, line })
     const second = await ask({ stage, line })
-    assert.deepEqual([isOfLane(first), isOfLane(second), same(second)], [false, true, same(first)])
+    assert.deepEqual([isFast(first), isFast(second), same(second)], [false, true, same(first)])
     assert.ok((await ask({ stage, line: `GET ${latest}` })).startsWith('HTTP/1.1 404'))
   })
 
@@ -130,7 +130,7 @@ describe('an answer of the lane', () => {
     await warm(stage, [line.slice(4)])
     await teach(stage, line)
     const answer = await ask({ stage, line })
-    assert.ok(isOfLane(answer))
+    assert.ok(isFast(answer))
     assert.ok(answer.endsWith(`\r\n\r\n${body.toString('latin1')}`))
   })
 
@@ -139,8 +139,8 @@ describe('an answer of the lane', () => {
     await teach(stage, `GET ${latest}`)
     using wire = await Wire.open(stage.mirror.url)
     for (const [age, date] of [
-      [0, laneDate],
-      [0, laneDate],
+      [0, fastDate],
+      [0, fastDate],
       [1, 'Thu, 01 Jan 2026 00:00:01 GMT'],
       [61, 'Thu, 01 Jan 2026 00:01:01 GMT'],
     ] as const) {
@@ -164,7 +164,7 @@ describe('an answer of the lane', () => {
     }
   })
 
-  it('is whole where the manifest is large, and counts once', async () => {
+  it("is node:http's where the manifest has more than 64 KiB, whole, and counts once", async () => {
     await using stage = await start()
     const large = image({ annotations: { large: 'x'.repeat(1_000_000) } })
     stage.upstream.addImage('library/alpine', 'large', large)
@@ -174,7 +174,7 @@ describe('an answer of the lane', () => {
     const answers = []
     for (let count = 0; count < 4; count += 1) answers.push(await ask({ stage, line }))
     for (const answer of answers) assert.ok(answer.endsWith(`\r\n\r\n${large.manifest.body}`))
-    assert.ok(answers.some(isOfLane))
+    assert.ok(!answers.some(isFast))
     assert.equal((await stage.mirror.stats()).requests.manifest.hit - before, 4)
   })
 
@@ -186,12 +186,12 @@ describe('an answer of the lane', () => {
     for (const line of [...lines, ...lines]) {
       wire.request(line, agent)
       const answer = await wire.answer(line.split(' ')[0])
-      assert.deepEqual([answer?.status, answer?.headers['date']], [200, laneDate])
+      assert.deepEqual([answer?.status, answer?.headers['date']], [200, fastDate])
     }
   })
 })
 
-describe('what the lane does not answer', () => {
+describe('what the fast path does not answer', () => {
   for (const [name, headers] of Object.entries({
     'a condition': { 'if-none-match': '"a"' },
     'a range': { range: 'bytes=0-' },
@@ -203,7 +203,7 @@ describe('what the lane does not answer', () => {
     it(`is a head with ${name}`, async () => {
       await using stage = await start()
       for (let count = 0; count < 3; count += 1) {
-        assert.ok(!isOfLane(await ask({ stage, line: `GET ${latest}`, headers: { ...agent, ...headers } })))
+        assert.ok(!isFast(await ask({ stage, line: `GET ${latest}`, headers: { ...agent, ...headers } })))
       }
     })
   }
@@ -218,7 +218,7 @@ describe('what the lane does not answer', () => {
       for (let count = 0; count < 3; count += 1) {
         using wire = await Wire.open(stage.mirror.url)
         wire.send(text)
-        assert.ok(!isOfLane(await raw(wire)))
+        assert.ok(!isFast(await raw(wire)))
       }
     })
   }
@@ -226,9 +226,9 @@ describe('what the lane does not answer', () => {
   it('is a head that differs by one byte', async () => {
     await using stage = await start()
     await teach(stage, `GET ${latest}`)
-    assert.ok(!isOfLane(await ask({ stage, line: `GET ${latest}`, headers: { ...agent, accept: '*/ *' } })))
-    assert.ok(!isOfLane(await ask({ stage, line: `GET ${latest}?` })))
-    assert.ok(isOfLane(await ask({ stage, line: `GET ${latest}` })))
+    assert.ok(!isFast(await ask({ stage, line: `GET ${latest}`, headers: { ...agent, accept: '*/ *' } })))
+    assert.ok(!isFast(await ask({ stage, line: `GET ${latest}?` })))
+    assert.ok(isFast(await ask({ stage, line: `GET ${latest}` })))
   })
 
   it('is a tag that is too old: node:http confirms it, and for later connections it is fresh', async () => {
@@ -236,7 +236,7 @@ describe('what the lane does not answer', () => {
     await teach(stage, `GET ${latest}`)
     using wire = await Wire.open(stage.mirror.url)
     wire.request(`GET ${latest}`, agent)
-    assert.equal((await wire.answer())?.headers['date'], laneDate)
+    assert.equal((await wire.answer())?.headers['date'], fastDate)
     stage.clock.now += 5 * minute
     wire.request(`GET ${latest}`, agent)
     const answer = await wire.answer()
@@ -248,7 +248,7 @@ describe('what the lane does not answer', () => {
     assert.ok((await ask({ stage, line: `GET ${latest}` })).includes(`\r\nDate: ${now}\r\n`))
   })
 
-  it('is a tag that has moved: the lane tells the new manifest', async () => {
+  it('is a tag that has moved: the fast path tells the new manifest', async () => {
     await using stage = await start()
     await teach(stage, `GET ${latest}`)
     const next = image({ config: { n: 2 } })
@@ -266,7 +266,7 @@ describe('what the lane does not answer', () => {
     for (const path of [latest, byDigest, blob]) await teach(stage, `GET ${path}`)
     using wire = await Wire.open(stage.mirror.url)
     wire.request(`GET ${blob}`, agent)
-    assert.equal((await wire.answer())?.headers['date'], laneDate)
+    assert.equal((await wire.answer())?.headers['date'], fastDate)
     const purged = await call(`${stage.mirror.adminUrl}/api/repositories/docker.io/library/alpine`, 'DELETE')
     assert.equal(purged.status, 200)
     for (const path of [blob, latest, byDigest]) {
@@ -274,12 +274,12 @@ describe('what the lane does not answer', () => {
       const { status, headers } = (await wire.answer()) ?? {}
       assert.equal(status, 200)
       if (path !== byDigest) assert.equal(headers?.['cache-status'], 'entrepot; fwd=uri-miss; stored')
-      assert.notEqual(headers?.['date'], laneDate)
+      assert.notEqual(headers?.['date'], fastDate)
     }
   })
 })
 
-describe('a connection that begins in the lane', () => {
+describe('a connection that begins in the fast path', () => {
   it('stays in step, however its requests are cut and joined', async () => {
     await using stage = await start()
     const large = randomBlob(70_000, 8)
@@ -301,7 +301,7 @@ describe('a connection that begins in the lane', () => {
       const fields = Object.entries({ host: 'mirror.test', ...agent, ...('headers' in kind ? kind.headers : {}) })
       return `${kind.line} HTTP/1.1\r\n${fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n`
     }
-    let ofLane = 0
+    let isFast = 0
     const series = fc.array(fc.record({ kind: fc.constantFrom(...kinds), cuts: cuts() }), { maxLength: 12 })
     await fc.assert(
       fc.asyncProperty(series, fc.boolean(), async (requests, joined) => {
@@ -322,13 +322,13 @@ describe('a connection that begins in the lane', () => {
           const answer = await wire.answer(kind.line.split(' ')[0])
           assert.equal(answer?.status, kind.status)
           if (kind.body) assert.ok(answer.body.equals(kind.body), kind.line)
-          if (answer.headers['date'] === laneDate) ofLane += 1
+          if (answer.headers['date'] === fastDate) isFast += 1
         }
         assert.equal(wire.rest, '')
       }),
       { numRuns: 150 },
     )
-    assert.ok(ofLane > 20, `${ofLane} answers of the lane`)
+    assert.ok(isFast > 20, `${isFast} answers of the fast path`)
   })
 })
 
@@ -341,7 +341,7 @@ function cuts(): fc.Arbitrary<number[]> {
   )
 }
 
-describe('what is told of the lane', () => {
+describe('what is told of the fast path', () => {
   it('is told in the log as of node:http', async () => {
     await using stage = await start()
     const lines = ['GET /v2/', `HEAD ${latest}`, `GET ${latest}`, `GET ${byDigest}`, `GET ${blob}`]
@@ -368,7 +368,7 @@ describe('what is told of the lane', () => {
     using wire = await Wire.open(stage.mirror.url)
     for (const line of [`GET ${latest}`, `GET ${blob}`, `GET ${blob}`, `HEAD ${blob}`, 'GET /v2/']) {
       wire.request(line, agent)
-      assert.equal((await wire.answer(line.split(' ')[0]))?.headers['date'], laneDate)
+      assert.equal((await wire.answer(line.split(' ')[0]))?.headers['date'], fastDate)
     }
     const after = await stage.mirror.stats()
     const hits = (kind: 'manifest' | 'blob') => after.requests[kind].hit - before.requests[kind].hit
@@ -381,10 +381,10 @@ describe('what is told of the lane', () => {
     await using stage = await start()
     const headers = { 'user-agent': 'Basic sesamesesame==' }
     await ask({ stage, line: `GET ${latest}`, headers })
-    assert.ok(isOfLane(await ask({ stage, line: `GET ${latest}`, headers })))
+    assert.ok(isFast(await ask({ stage, line: `GET ${latest}`, headers })))
     const ask2 = { stage, line: 'GET /v2/?token=sesame', headers: agent }
     await ask(ask2)
-    assert.ok(isOfLane(await ask(ask2)))
+    assert.ok(isFast(await ask(ask2)))
     const lines = await until(() => {
       const lines = stage.mirror.log.filter(({ path, userAgent }) => path || `${userAgent}`.startsWith('Basic'))
       return lines.length === 4 && lines
@@ -399,35 +399,35 @@ async function responsesOf({ mirror }: Stage): Promise<number> {
 }
 
 describe('stopping', () => {
-  it('does not wait for connections in the lane', async () => {
+  it('does not wait for connections in the fast path', async () => {
     await using stage = await start({ config: { timeouts: { shutdown: '600s' } } })
     await teach(stage, `GET ${latest}`)
     using fresh = await Wire.open(stage.mirror.url)
     using answered = await Wire.open(stage.mirror.url)
     answered.request(`GET ${latest}`, agent)
-    assert.equal((await answered.answer())?.headers['date'], laneDate)
+    assert.equal((await answered.answer())?.headers['date'], fastDate)
     await stage.mirror.stop()
     await Promise.all([fresh.closed(), answered.closed()])
     assert.deepEqual([fresh.rest, answered.rest], ['', ''])
   })
 })
 
-describe('time in the lane', { timeout: 20_000 }, () => {
+describe('time in the fast path', { timeout: 20_000 }, () => {
   const head = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
 
   interface Race {
     readonly firstWithin: number
     readonly nextWithin: number
     readonly sent: string
-    readonly answer?: ReturnType<LaneOptions['shortcut']['answer']>
+    readonly answer?: ReturnType<FastPathOptions['responses']['lookUp']>
   }
 
   /** All that comes until the connection ends. */
   async function race({ sent, answer = 'answered', ...within }: Race): Promise<string> {
-    const shortcut = { answer: (text: string) => (text === head ? answer : undefined) }
+    const responses = { lookUp: (text: string) => (text === head ? answer : undefined) }
     const handedOver: unknown[] = []
-    const lane = new Lane({ ...within, shortcut, handOver: (socket) => handedOver.push(socket) })
-    await using server = createServer({ allowHalfOpen: true }, (socket) => lane.take(socket)).listen(0, '127.0.0.1')
+    const fastPath = new FastPath({ ...within, responses, handOver: (socket) => handedOver.push(socket) })
+    await using server = createServer({ allowHalfOpen: true }, (socket) => fastPath.take(socket)).listen(0, '127.0.0.1')
     await once(server, 'listening')
     using wire = await Wire.open(`http://127.0.0.1:${(server.address() as { port: number }).port}`)
     if (sent !== '') wire.send(sent)

@@ -3,8 +3,8 @@ import { closeSync, fstatSync, readlinkSync } from 'node:fs'
 import { open, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { AtHand } from '../../src/storage/at-hand.ts'
 import { SharedFile } from '../../src/storage/file.ts'
+import { PageCache } from '../../src/storage/page-cache.ts'
 import { randomBlob } from '../support/image.ts'
 import { openFiles } from '../support/open-files.ts'
 import { dropFromMemory } from '../support/page-cache.ts'
@@ -12,7 +12,7 @@ import { tempDir } from '../support/temp.ts'
 
 const KiB = 1024
 const content = randomBlob(100 * KiB)
-const loaded = AtHand.load()
+const loaded = PageCache.load()
 const skip = loaded ? false : 'the C library cannot be called here'
 
 /** A file of that content, looked up a moment ago. */
@@ -24,12 +24,12 @@ async function contentFile() {
   return { path, folder: dir.path, [Symbol.asyncDispose]: () => dir[Symbol.asyncDispose]() }
 }
 
-describe('AtHand', { skip }, () => {
-  const atHand = loaded as AtHand
+describe('PageCache', { skip }, () => {
+  const pageCache = loaded as PageCache
 
   it('opens what was looked up before, to read and nothing else, and for no other program', async (test) => {
     await using file = await contentFile()
-    const fd = atHand.open(file.path)
+    const fd = pageCache.open(file.path)
     if (fd === undefined) return test.skip('the system does not say what is in memory')
     assert.ok(typeof fd === 'number')
     try {
@@ -47,12 +47,12 @@ describe('AtHand', { skip }, () => {
     await using file = await contentFile()
     const before = await openFiles(file.folder)
     for (let count = 0; count < 3; count += 1) {
-      assert.ok(['absent', undefined].includes(atHand.open(join(file.folder, 'none')) as 'absent' | undefined))
-      assert.ok(['absent', undefined].includes(atHand.open(join(file.folder, 'none/below')) as 'absent' | undefined))
-      assert.equal(atHand.open(join(file.path, 'below')), undefined)
+      assert.ok(['absent', undefined].includes(pageCache.open(join(file.folder, 'none')) as 'absent' | undefined))
+      assert.ok(['absent', undefined].includes(pageCache.open(join(file.folder, 'none/below')) as 'absent' | undefined))
+      assert.equal(pageCache.open(join(file.path, 'below')), undefined)
     }
     assert.equal(await openFiles(file.folder), before)
-    const fd = atHand.open(file.path)
+    const fd = pageCache.open(file.path)
     if (typeof fd === 'number') closeSync(fd)
   })
 
@@ -60,7 +60,8 @@ describe('AtHand', { skip }, () => {
     await using file = await contentFile()
     await using handle = await open(file.path)
     const into = Buffer.alloc(20 * KiB)
-    if (atHand.read(handle.fd, into, 1, 0) === undefined) return test.skip('the system does not say what is in memory')
+    if (pageCache.read(handle.fd, into, 1, 0) === undefined)
+      return test.skip('the system does not say what is in memory')
     for (const [position, length] of [
       [0, 1],
       [1, 16 * KiB],
@@ -69,13 +70,13 @@ describe('AtHand', { skip }, () => {
       [content.length - 1, 1],
     ] as const) {
       into.fill(0)
-      assert.equal(atHand.read(handle.fd, into, length, position), length)
+      assert.equal(pageCache.read(handle.fd, into, length, position), length)
       assert.ok(into.subarray(0, length).equals(content.subarray(position, position + length)))
       assert.ok(into.subarray(length).every((byte) => byte === 0))
     }
-    assert.equal(atHand.read(handle.fd, into, 1000, content.length - 7), 7)
-    assert.equal(atHand.read(handle.fd, into, 1000, content.length), 0)
-    assert.equal(atHand.read(handle.fd, into, 16 * KiB + 1, 0), undefined)
+    assert.equal(pageCache.read(handle.fd, into, 1000, content.length - 7), 7)
+    assert.equal(pageCache.read(handle.fd, into, 1000, content.length), 0)
+    assert.equal(pageCache.read(handle.fd, into, 16 * KiB + 1, 0), undefined)
   })
 
   it('does not wait for the disk', async (test) => {
@@ -84,9 +85,9 @@ describe('AtHand', { skip }, () => {
     await handle.sync()
     const into = Buffer.alloc(KiB)
     dropFromMemory(handle.fd, 0, content.length)
-    if (atHand.read(handle.fd, into, KiB, 50 * KiB) !== undefined) return test.skip('what is in memory stays there')
+    if (pageCache.read(handle.fd, into, KiB, 50 * KiB) !== undefined) return test.skip('what is in memory stays there')
     assert.equal((await handle.read(into, 0, KiB, 50 * KiB)).bytesRead, KiB)
-    assert.equal(atHand.read(handle.fd, into, KiB, 50 * KiB), KiB)
+    assert.equal(pageCache.read(handle.fd, into, KiB, 50 * KiB), KiB)
   })
 
   it('is asked by no more than who wants to read', async () => {
@@ -95,22 +96,22 @@ describe('AtHand', { skip }, () => {
     const noting = {
       open: (path: string) => {
         opened.push(path)
-        return atHand.open(path)
+        return pageCache.open(path)
       },
-    } as AtHand
-    const written = await SharedFile.open(join(file.folder, 'new'), 'wx+', { atHand: noting })
+    } as PageCache
+    const written = await SharedFile.open(join(file.folder, 'new'), 'wx+', { pageCache: noting })
     await written.release()
     assert.deepEqual(opened, [])
-    const read = await SharedFile.open(file.path, 'r', { atHand: noting })
+    const read = await SharedFile.open(file.path, 'r', { pageCache: noting })
     await read.release()
     assert.deepEqual(opened, [file.path])
-    await assert.rejects(SharedFile.open(join(file.folder, 'none'), 'r', { atHand: noting }), { code: 'ENOENT' })
+    await assert.rejects(SharedFile.open(join(file.folder, 'none'), 'r', { pageCache: noting }), { code: 'ENOENT' })
   })
 
   it('closes what it opened, deleted meanwhile or not', async () => {
     await using file = await contentFile()
     for (const isDeleted of [false, true]) {
-      const shared = await SharedFile.open(file.path, 'r', { atHand })
+      const shared = await SharedFile.open(file.path, 'r', { pageCache })
       const again = shared.share()
       if (isDeleted) await rm(file.path)
       const into = Buffer.alloc(KiB)

@@ -16,7 +16,7 @@ const all = { start: 0, end: body.length - 1 }
 
 const offload = new Offload()
 after(() => offload[Symbol.asyncDispose]())
-const skip = offload.atHand ? false : 'nothing can be opened at hand here'
+const skip = offload.pageCache ? false : 'the system does not say what is in memory'
 
 type Filling = Awaited<ReturnType<typeof openFills>>
 
@@ -36,22 +36,22 @@ async function look(test: Filling): Promise<void> {
   await located.blob.close()
 }
 
-function atHand(test: Filling): OpenBlob | undefined {
-  return test.fills.openAtHand(digest, threshold)
+function cached(test: Filling): OpenBlob | undefined {
+  return test.fills.tryCached(digest, threshold)
 }
 
-async function isAtHand(test: Filling): Promise<boolean> {
-  const blob = atHand(test)
+async function isCached(test: Filling): Promise<boolean> {
+  const blob = cached(test)
   await blob?.close()
   return blob !== undefined
 }
 
-describe('what Fills opens at hand', { skip }, () => {
+describe('what Fills opens without waiting', { skip }, () => {
   it('is whole, and what a fill has just stored', async () => {
     await using test = await open()
-    assert.equal(atHand(test), undefined)
+    assert.equal(cached(test), undefined)
     await fillNow(test)
-    const blob = atHand(test)
+    const blob = cached(test)
     assert.equal(blob?.size, body.length)
     assert.ok((await drain(blob.reader(all))).equals(body))
     assert.equal(await test.openFiles(), 0)
@@ -61,7 +61,7 @@ describe('what Fills opens at hand', { skip }, () => {
     await using test = await open()
     await fillNow(test)
     assert.equal(test.fills.isRead(digest), false)
-    const [one, other] = [atHand(test), atHand(test)]
+    const [one, other] = [cached(test), cached(test)]
     const reader = one?.reader(all)
     assert.ok(test.fills.isRead(digest))
     await reader?.read()
@@ -75,21 +75,21 @@ describe('what Fills opens at hand', { skip }, () => {
     const recorded: { size: number | undefined } = { size: undefined }
     await using test = await open([body], { sizeOf: async () => recorded.size })
     await writeFile(test.file, body)
-    assert.equal(atHand(test), undefined)
+    assert.equal(cached(test), undefined)
     await look(test)
-    assert.equal(atHand(test), undefined)
+    assert.equal(cached(test), undefined)
     recorded.size = body.length
     await look(test)
-    assert.ok(await isAtHand(test))
+    assert.ok(await isCached(test))
     assert.equal(test.registry.asked.length, 0)
   })
 
   it('is more than it is asked to be', async () => {
     await using test = await open()
     await fillNow(test)
-    assert.equal(test.fills.openAtHand(digest, body.length), undefined)
-    assert.equal(test.fills.openAtHand(digest, body.length + 1), undefined)
-    await test.fills.openAtHand(digest, body.length - 1)?.close()
+    assert.equal(test.fills.tryCached(digest, body.length), undefined)
+    assert.equal(test.fills.tryCached(digest, body.length + 1), undefined)
+    await test.fills.tryCached(digest, body.length - 1)?.close()
     assert.equal(await test.openFiles(), 0)
     assert.equal(test.fills.isRead(digest), false)
   })
@@ -100,9 +100,9 @@ describe('what Fills opens at hand', { skip }, () => {
     gate.open()
     await fillNow(test)
     const looking = look(test)
-    assert.equal(atHand(test), undefined)
+    assert.equal(cached(test), undefined)
     await looking
-    assert.ok(await isAtHand(test))
+    assert.ok(await isCached(test))
 
     const second = new Gate()
     await using other = await open([body.subarray(0, 10), second, body.subarray(10)], {
@@ -114,11 +114,11 @@ describe('what Fills opens at hand', { skip }, () => {
     const { fill, leave } = filling(await other.locate())
     await second.arrived()
     await writeFile(other.file, body)
-    assert.equal(atHand(other), undefined)
+    assert.equal(cached(other), undefined)
     second.open()
     assert.equal(await fill.ended, 'stored')
     leave()
-    assert.ok(await isAtHand(other))
+    assert.ok(await isCached(other))
   })
 
   it('is not what others are kept from', async () => {
@@ -127,10 +127,10 @@ describe('what Fills opens at hand', { skip }, () => {
     const gate = new Gate()
     const excluded = test.fills.exclude(digest, () => gate.pass())
     await gate.arrived()
-    assert.equal(atHand(test), undefined)
+    assert.equal(cached(test), undefined)
     gate.open()
     await excluded
-    assert.ok(await isAtHand(test))
+    assert.ok(await isCached(test))
   })
 
   it('is not what is damaged, though the store does not let go of it, until it is overwritten', async () => {
@@ -146,11 +146,11 @@ describe('what Fills opens at hand', { skip }, () => {
     holding = test.store
     await fillNow(test)
     await writeFile(test.file, Buffer.alloc(body.length, 1))
-    assert.ok(await isAtHand(test))
+    assert.ok(await isCached(test))
     await test.fills.discard(digest)
-    assert.equal(atHand(test), undefined)
+    assert.equal(cached(test), undefined)
     await fillNow(test)
-    const blob = atHand(test)
+    const blob = cached(test)
     assert.ok((await drain(blob?.reader(all))).equals(body))
   })
 
@@ -164,12 +164,12 @@ describe('what Fills opens at hand', { skip }, () => {
       await using test = await open([body], { sizeOf: async () => body.length })
       await fillNow(test)
       await change(test.file)
-      assert.equal(atHand(test), undefined)
+      assert.equal(cached(test), undefined)
       assert.equal(test.fills.isRead(digest), false)
       await turn()
       assert.equal(await test.openFiles(), 0)
       await fillNow(test)
-      assert.ok(await isAtHand(test))
+      assert.ok(await isCached(test))
       assert.equal(test.registry.asked.length, 2)
     })
   }
@@ -203,7 +203,7 @@ describe('the recorded size of a stored blob', () => {
     })
     await fillNow(test)
     await look(test)
-    await isAtHand(test)
+    await isCached(test)
     assert.equal(asked, 0)
   })
 
