@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { FastPathServer } from '../../../src/http/fast/fast-path-server.ts'
+import { FastPathServer, type FastPathServerOptions } from '../../../src/http/fast/fast-path-server.ts'
 import { listen } from '../../../src/http/server.ts'
 import { until } from '../../support/wait.ts'
 import { Wire } from '../../support/wire.ts'
@@ -8,21 +8,26 @@ import { Wire } from '../../support/wire.ts'
 const known = 'GET /known HTTP/1.1\r\nHost: a\r\n\r\n'
 const other = 'GET /other HTTP/1.1\r\nHost: a\r\n\r\n'
 
-/** A server whose fastPath knows one head; everything else it answers with what was asked for. */
+type Known = ReturnType<FastPathServerOptions['responses']['lookUp']>
+
+function textOf(body: string): string {
+  return `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+}
+
+/** A server whose fast path knows one head; everything else it answers with what was asked for. */
 class Setting implements AsyncDisposable {
   readonly server: FastPathServer
   readonly clients: string[] = []
   /** What node:http was asked for. */
   readonly parsed: string[] = []
 
-  static async start(body = 'from the fast path'): Promise<Setting> {
-    const setting = new Setting(body)
+  static async start(body: string | (() => Known) = 'from the fast path'): Promise<Setting> {
+    const setting = new Setting(typeof body === 'string' ? () => textOf(body) : body)
     await listen(setting.server, { host: '127.0.0.1', port: 0 })
     return setting
   }
 
-  private constructor(body: string) {
-    const answer = `HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+  private constructor(answer: () => Known) {
     this.server = new FastPathServer({
       handler: (request, response) => {
         this.parsed.push(`${request.method} ${request.url}`)
@@ -34,7 +39,7 @@ class Setting implements AsyncDisposable {
         lookUp: (text, client) => {
           if (text !== known) return undefined
           this.clients.push(client)
-          return answer
+          return answer()
         },
       },
     })
@@ -264,5 +269,42 @@ describe('closing the fast path', () => {
     for (let count = 0; count < 20; count += 1) setting.server.closeIdleConnections()
     setting.server.closeAllConnections()
     await closed
+  })
+})
+
+describe('an exception in the fast path', () => {
+  it('before an answer has begun leaves the connection to node:http, which keeps it', async () => {
+    await using setting = await Setting.start(() => {
+      throw new Error('the look-up failed')
+    })
+    using wire = await setting.open()
+    for (let round = 0; round < 2; round += 1) {
+      wire.send(known)
+      assert.equal(await bodyOf(wire), '/known ')
+    }
+    assert.deepEqual([setting.clients.length, setting.parsed], [1, ['GET /known', 'GET /known']])
+  })
+
+  it('in the middle of an answer cuts the connection, and no other', async () => {
+    let isBroken = true
+    await using setting = await Setting.start(() =>
+      isBroken
+        ? {
+            send: async (socket) => {
+              await new Promise((resolve) => socket.write(textOf('whole').slice(0, -1), resolve))
+              throw new Error('the sender failed')
+            },
+          }
+        : textOf('whole'),
+    )
+    using wire = await setting.open()
+    wire.send(known)
+    await assert.rejects(wire.answer(), /ended 1 bytes early/)
+    await wire.closed()
+    isBroken = false
+    using other = await setting.open()
+    other.send(known)
+    assert.equal(await bodyOf(other), 'whole')
+    assert.deepEqual(setting.parsed, [])
   })
 })
