@@ -9,7 +9,7 @@ import { banner } from './banner.ts'
 import type { TagPolicy } from './cache/freshness.ts'
 import { Mirror } from './cache/mirror.ts'
 import type { Observer } from './cache/observer.ts'
-import { Rounds } from './cache/upkeep/maintenance.ts'
+import { Maintenance } from './cache/upkeep/maintenance.ts'
 import { rebuild } from './cache/upkeep/rebuild.ts'
 import { type Address, formatAddress } from './config/address.ts'
 import type { Config, UpstreamConfig } from './config/config.ts'
@@ -23,7 +23,7 @@ import { SqliteStore } from './metadata/sqlite/sqlite-store.ts'
 import { DataFolder } from './storage/data-folder.ts'
 import { diskOf, tryDisk } from './storage/disk.ts'
 import { FileStore } from './storage/file-store.ts'
-import { Offload } from './storage/io-threads.ts'
+import { IoThreads } from './storage/io-threads.ts'
 import { pathOf } from './storage/layout.ts'
 import { Spool } from './storage/spool/spool.ts'
 import { Counters } from './telemetry/counters.ts'
@@ -35,7 +35,7 @@ import { type Output, standardOutput, streamOutput } from './telemetry/output.ts
 import { RequestReport } from './telemetry/request-report.ts'
 import { RegistryUpstream } from './upstream/registry.ts'
 import { FetchPool } from './upstream/transfer/fetch-pool.ts'
-import { defaultLimits, type Limits } from './upstream/transfer/limits.ts'
+import { defaultLimits, type UpstreamLimits } from './upstream/transfer/limits.ts'
 
 export interface ServeEnvironment {
   readonly out: NodeJS.WritableStream
@@ -82,8 +82,8 @@ export async function serve(
 
   const root = config.storage.path
   stack.use(await DataFolder.open(root))
-  const offload = stack.use(new Offload(threadDied))
-  const store = new FileStore(root, offload)
+  const ioThreads = stack.use(new IoThreads(threadDied))
+  const store = new FileStore(root, ioThreads)
   const { metadata, index } = await openMetadata(config, { log, observer, counters })
   stack.use(metadata)
   const onFailure = (error: unknown): void => observer.storeFailed('metadata', error)
@@ -97,7 +97,7 @@ export async function serve(
       upstreams,
       store,
       metadata,
-      createSpool: (relieve) => Spool.create(pathOf(root, { kind: 'spool' }), { relieve, offload }),
+      createSpool: (relieve) => Spool.create(pathOf(root, { kind: 'spool' }), { relieve, ioThreads }),
       observer,
       now,
       policy: (name) => policies.get(name) ?? { ttl: 0, staleFor: 0 },
@@ -118,7 +118,7 @@ export async function serve(
     await tryDisk(pathOf(root, { kind: 'spool' }))
     observer.storeWorks()
   }
-  stack.use(new Rounds({ eviction, scrub, index, observer, now, scrubRate, forgetTagsAfter, tryStorage }))
+  stack.use(new Maintenance({ eviction, scrub, index, observer, now, scrubRate, forgetTagsAfter, tryStorage }))
 
   let readiness: Readiness = 'starting'
   const sources: AdminSources = {
@@ -229,7 +229,7 @@ async function openMetadata(
   return { metadata: new MemoryTier(new LayeredStore(redis, sqlite, { onFailure }), { onFailure }), index }
 }
 
-function limitsOf({ timeouts, limits }: Config): Limits {
+function limitsOf({ timeouts, limits }: Config): UpstreamLimits {
   return {
     ...defaultLimits,
     connect: timeouts.connect,
@@ -243,7 +243,7 @@ function limitsOf({ timeouts, limits }: Config): Limits {
 
 function createUpstream(
   { name, url, login, tokenRealm, privateRepositories }: UpstreamConfig,
-  { limits, threads, now, log }: { limits: Limits; threads: FetchPool; now: () => number; log: Log },
+  { limits, threads, now, log }: { limits: UpstreamLimits; threads: FetchPool; now: () => number; log: Log },
 ): RegistryUpstream {
   const credential = login && {
     username: login.username,
@@ -260,7 +260,7 @@ function createUpstream(
     limits,
     threads,
     now,
-    report: {
+    hooks: {
       onRefused: ({ username, reason, restsUntil }) => {
         const until = new Date(restsUntil).toISOString()
         log.error('the login was refused; public images go on without it', { upstream: name, username, reason, until })

@@ -52,7 +52,7 @@ export interface BlobsOptions {
   readonly fills: Fills
   readonly metadata: MetadataTier
   readonly content: ContentCache
-  readonly dependencies: Pick<FillDependencies, 'observer' | 'now' | 'openWithin' | 'store' | 'proven'>
+  readonly dependencies: Pick<FillDependencies, 'observer' | 'now' | 'answerTimeout' | 'store' | 'proven'>
 }
 
 /** Blobs by digest, through a repository that holds them. */
@@ -258,7 +258,7 @@ export class Blobs {
       span,
       size,
       hash: span.start === 0 && span.end === undefined ? hasherFor(digest) : undefined,
-      openWithin: dependencies.openWithin,
+      answerTimeout: dependencies.answerTimeout,
       received: (bytes) => dependencies.observer.received(origin.upstream.name, bytes),
       judged: (verdict) => fills.suspects.judge(digest, verdict),
     })

@@ -25,7 +25,7 @@ export interface ManifestsOptions {
   readonly createSpool: () => Promise<Spool>
   readonly observer: Observer
   /** Milliseconds an upstream may take over a question. */
-  readonly openWithin: number
+  readonly answerTimeout: number
   readonly index: Pick<ContentIndex, 'addReferences'>
   /** Takes a manifest over, into the store and its records. Rejects where the store fails, or has no room. */
   readonly adopt: (digest: Digest, spool: Spool, note: ManifestNote) => Promise<void>

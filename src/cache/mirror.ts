@@ -19,7 +19,7 @@ import type { Observer, Outcome } from './observer.ts'
 import { type Origin, originOf } from './origin.ts'
 import { Probe, probeName } from './probe.ts'
 import { type ServedTag, Tags } from './tags.ts'
-import { Intake } from './upkeep/admission.ts'
+import { Admission } from './upkeep/admission.ts'
 import { Eviction } from './upkeep/eviction.ts'
 import { Images } from './upkeep/images.ts'
 import { Pins } from './upkeep/pins.ts'
@@ -69,7 +69,7 @@ const mostOrigins = 5000
 export class Mirror implements AsyncDisposable {
   readonly #options: MirrorOptions
   readonly #fills: Fills
-  readonly #intake: Intake
+  readonly #admission: Admission
   /** In front of the store. */
   readonly #content: ContentCache
   readonly #blobs: Blobs
@@ -86,20 +86,20 @@ export class Mirror implements AsyncDisposable {
 
   constructor(options: MirrorOptions) {
     const { store, metadata, index, observer, now, timeouts, disk, bounds } = options
-    const openWithin = timeouts.upstreamHeaders
+    const answerTimeout = timeouts.upstreamHeaders
     const proven = (origin: Origin, digest: Digest, size: number | undefined, visibility: Visibility): void =>
       this.#proven(origin, digest, size, visibility)
     const sizeOf = this.#recordedSize.bind(this)
     const createSpool = () => options.createSpool((bytes) => this.eviction.relieve(bytes))
-    const adopt = (digest: Digest, spool: Spool) => this.#intake.blob(digest, spool)
-    const dependencies = { sizeOf, store, createSpool, observer, now, openWithin, proven, adopt }
+    const adopt = (digest: Digest, spool: Spool) => this.#admission.blob(digest, spool)
+    const dependencies = { sizeOf, store, createSpool, observer, now, answerTimeout, proven, adopt }
     this.#options = options
     this.probe = new Probe(options.nonce)
     this.#fills = new Fills({ dependencies, unfollowed: options.limits.unfollowedFills })
     const fills = this.#fills
     const forget = this.#forget.bind(this)
     this.eviction = new Eviction({ store, metadata, index, fills, observer, now, disk, bounds, forget })
-    this.#intake = new Intake({ store, metadata, eviction: this.eviction, fills, observer, now })
+    this.#admission = new Admission({ store, metadata, eviction: this.eviction, fills, observer, now })
     this.#content = new ContentCache({ metadata, now })
     const content = this.#content
     this.#blobs = new Blobs({ fills, metadata, content, dependencies })
@@ -110,9 +110,9 @@ export class Mirror implements AsyncDisposable {
       index,
       createSpool,
       observer,
-      openWithin,
+      answerTimeout,
       fills,
-      adopt: this.#intake.manifest.bind(this.#intake),
+      adopt: this.#admission.manifest.bind(this.#admission),
     })
     this.#tags = new Tags({
       manifests: this.#manifests,
@@ -121,7 +121,7 @@ export class Mirror implements AsyncDisposable {
       now,
       policy: (origin) => options.policy(origin.upstream.name),
       deadline: timeouts.tagDeadline,
-      openWithin,
+      answerTimeout,
     })
     this.scrub = new Scrub({
       store,

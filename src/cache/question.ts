@@ -6,7 +6,7 @@ import type { Origin } from './origin.ts'
 export interface QuestionOptions {
   readonly observer: Observer
   /** Milliseconds an upstream may take over a question. */
-  readonly openWithin: number
+  readonly answerTimeout: number
 }
 
 /**
@@ -15,11 +15,11 @@ export interface QuestionOptions {
  */
 export async function consult<T>(
   origin: Origin,
-  { observer, openWithin }: QuestionOptions,
+  { observer, answerTimeout }: QuestionOptions,
   question: (signal: AbortSignal) => Promise<T | undefined>,
 ): Promise<T> {
   try {
-    const answer = await ask(origin, { within: openWithin }, question)
+    const answer = await ask(origin, { within: answerTimeout }, question)
     if (answer === undefined) throw new RegistryError('MANIFEST_UNKNOWN')
     return answer
   } catch (error) {

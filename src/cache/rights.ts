@@ -8,7 +8,7 @@ import { SingleFlight } from './single-flight.ts'
 
 export interface RightsOptions {
   readonly metadata: MetadataTier
-  readonly dependencies: Pick<FillDependencies, 'observer' | 'openWithin' | 'proven'>
+  readonly dependencies: Pick<FillDependencies, 'observer' | 'answerTimeout' | 'proven'>
 }
 
 /** Which blobs a repository holds: by a link, or by the upstream's word. */
@@ -30,9 +30,9 @@ export class Rights {
 
   /** Asks the upstream whether the repository holds the blob, and makes the link; `size` is what it says, no more. */
   prove(origin: Origin, digest: Digest): Promise<{ size: number | undefined }> {
-    const { openWithin, proven } = this.#options.dependencies
+    const { answerTimeout, proven } = this.#options.dependencies
     return this.#proofs.run(`${origin.repository}@${digest}`, async () => {
-      const asked = ask(origin, { within: openWithin }, (signal) =>
+      const asked = ask(origin, { within: answerTimeout }, (signal) =>
         origin.upstream.statBlob(origin.name, digest, signal),
       )
       const found = await asked.catch((error: unknown) => this.tell(origin, error))

@@ -25,7 +25,7 @@ export interface TagsOptions {
   /** Milliseconds that clients wait for a check when something stale could be served. */
   readonly deadline: number
   /** Milliseconds an upstream may take over a question. */
-  readonly openWithin: number
+  readonly answerTimeout: number
 }
 
 interface Check {

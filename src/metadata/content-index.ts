@@ -58,9 +58,9 @@ export interface ContentIndex {
   /** Records what a stored manifest names: its children, config and layers. Adds to what was recorded before. */
   addReferences(manifest: Digest, named: readonly Digest[]): Promise<void>
   /** What a manifest was recorded to name, in order of digest. */
-  namedBy(manifest: Digest): Promise<readonly Digest[]>
+  childrenOf(manifest: Digest): Promise<readonly Digest[]>
   /** The manifests that name a digest, in order of digest. */
-  namersOf(digest: Digest): Promise<readonly Digest[]>
+  parentsOf(digest: Digest): Promise<readonly Digest[]>
   /** Forgets what a manifest names. */
   deleteReferences(manifest: Digest): Promise<void>
 

@@ -7,12 +7,12 @@ export async function diskOf(path: string): Promise<{ total: number; free: numbe
 }
 
 /** Enough to tell a disk that has room again from one in which a few odd bytes are left. */
-const trial = Buffer.alloc(1024 * 1024)
+const sample = Buffer.alloc(1024 * 1024)
 
 /** Writes something at a path, and takes it away again. Rejects with the system's error where that cannot be done. */
 export async function tryDisk(path: string): Promise<void> {
   try {
-    await writeFile(path, trial, { flush: true })
+    await writeFile(path, sample, { flush: true })
   } finally {
     await rm(path, { force: true }).catch(() => undefined)
   }

@@ -6,18 +6,18 @@ import type { ByteRange } from '../oci/range.ts'
 import type { BlobInfo, BlobStore, ManifestNote, OpenBlob, StoredBlob, VerifiedFile } from './blob-store.ts'
 import type { BodyReader } from './body-reader.ts'
 import { SharedFile } from './file.ts'
-import type { Offload } from './io-threads.ts'
+import type { IoThreads } from './io-threads.ts'
 import { pathOf } from './layout.ts'
 import { type Followed, Follower } from './spool/follower.ts'
 
 /** Blobs as files of a data folder (`layout.ts` draws it). */
 export class FileStore implements BlobStore {
   readonly #root: string
-  readonly #offload: Offload | undefined
+  readonly #ioThreads: IoThreads | undefined
 
-  constructor(root: string, offload?: Offload) {
+  constructor(root: string, ioThreads?: IoThreads) {
     this.#root = root
-    this.#offload = offload
+    this.#ioThreads = ioThreads
   }
 
   async stat(digest: Digest): Promise<BlobInfo | undefined> {
@@ -26,13 +26,13 @@ export class FileStore implements BlobStore {
   }
 
   async open(digest: Digest): Promise<OpenBlob | undefined> {
-    const file = await absent(SharedFile.open(this.#blob(digest), 'r', this.#offload))
+    const file = await absent(SharedFile.open(this.#blob(digest), 'r', this.#ioThreads))
     if (!file) return undefined
     return new OpenFile(file)
   }
 
   tryCached(digest: Digest): OpenBlob | undefined {
-    const file = SharedFile.tryCached(this.#blob(digest), this.#offload)
+    const file = SharedFile.tryCached(this.#blob(digest), this.#ioThreads)
     return file && file !== 'absent' ? new OpenFile(file) : undefined
   }
 

@@ -1,14 +1,14 @@
 import { close, closeSync, fstatSync, open, read, write } from 'node:fs'
 import { promisify } from 'node:util'
 import type { PageCache } from './page-cache.ts'
-import type { Sending, Sent } from './sendfile/sendfile-pool.ts'
+import type { SendfileJob, SendfilePool } from './sendfile/sendfile-pool.ts'
 
 const openFile = promisify(open)
 const closeFile = promisify(close)
 
 /** What spares the thread pool. */
 export interface FileHelp {
-  readonly sending?: Sending | undefined
+  readonly sending?: SendfilePool | undefined
   readonly pageCache?: PageCache | undefined
 }
 
@@ -76,7 +76,7 @@ export class SharedFile {
   }
 
   /** What moves its bytes into sockets, where there is such a thing. */
-  get move(): ((socket: number, span: { position: number; length: number }) => Sent) | undefined {
+  get move(): ((socket: number, span: { position: number; length: number }) => SendfileJob) | undefined {
     const { sending } = this.#help
     return sending && ((socket, span) => sending.move(this.fd, socket, span))
   }

@@ -1,20 +1,20 @@
 import type { ThreadDied } from '../threads/thread.ts'
 import { PageCache } from './page-cache.ts'
-import { Sending } from './sendfile/sendfile-pool.ts'
+import { SendfilePool } from './sendfile/sendfile-pool.ts'
 import { HashPool } from './spool/hash-pool.ts'
 
 /** What is done to files off the event loop. */
-export class Offload implements AsyncDisposable {
+export class IoThreads implements AsyncDisposable {
   readonly hashing: HashPool
   /** Undefined where the system has it not. */
-  readonly sending: Sending | undefined
+  readonly sending: SendfilePool | undefined
   /** Needs no thread. Undefined where the system does not have it. */
   readonly pageCache: PageCache | undefined
 
   /** If a thread dies, other threads or the event loop do its work. */
   constructor(onDeath?: (error: ThreadDied) => void) {
     this.hashing = new HashPool(onDeath)
-    this.sending = Sending.load({ onDeath })
+    this.sending = SendfilePool.load({ onDeath })
     this.pageCache = PageCache.load()
   }
 

@@ -12,7 +12,7 @@ import { type Algorithm, algorithmOf, type Digest, hexOf } from '../oci/digest.t
  *     ingest/<random>             spools; whatever is here at start is deleted
  *     metadata.sqlite
  */
-export type Place =
+export type StoragePath =
   | { readonly kind: 'version' | 'lock' | 'metadata' | 'ingest' }
   /** A new name at each call. */
   | { readonly kind: 'spool' }
@@ -22,7 +22,7 @@ export type Place =
   | { readonly kind: 'algorithm'; readonly algorithm: Algorithm }
   | { readonly kind: 'blob' | 'note'; readonly digest: Digest }
 
-export function pathOf(root: string, place: Place): string {
+export function pathOf(root: string, place: StoragePath): string {
   switch (place.kind) {
     case 'version':
     case 'lock':

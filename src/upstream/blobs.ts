@@ -1,17 +1,17 @@
 import { algorithmOf, type Digest, digestOf } from '../oci/digest.ts'
 import { UpstreamError } from '../oci/error.ts'
 import { lengthOf, parseContentRange } from '../oci/range.ts'
-import type { Answer, Exchange, Question } from './exchange.ts'
 import { statusError } from './failure.ts'
-import { type Heads, headOrUnclear } from './head-support.ts'
-import type { Asking } from './manifests.ts'
+import { type HeadSupport, headOrUnclear } from './head-support.ts'
+import type { RequestContext } from './manifests.ts'
+import type { RegistryClient, UpstreamRequest, UpstreamResponse } from './registry-client.ts'
 import type { Attempt } from './transfer/attempts.ts'
 import { contentEncodingOf, contentLengthOf, headerOf } from './transfer/response.ts'
 import type { ResponseBody } from './transfer/response-body.ts'
 import type { BlobRest, BlobSpan } from './upstream.ts'
 
 /** How much of an answer that ignored our range is read and thrown away to get to its start, in bytes. */
-const worthSkipping = 1024 * 1024
+const maxSkipped = 1024 * 1024
 
 export interface Presence {
   /** Bytes; undefined where the registry hides it. */
@@ -19,37 +19,42 @@ export interface Presence {
   readonly withLogin: boolean
 }
 
-export interface BlobsOptions {
+export interface RegistryBlobsOptions {
   readonly upstream: string
-  readonly exchange: Exchange
-  readonly heads: Heads
+  readonly client: RegistryClient
+  readonly headSupport: HeadSupport
 }
 
 /** Blobs of one registry: whether they are there, and one attempt at their bytes. */
-export class Blobs {
-  readonly #options: BlobsOptions
+export class RegistryBlobs {
+  readonly #options: RegistryBlobsOptions
 
-  constructor(options: BlobsOptions) {
+  constructor(options: RegistryBlobsOptions) {
     this.#options = options
   }
 
   /** By HEAD; by a GET for one byte where HEAD lies (public.ecr.aws: 401; ghcr.io: 403 from its storage) or hides the size. */
-  async stat(repository: string, digest: Digest, asking: Asking): Promise<Presence | undefined> {
-    const { heads } = this.#options
+  async stat(repository: string, digest: Digest, context: RequestContext): Promise<Presence | undefined> {
+    const { headSupport } = this.#options
     const path = pathOf(repository, digest)
-    const useless = heads.areUseless('blob', repository)
-    const head = useless ? 'unclear' : await this.#head(repository, digest, asking)
+    const useless = headSupport.isUseless('blob', repository)
+    const head = useless ? 'unclear' : await this.#head(repository, digest, context)
     if (head !== 'unclear' && head !== 'refused') return head
-    if (head === 'refused' && heads.isConfirmed(path)) return undefined
-    const got = await this.#probe(repository, digest, asking)
-    if (head === 'refused' && got === 'refused') heads.confirm(path)
-    else if (got !== 'absent') heads.foundUseless('blob', repository)
+    if (head === 'refused' && headSupport.isConfirmed(path)) return undefined
+    const got = await this.#probe(repository, digest, context)
+    if (head === 'refused' && got === 'refused') headSupport.confirm(path)
+    else if (got !== 'absent') headSupport.markUseless('blob', repository)
     return got === 'absent' || got === 'refused' ? undefined : got
   }
 
   /** Undefined where it is absent. Returns when the headers are in. */
-  async open(repository: string, digest: Digest, span: BlobSpan, asking: Asking): Promise<Attempt | undefined> {
-    const answer = await this.#options.exchange.ask(this.#get(repository, digest, rangeOf(span), asking))
+  async open(
+    repository: string,
+    digest: Digest,
+    span: BlobSpan,
+    context: RequestContext,
+  ): Promise<Attempt | undefined> {
+    const answer = await this.#options.client.ask(this.#get(repository, digest, rangeOf(span), context))
     return this.#attemptAt(answer, span)
   }
 
@@ -58,20 +63,20 @@ export class Blobs {
     repository: string,
     digest: Digest,
     { start, size }: BlobRest,
-    asking: Asking,
+    context: RequestContext,
   ): Promise<Attempt<ResponseBody> | undefined> {
     const span = { start, end: undefined }
-    const question = this.#get(repository, digest, rangeOf(span), asking)
-    const answer = await this.#options.exchange.download(question, size === undefined ? undefined : size - start)
+    const request = this.#get(repository, digest, rangeOf(span), context)
+    const answer = await this.#options.client.download(request, size === undefined ? undefined : size - start)
     return this.#attemptAt(answer, span)
   }
 
   async #head(
     repository: string,
     digest: Digest,
-    asking: Asking,
+    context: RequestContext,
   ): Promise<Presence | undefined | 'unclear' | 'refused'> {
-    const answer = await headOrUnclear(() => this.#ask('HEAD', repository, digest, {}, asking))
+    const answer = await headOrUnclear(() => this.#ask('HEAD', repository, digest, {}, context))
     if (answer === 'unclear' || answer === 'refused') return answer
     const { status, withLogin } = answer
     if (status === 404) return undefined
@@ -80,8 +85,8 @@ export class Blobs {
     return { size, withLogin }
   }
 
-  async #probe(repository: string, digest: Digest, asking: Asking): Promise<Presence | 'absent' | 'refused'> {
-    const answer = await this.#ask('GET', repository, digest, { range: 'bytes=0-0' }, asking)
+  async #probe(repository: string, digest: Digest, context: RequestContext): Promise<Presence | 'absent' | 'refused'> {
+    const answer = await this.#ask('GET', repository, digest, { range: 'bytes=0-0' }, context)
     if (answer === 'refused') return answer
     const { status, headers, body, withLogin } = answer
     if (status === 200) body.close()
@@ -95,7 +100,7 @@ export class Blobs {
   }
 
   #attemptAt<Content extends ResponseBody>(
-    answer: Answer<Content> | 'refused',
+    answer: UpstreamResponse<Content> | 'refused',
     span: BlobSpan,
   ): Attempt<Content> | undefined {
     if (answer === 'refused') return undefined
@@ -107,7 +112,10 @@ export class Blobs {
     }
   }
 
-  #attemptOf<Content extends ResponseBody>(answer: Answer<Content>, span: BlobSpan): Attempt<Content> | undefined {
+  #attemptOf<Content extends ResponseBody>(
+    answer: UpstreamResponse<Content>,
+    span: BlobSpan,
+  ): Attempt<Content> | undefined {
     const { status, headers, body, withLogin } = answer
     if (status === 404) {
       body.discard()
@@ -117,14 +125,14 @@ export class Blobs {
     if (contentEncodingOf(headers) !== undefined) throw this.#protocol('blob in a content encoding')
     if (status === 206) return { body, withLogin, skip: 0, tail: 'none', ...this.#rangeOf(answer, span) }
     const size = wholeSizeOf(answer)
-    if (span.start > worthSkipping) throw this.#protocol('200 and the whole blob for a range far inside it')
+    if (span.start > maxSkipped) throw this.#protocol('200 and the whole blob for a range far inside it')
     if (size !== undefined && span.start > Math.max(0, size - 1))
       throw this.#protocol('range beyond the end of the blob')
     const tail = span.end === undefined ? 'none' : 'unwanted'
     return { body, withLogin, skip: span.start, tail, size, end: lastOf(span, size) }
   }
 
-  #rangeOf({ headers }: Answer<ResponseBody>, span: BlobSpan): Pick<Attempt, 'size' | 'end'> {
+  #rangeOf({ headers }: UpstreamResponse<ResponseBody>, span: BlobSpan): Pick<Attempt, 'size' | 'end'> {
     const range = parseContentRange(headerOf(headers, 'content-range'))
     const length = contentLengthOf(headers)
     if (!range || range.start !== span.start) throw this.#protocol('206 with another range than asked for')
@@ -139,16 +147,16 @@ export class Blobs {
     repository: string,
     digest: Digest,
     headers: Record<string, string>,
-    asking: Asking,
-  ): Promise<Answer | 'refused'> {
-    return this.#options.exchange.ask({ ...this.#get(repository, digest, headers, asking), method })
+    context: RequestContext,
+  ): Promise<UpstreamResponse | 'refused'> {
+    return this.#options.client.ask({ ...this.#get(repository, digest, headers, context), method })
   }
 
-  #get(repository: string, digest: Digest, headers: Record<string, string>, asking: Asking): Question {
-    return { kind: 'blob', method: 'GET', repository, path: pathOf(repository, digest), headers, ...asking }
+  #get(repository: string, digest: Digest, headers: Record<string, string>, context: RequestContext): UpstreamRequest {
+    return { kind: 'blob', method: 'GET', repository, path: pathOf(repository, digest), headers, ...context }
   }
 
-  #unexpected({ status, fromStorage }: Answer<ResponseBody>): UpstreamError {
+  #unexpected({ status, fromStorage }: UpstreamResponse<ResponseBody>): UpstreamError {
     const { upstream } = this.#options
     const refusal = fromStorage && status >= 400 && status !== 416
     // Its address came from the registry a moment ago: a signature that has expired, or a clock that is wrong.
@@ -178,7 +186,7 @@ function emptyOf(digest: Digest): Digest {
 }
 
 /** Of a 200's body once decoded. */
-function wholeSizeOf({ headers }: Answer<ResponseBody>): number | undefined {
+function wholeSizeOf({ headers }: UpstreamResponse<ResponseBody>): number | undefined {
   return contentEncodingOf(headers) === undefined ? contentLengthOf(headers) : undefined
 }
 

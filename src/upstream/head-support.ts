@@ -12,7 +12,7 @@ const quarterHour = 15 * 60 * 1000
  * answers. Kept for each repository, and not for long: one bad moment of Docker Hub's must not turn every HEAD, which it
  * does not count, into a GET, which it does.
  */
-export class Heads {
+export class HeadSupport {
   readonly #useless: LRUCache<string, true>
   readonly #confirmed: LRUCache<string, true>
 
@@ -22,12 +22,12 @@ export class Heads {
     this.#confirmed = new LRUCache(options)
   }
 
-  areUseless(kind: 'manifest' | 'blob', repository: string): boolean {
+  isUseless(kind: 'manifest' | 'blob', repository: string): boolean {
     return this.#useless.has(`${kind} ${repository}`)
   }
 
   /** A GET has brought what HEAD did not tell. */
-  foundUseless(kind: 'manifest' | 'blob', repository: string): void {
+  markUseless(kind: 'manifest' | 'blob', repository: string): void {
     this.#useless.set(`${kind} ${repository}`, true)
   }
 

@@ -5,16 +5,16 @@ import { ContentMismatch, UpstreamError } from '../oci/error.ts'
 import { manifestMediaType } from '../oci/manifest.ts'
 import { acceptManifests, essence } from '../oci/media-type.ts'
 import type { Reference } from '../oci/reference.ts'
-import type { Answer, Exchange, Question } from './exchange.ts'
 import { statusError } from './failure.ts'
-import { type Heads, headOrUnclear } from './head-support.ts'
+import { type HeadSupport, headOrUnclear } from './head-support.ts'
+import type { RegistryClient, UpstreamRequest, UpstreamResponse } from './registry-client.ts'
 import { readWhole } from './transfer/body.ts'
-import type { Limits } from './transfer/limits.ts'
+import type { UpstreamLimits } from './transfer/limits.ts'
 import { contentEncodingOf, contentLengthOf, headerOf } from './transfer/response.ts'
-import type { Known } from './upstream.ts'
+import type { KnownTag } from './upstream.ts'
 
 /** Who asks, and for how long. */
-export type Asking = Pick<Question, 'identity' | 'signal' | 'lease'>
+export type RequestContext = Pick<UpstreamRequest, 'identity' | 'signal' | 'health'>
 
 /** A manifest as an upstream's answer brought it. */
 export interface Fetched {
@@ -34,25 +34,25 @@ export type Finding =
 /** `refused` is who asked; `absent` is what was asked for. */
 export type Missing = 'absent' | 'refused'
 
-export interface ManifestsOptions {
+export interface RegistryManifestsOptions {
   readonly upstream: string
-  readonly limits: Limits
-  readonly exchange: Exchange
-  readonly heads: Heads
+  readonly limits: UpstreamLimits
+  readonly client: RegistryClient
+  readonly headSupport: HeadSupport
 }
 
 type Got = Exclude<Finding, { kind: 'descriptor' }> | Missing
 
 /** Manifests of one registry, by HEAD and by GET. */
-export class Manifests {
-  readonly #options: ManifestsOptions
+export class RegistryManifests {
+  readonly #options: RegistryManifestsOptions
 
-  constructor(options: ManifestsOptions) {
+  constructor(options: RegistryManifestsOptions) {
     this.#options = options
   }
 
-  async get(repository: string, reference: Reference, asking: Asking): Promise<Fetched | Missing> {
-    const got = await this.#get(repository, reference, undefined, asking)
+  async get(repository: string, reference: Reference, context: RequestContext): Promise<Fetched | Missing> {
+    const got = await this.#get(repository, reference, undefined, context)
     if (typeof got === 'string') return got
     if (got.kind === 'unchanged') throw this.#unexpected('GET', 304)
     return got.fetched
@@ -62,17 +62,17 @@ export class Manifests {
   async find(
     repository: string,
     reference: Reference,
-    known: Known | undefined,
-    asking: Asking,
+    known: KnownTag | undefined,
+    context: RequestContext,
   ): Promise<Finding | Missing> {
-    const { heads } = this.#options
-    const useless = heads.areUseless('manifest', repository)
-    const head = useless ? 'unclear' : await this.#head(repository, reference, known, asking)
+    const { headSupport } = this.#options
+    const useless = headSupport.isUseless('manifest', repository)
+    const head = useless ? 'unclear' : await this.#head(repository, reference, known, context)
     if (head !== 'unclear' && head !== 'refused') return head
-    if (head === 'refused' && heads.isConfirmed(pathOf(repository, reference))) return 'refused'
-    const got = await this.#get(repository, reference, known, asking)
-    if (head === 'refused' && got === 'refused') heads.confirm(pathOf(repository, reference))
-    else if (got !== 'absent') heads.foundUseless('manifest', repository)
+    if (head === 'refused' && headSupport.isConfirmed(pathOf(repository, reference))) return 'refused'
+    const got = await this.#get(repository, reference, known, context)
+    if (head === 'refused' && got === 'refused') headSupport.confirm(pathOf(repository, reference))
+    else if (got !== 'absent') headSupport.markUseless('manifest', repository)
     if (typeof got === 'string') return got
     const same = got.kind === 'manifest' && got.fetched.digest === known?.digest
     return same ? { kind: 'unchanged', withLogin: got.fetched.withLogin } : got
@@ -81,10 +81,10 @@ export class Manifests {
   async #head(
     repository: string,
     reference: Reference,
-    known: Known | undefined,
-    asking: Asking,
+    known: KnownTag | undefined,
+    context: RequestContext,
   ): Promise<Finding | Missing | 'unclear'> {
-    const answer = await headOrUnclear(() => this.#ask('HEAD', repository, reference, known, asking))
+    const answer = await headOrUnclear(() => this.#ask('HEAD', repository, reference, known, context))
     if (answer === 'unclear' || answer === 'refused') return answer
     const { status, headers, withLogin } = answer
     if (status === 404) return 'absent'
@@ -99,8 +99,13 @@ export class Manifests {
     return { kind: 'descriptor', head: { digest, mediaType, size, etag: headerOf(headers, 'etag'), withLogin } }
   }
 
-  async #get(repository: string, reference: Reference, known: Known | undefined, asking: Asking): Promise<Got> {
-    const answer = await this.#ask('GET', repository, reference, known, asking)
+  async #get(
+    repository: string,
+    reference: Reference,
+    known: KnownTag | undefined,
+    context: RequestContext,
+  ): Promise<Got> {
+    const answer = await this.#ask('GET', repository, reference, known, context)
     if (answer === 'refused') return answer
     const { status, headers, body, withLogin } = answer
     if (status !== 200) {
@@ -121,15 +126,15 @@ export class Manifests {
     method: 'GET' | 'HEAD',
     repository: string,
     reference: Reference,
-    known: Known | undefined,
-    asking: Asking,
-  ): Promise<Answer | 'refused'> {
+    known: KnownTag | undefined,
+    context: RequestContext,
+  ): Promise<UpstreamResponse | 'refused'> {
     const path = pathOf(repository, reference)
     const headers = { accept: acceptManifests, ...(known?.etag !== undefined && { 'if-none-match': known.etag }) }
-    return this.#options.exchange.ask({ kind: 'manifest', method, repository, path, headers, ...asking })
+    return this.#options.client.ask({ kind: 'manifest', method, repository, path, headers, ...context })
   }
 
-  async #read({ headers, body }: Answer): Promise<Buffer> {
+  async #read({ headers, body }: UpstreamResponse): Promise<Buffer> {
     const { upstream, limits } = this.#options
     const bytes = await readWhole(body, contentLengthOf(headers), limits.manifestBytes, upstream)
     const encoding = contentEncodingOf(headers)

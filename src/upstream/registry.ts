@@ -2,29 +2,29 @@ import type { Digest } from '../oci/digest.ts'
 import { RegistryError, UpstreamError } from '../oci/error.ts'
 import type { Reference } from '../oci/reference.ts'
 import { Authorizer } from './auth/authorizer.ts'
-import { type Credential, Credentials, type Refusal } from './auth/credentials.ts'
+import { type Credential, Credentials, type LoginRefusal } from './auth/credentials.ts'
 import { Privacy } from './auth/privacy.ts'
 import { Tokens } from './auth/tokens.ts'
-import { Blobs } from './blobs.ts'
-import { Exchange } from './exchange.ts'
-import { Heads } from './head-support.ts'
-import { type Asking, type Fetched, type Finding, Manifests, type Missing } from './manifests.ts'
+import { RegistryBlobs } from './blobs.ts'
+import { HeadSupport } from './head-support.ts'
+import { type Fetched, type Finding, type Missing, RegistryManifests, type RequestContext } from './manifests.ts'
 import { parseRateLimit } from './rate-limit.ts'
+import { RegistryClient } from './registry-client.ts'
 import { Rest } from './rest.ts'
 import { type Attempt, Attempts } from './transfer/attempts.ts'
 import { BlobChunks } from './transfer/blob-chunks.ts'
 import { BlobDownload } from './transfer/blob-download.ts'
 import type { FetchPool } from './transfer/fetch-pool.ts'
-import type { Limits } from './transfer/limits.ts'
+import type { UpstreamLimits } from './transfer/limits.ts'
 import type { Headers } from './transfer/response.ts'
 import type { ResponseBody } from './transfer/response-body.ts'
-import { type RequestKind, Transport } from './transfer/transport.ts'
+import { Transport, type UpstreamRequestKind } from './transfer/transport.ts'
 import type {
   BlobRest,
   BlobSource,
   BlobSpan,
   BlobToFile,
-  Known,
+  KnownTag,
   Manifest,
   RateLimit,
   Resolution,
@@ -35,11 +35,11 @@ import type {
 import { pause } from './wait.ts'
 
 /** What a registry tells the world. Functions are quick and never throw. */
-export interface UpstreamReport {
+export interface UpstreamHooks {
   /** Our login was refused, or cannot be used: an operator has to act. */
-  readonly onRefused: (refusal: Refusal) => void
+  readonly onRefused: (refusal: LoginRefusal) => void
   /** `status` is undefined where no answer came; `seconds` until the headers. */
-  readonly onRequest?: ((kind: RequestKind, status: number | undefined, seconds: number) => void) | undefined
+  readonly onRequest?: ((kind: UpstreamRequestKind, status: number | undefined, seconds: number) => void) | undefined
 }
 
 export interface RegistryUpstreamOptions {
@@ -51,46 +51,55 @@ export interface RegistryUpstreamOptions {
   /** Where the login may go besides the registry's own domain: a host, with a port if need be, or a URL. */
   readonly tokenRealm?: URL | string | undefined
   readonly privateRepositories: 'refuse' | 'serve'
-  readonly limits: Limits
+  readonly limits: UpstreamLimits
   /** Fetch what is large. */
   readonly threads?: FetchPool | undefined
   /** Epoch milliseconds. */
   readonly now: () => number
-  readonly report: UpstreamReport
+  readonly hooks: UpstreamHooks
 }
 
 /** An upstream that speaks the distribution API. Nothing is sent before it is asked something. */
 export class RegistryUpstream implements Upstream, AsyncDisposable {
   readonly name: string
   readonly servesPrivate: boolean
-  readonly #limits: Limits
+  readonly #limits: UpstreamLimits
   readonly #transport: Transport
   readonly #privacy: Privacy
-  readonly #manifests: Manifests
-  readonly #blobs: Blobs
+  readonly #manifests: RegistryManifests
+  readonly #blobs: RegistryBlobs
   readonly #rest: Rest
   #rateLimit: { readonly strangers?: RateLimit; readonly login?: RateLimit } = {}
 
   constructor(options: RegistryUpstreamOptions) {
-    const { name, url, credential, tokenRealm, privateRepositories, limits, threads, now, report } = options
+    const { name, url, credential, tokenRealm, privateRepositories, limits, threads, now, hooks } = options
     this.name = name
     this.servesPrivate = privateRepositories === 'serve'
     this.#limits = limits
     const upstream = name
-    const credentials = new Credentials({ credential, rest: limits.refusedLogin, now, onRefused: report.onRefused })
-    const transport = new Transport({ upstream, limits, threads, now, onRequest: report.onRequest })
+    const credentials = new Credentials({ credential, rest: limits.refusedLogin, now, onRefused: hooks.onRefused })
+    const transport = new Transport({ upstream, limits, threads, now, onRequest: hooks.onRequest })
     const realm = tokenRealm instanceof URL ? tokenRealm.href : tokenRealm
     const tokens = new Tokens({ upstream, home: url, tokenRealm: realm, limits, now, transport, credentials })
     const authorizer = new Authorizer({ upstream, tokens, credentials, transport, now })
     const onHeaders = this.#hearRateLimit.bind(this)
-    const exchange = new Exchange({ upstream, home: url, limits, now, transport, authorizer, credentials, onHeaders })
-    const heads = new Heads(now)
+    const client = new RegistryClient({
+      upstream,
+      home: url,
+      limits,
+      now,
+      transport,
+      authorizer,
+      credentials,
+      onHeaders,
+    })
+    const headSupport = new HeadSupport(now)
     this.#transport = transport
     this.#privacy = new Privacy({ hasLogin: credential !== undefined, privateRepositories, now })
-    this.#manifests = new Manifests({ upstream, limits, exchange, heads })
-    this.#blobs = new Blobs({ upstream, exchange, heads })
-    const { rest: first, restMax: longest, restRetryAfterMax: longestAsked } = limits
-    this.#rest = new Rest({ upstream, first, longest, longestAsked, now })
+    this.#manifests = new RegistryManifests({ upstream, limits, client, headSupport })
+    this.#blobs = new RegistryBlobs({ upstream, client, headSupport })
+    const { rest: first, restMax: max, restRetryAfterMax: maxRetryAfter } = limits
+    this.#rest = new Rest({ upstream, first, max, maxRetryAfter, now })
   }
 
   get restsUntil(): number | undefined {
@@ -104,11 +113,11 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
   async resolve(
     name: string,
     tag: string,
-    known: Known | undefined,
+    known: KnownTag | undefined,
     signal: AbortSignal,
   ): Promise<Resolution | undefined> {
-    const answer = await this.#rest.run(signal, async (lease): Promise<Resolution | Missing> => {
-      const found = await this.#find(name, { tag }, known, { signal, lease })
+    const answer = await this.#rest.run(signal, async (health): Promise<Resolution | Missing> => {
+      const found = await this.#find(name, { tag }, known, { signal, health })
       if (typeof found === 'string') return found
       if (found.kind === 'manifest') return { kind: 'manifest', manifest: this.#manifestOf(found.fetched) }
       if (found.kind === 'unchanged') return { kind: 'unchanged', visibility: this.#visibilityOf(found) }
@@ -120,14 +129,14 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
   }
 
   async manifest(name: string, reference: Reference, signal: AbortSignal): Promise<Manifest | undefined> {
-    const answer = await this.#rest.run(signal, async (lease): Promise<Manifest | Missing> => {
+    const answer = await this.#rest.run(signal, async (health): Promise<Manifest | Missing> => {
       if (this.#privacy.needsProof(name)) {
-        const found = await this.#find(name, reference, undefined, { signal, lease })
+        const found = await this.#find(name, reference, undefined, { signal, health })
         if (typeof found === 'string') return found
         if (found.kind === 'manifest') return this.#manifestOf(found.fetched)
       }
       const identity = this.#privacy.identityFor(name)
-      const fetched = await this.#manifests.get(name, reference, { identity, signal, lease })
+      const fetched = await this.#manifests.get(name, reference, { identity, signal, health })
       return typeof fetched === 'string' ? fetched : this.#manifestOf(fetched)
     })
     return unlessMissing(answer)
@@ -138,15 +147,15 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     digest: Digest,
     signal: AbortSignal,
   ): Promise<{ size: number | undefined; visibility: Visibility } | undefined> {
-    return this.#rest.run(signal, async (lease) => {
-      const present = await this.#stat(name, digest, { signal, lease })
+    return this.#rest.run(signal, async (health) => {
+      const present = await this.#stat(name, digest, { signal, health })
       return present && { size: present.size, visibility: this.#visibilityOf(present) }
     })
   }
 
   async blob(name: string, digest: Digest, span: BlobSpan, signal: AbortSignal): Promise<BlobSource | undefined> {
-    const attempts = await this.#attempts(name, digest, span.start, signal, (start, asking) =>
-      this.#blobs.open(name, digest, { start, end: span.end }, asking),
+    const attempts = await this.#attempts(name, digest, span.start, signal, (start, context) =>
+      this.#blobs.open(name, digest, { start, end: span.end }, context),
     )
     if (!attempts) return undefined
     const { size } = attempts.current
@@ -154,8 +163,8 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
   }
 
   async download(name: string, digest: Digest, rest: BlobRest, signal: AbortSignal): Promise<BlobToFile | undefined> {
-    const attempts = await this.#attempts(name, digest, rest.start, signal, (start, asking) =>
-      this.#blobs.download(name, digest, { start, size: rest.size }, asking),
+    const attempts = await this.#attempts(name, digest, rest.start, signal, (start, context) =>
+      this.#blobs.download(name, digest, { start, size: rest.size }, context),
     )
     if (!attempts) return undefined
     const { size } = attempts.current
@@ -183,18 +192,18 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
   async #find(
     name: string,
     reference: Reference,
-    known: Known | undefined,
-    asking: Omit<Asking, 'identity'>,
+    known: KnownTag | undefined,
+    context: Omit<RequestContext, 'identity'>,
   ): Promise<Finding | Missing> {
     const identity = this.#privacy.identityFor(name)
-    const found = await this.#manifests.find(name, reference, known, { ...asking, identity })
+    const found = await this.#manifests.find(name, reference, known, { ...context, identity })
     if (typeof found !== 'string' && identity === 'anonymous') this.#privacy.prove(name)
     return found
   }
 
-  async #stat(name: string, digest: Digest, asking: Omit<Asking, 'identity'>) {
+  async #stat(name: string, digest: Digest, context: Omit<RequestContext, 'identity'>) {
     const identity = this.#privacy.identityFor(name)
-    const present = await this.#blobs.stat(name, digest, { ...asking, identity })
+    const present = await this.#blobs.stat(name, digest, { ...context, identity })
     if (present && identity === 'anonymous') this.#privacy.prove(name)
     return present
   }
@@ -208,8 +217,8 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
   ): Promise<Attempts<Content> | undefined> {
     const closing = new AbortController()
     const either = AbortSignal.any([signal, closing.signal])
-    const first = await this.#rest.run(either, (lease) =>
-      this.#open(name, digest, { signal: either, lease }, (asking) => open(start, asking)),
+    const first = await this.#rest.run(either, (health) =>
+      this.#open(name, digest, { signal: either, health }, (context) => open(start, context)),
     )
     if (!first) return undefined
     return new Attempts({
@@ -219,9 +228,9 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
       first,
       // Not held up by a rest: its attempts are few, and a running body is what a rest is meant to spare for.
       reopen: (offset) =>
-        this.#rest.bypass((lease) => {
+        this.#rest.bypass((health) => {
           const identity = this.#privacy.identityFor(name)
-          return open(offset, { identity, signal: either, lease })
+          return open(offset, { identity, signal: either, health })
         }),
       signal: either,
       close: () => closing.abort(),
@@ -231,24 +240,24 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
   async #open<Content extends ResponseBody>(
     name: string,
     digest: Digest,
-    asking: Omit<Asking, 'identity'>,
-    open: (asking: Asking) => Promise<Attempt<Content> | undefined>,
+    context: Omit<RequestContext, 'identity'>,
+    open: (context: RequestContext) => Promise<Attempt<Content> | undefined>,
   ): Promise<Attempt<Content> | undefined> {
-    const { lease, signal } = asking
-    if (this.#privacy.needsProof(name) && !(await this.#stat(name, digest, asking))) return undefined
+    const { health, signal } = context
+    if (this.#privacy.needsProof(name) && !(await this.#stat(name, digest, context))) return undefined
     let answered = false
     const watched = {
       asked: () => {
         answered = false
-        lease.asked()
+        health.asked()
       },
       answered: () => {
         answered = true
-        lease.answered()
+        health.answered()
       },
     }
     const identity = this.#privacy.identityFor(name)
-    const attempt = () => open({ identity, signal, lease: watched })
+    const attempt = () => open({ identity, signal, health: watched })
     try {
       return await attempt()
     } catch (error) {
@@ -274,7 +283,10 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
 }
 
 /** Sends one request for a blob's bytes, from an offset on. */
-type Open<Content extends ResponseBody> = (start: number, asking: Asking) => Promise<Attempt<Content> | undefined>
+type Open<Content extends ResponseBody> = (
+  start: number,
+  context: RequestContext,
+) => Promise<Attempt<Content> | undefined>
 
 /** Absence as the port tells it. */
 function unlessMissing<T extends object>(answer: T | Missing): T | undefined {

@@ -2,7 +2,7 @@ import { UpstreamError, type UpstreamErrorKind } from '../oci/error.ts'
 import { waitFor } from './wait.ts'
 
 /** One task's account of the upstream's health, by the questions that it puts. */
-export interface Lease {
+export interface HealthProbe {
   /** A question goes out: until it is answered, a failure is the upstream's. */
   asked(): void
   /** The upstream has answered: what fails from here on, such as the storage that it sent us to, is not its failure. */
@@ -13,8 +13,8 @@ export interface RestOptions {
   readonly upstream: string
   /** Milliseconds: of the first rest, of the longest, of the longest that `Retry-After` gets. */
   readonly first: number
-  readonly longest: number
-  readonly longestAsked: number
+  readonly max: number
+  readonly maxRetryAfter: number
   /** Epoch milliseconds. */
   readonly now: () => number
 }
@@ -58,7 +58,7 @@ export class Rest {
   }
 
   /** Throws what `act` throws; and, while the upstream rests, UpstreamError of the kind that it rests for. */
-  async run<T>(signal: AbortSignal, act: (lease: Lease) => Promise<T>): Promise<T> {
+  async run<T>(signal: AbortSignal, act: (health: HealthProbe) => Promise<T>): Promise<T> {
     for (;;) {
       signal.throwIfAborted()
       if (this.until === undefined) return this.bypass(act)
@@ -70,11 +70,11 @@ export class Rest {
   }
 
   /** Asks whether it rests or not; what comes of it counts all the same. */
-  bypass<T>(act: (lease: Lease) => Promise<T>): Promise<T> {
+  bypass<T>(act: (health: HealthProbe) => Promise<T>): Promise<T> {
     return this.#watch(act, () => {})
   }
 
-  async #watch<T>(act: (lease: Lease) => Promise<T>, onFate: (fate: Fate) => void): Promise<T> {
+  async #watch<T>(act: (health: HealthProbe) => Promise<T>, onFate: (fate: Fate) => void): Promise<T> {
     const epoch = this.#epoch
     let open = true
     const asked = () => {
@@ -99,7 +99,7 @@ export class Rest {
     }
   }
 
-  async #runProbe<T>(act: (lease: Lease) => Promise<T>): Promise<T> {
+  async #runProbe<T>(act: (health: HealthProbe) => Promise<T>): Promise<T> {
     const probe = Promise.withResolvers<Fate>()
     this.#probe = probe
     const end = (fate: Fate) => {
@@ -140,9 +140,9 @@ export class Rest {
   }
 
   #duration(retryAfter: number | undefined): number {
-    const { first, longest, longestAsked } = this.#options
-    if (retryAfter !== undefined) return Math.min(retryAfter * 1000, longestAsked)
-    return Math.min(first * 2 ** (this.#failures - 1), longest)
+    const { first, max, maxRetryAfter } = this.#options
+    if (retryAfter !== undefined) return Math.min(retryAfter * 1000, maxRetryAfter)
+    return Math.min(first * 2 ** (this.#failures - 1), max)
   }
 
   #refusal(): UpstreamError {

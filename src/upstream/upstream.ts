@@ -30,7 +30,7 @@ export type Resolution =
   | { readonly kind: 'manifest'; readonly manifest: Manifest }
 
 /** What is already known of a tag: makes the question conditional. */
-export interface Known {
+export interface KnownTag {
   readonly digest: Digest
   readonly etag: string | undefined
 }
@@ -117,7 +117,7 @@ export interface Upstream {
   /** Tell that an answer is overdue: the upstream rests until it answers, or for its time. */
   overdue(): void
 
-  resolve(name: string, tag: string, known: Known | undefined, signal: AbortSignal): Promise<Resolution | undefined>
+  resolve(name: string, tag: string, known: KnownTag | undefined, signal: AbortSignal): Promise<Resolution | undefined>
   manifest(name: string, reference: Reference, signal: AbortSignal): Promise<Manifest | undefined>
   /** Proves that the repository holds a blob, without moving its bytes. `size` is undefined where the registry hides it. */
   statBlob(

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import type { BlobStore, StoredBlob } from '../../src/storage/blob-store.ts'
 import { type BodyReader, ReaderClosed } from '../../src/storage/body-reader.ts'
-import type { Sending } from '../../src/storage/sendfile/sendfile-pool.ts'
+import type { SendfilePool } from '../../src/storage/sendfile/sendfile-pool.ts'
 import type { Spool } from '../../src/storage/spool/spool.ts'
 import { randomBlob } from '../support/image.ts'
 import { untilMoving } from '../support/moving.ts'
@@ -16,7 +16,7 @@ export interface BlobStoreUnderTest extends AsyncDisposable {
   /** Where it has its files. */
   readonly path: string
   /** What moves its bytes; where there is nothing, they are read. */
-  readonly sending: Sending | undefined
+  readonly sending: SendfilePool | undefined
   /** Whether it opens without waiting what is in memory. */
   readonly opensCached: boolean
 }

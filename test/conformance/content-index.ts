@@ -107,19 +107,19 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
     check('both ways', async ({ index }) => {
       await index.addReferences(one, [three, two])
       await index.addReferences(two, [three])
-      assert.deepEqual(await index.namedBy(one), [two, three].sort())
-      assert.deepEqual(await index.namedBy(three), [])
-      assert.deepEqual(await index.namersOf(three), [one, two].sort())
-      assert.deepEqual(await index.namersOf(two), [one])
-      assert.deepEqual(await index.namersOf(one), [])
+      assert.deepEqual(await index.childrenOf(one), [two, three].sort())
+      assert.deepEqual(await index.childrenOf(three), [])
+      assert.deepEqual(await index.parentsOf(three), [one, two].sort())
+      assert.deepEqual(await index.parentsOf(two), [one])
+      assert.deepEqual(await index.parentsOf(one), [])
     })
 
     check('once, however often it is told, and nothing for nothing', async ({ index }) => {
       await index.addReferences(one, [])
-      assert.deepEqual(await index.namedBy(one), [])
+      assert.deepEqual(await index.childrenOf(one), [])
       await index.addReferences(one, [two, two])
       await index.addReferences(one, [three, two])
-      assert.deepEqual(await index.namedBy(one), [two, three].sort())
+      assert.deepEqual(await index.childrenOf(one), [two, three].sort())
     })
 
     check('until one is forgotten, alone', async ({ index }) => {
@@ -127,16 +127,16 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
       await index.addReferences(two, [three])
       await index.deleteReferences(one)
       await index.deleteReferences(three)
-      assert.deepEqual(await index.namedBy(one), [])
-      assert.deepEqual(await index.namersOf(three), [two])
+      assert.deepEqual(await index.childrenOf(one), [])
+      assert.deepEqual(await index.parentsOf(three), [two])
     })
 
     check('thousands of names', async ({ index }) => {
       const named = digests(3000)
       await index.addReferences(one, named)
-      assert.deepEqual(await index.namedBy(one), named)
+      assert.deepEqual(await index.childrenOf(one), named)
       await index.deleteReferences(one)
-      assert.deepEqual(await index.namedBy(one), [])
+      assert.deepEqual(await index.childrenOf(one), [])
     })
   })
 

@@ -17,7 +17,7 @@ import {
 } from '../../src/storage/body-reader.ts'
 import { DataFolder } from '../../src/storage/data-folder.ts'
 import { FileStore } from '../../src/storage/file-store.ts'
-import { Offload } from '../../src/storage/io-threads.ts'
+import { IoThreads } from '../../src/storage/io-threads.ts'
 import { pathOf } from '../../src/storage/layout.ts'
 import { responseServer, socketServer } from '../support/answer-server.ts'
 import { get, open } from '../support/client.ts'
@@ -273,20 +273,20 @@ const MB = 1_000_000
 interface Stored {
   readonly listen: Listen
   readonly size: number
-  readonly offload: Offload | undefined
+  readonly ioThreads: IoThreads | undefined
   /** Comes before the blob. */
   readonly before?: Buffer
 }
 
 /** A store of one blob, served by ranges: `/0-99` is the answer with its first 100 bytes. */
-async function serveStored({ listen, size, offload, before }: Stored) {
+async function serveStored({ listen, size, ioThreads, before }: Stored) {
   const dir = await tempDir()
   const folder = await DataFolder.open(dir.path)
   const body = randomBlob(size)
   const digest = digestOf(body)
   const path = pathOf(dir.path, { kind: 'blob', digest })
   await writeFile(path, body)
-  const store = new FileStore(dir.path, offload)
+  const store = new FileStore(dir.path, ioThreads)
   const ends: Promise<unknown>[] = []
   const corked: Promise<[boolean, boolean]>[] = []
   const tally = { bytes: 0 }
@@ -299,7 +299,7 @@ async function serveStored({ listen, size, offload, before }: Stored) {
     const reader = opened?.reader({ start, end }) ?? assert.fail()
     const { fd = -1 } = (outgoing.socket as { _handle?: { fd?: number } } | null)?._handle ?? {}
     const sending = sendBody(outgoing, reader, options)
-    const wasCorked = offload?.sending !== undefined && fd >= 0 && isCorked(fd)
+    const wasCorked = ioThreads?.sending !== undefined && fd >= 0 && isCorked(fd)
     const isStill = sending.then(() => wasCorked && isCorked(fd)).catch(() => false)
     corked.push(isStill.then((still) => [wasCorked, still]))
     ends.push(sending.catch((error: unknown) => error))
@@ -330,26 +330,26 @@ function turns(count: number): Promise<void> {
   return count === 0 ? Promise.resolve() : new Promise((resolve) => setImmediate(() => resolve(turns(count - 1))))
 }
 
-const offloaded = new Offload()
+const offloaded = new IoThreads()
 const count = countMoved(offloaded.sending)
 
 const hows = ways.flatMap((way) => [
-  { ...way, how: 'moved', offload: offloaded },
-  { ...way, how: 'read and written', offload: undefined },
+  { ...way, how: 'moved', ioThreads: offloaded },
+  { ...way, how: 'read and written', ioThreads: undefined },
 ])
 
-for (const { way, listen, tail, how, offload } of hows) {
-  const skip = offload && !offload.sending ? 'sendfile(2) cannot be called here' : false
+for (const { way, listen, tail, how, ioThreads } of hows) {
+  const skip = ioThreads && !ioThreads.sending ? 'sendfile(2) cannot be called here' : false
 
   describe(`sendBody of a stored file ${way}, ${how}`, { skip, ...hang }, () => {
-    before(() => untilMoving(offload?.sending))
+    before(() => untilMoving(ioThreads?.sending))
 
     /** All that need not be written of what is worth it. */
-    const wouldMove = (bytes: number): number => (offload && bytes - tail >= 65_536 ? bytes - tail : 0)
+    const wouldMove = (bytes: number): number => (ioThreads && bytes - tail >= 65_536 ? bytes - tail : 0)
 
     for (const size of [1, 2, 65_536, 65_537, 256 * 1024, 256 * 1024 + 1, 20 * MB, 70 * MB]) {
       it(`gives ${size} bytes, whole and by ranges`, async () => {
-        await using server = await serveStored({ listen, size, offload })
+        await using server = await serveStored({ listen, size, ioThreads })
         const before = count.bytes
         const got = await get(server.url())
         assert.deepEqual([got.complete, got.bytes, got.digest], [true, size, server.digest])
@@ -373,7 +373,7 @@ for (const { way, listen, tail, how, offload } of hows) {
     }
 
     it('gives one answer after the other on one connection, to requests sent at once too', async () => {
-      await using server = await serveStored({ listen, size: 2 * MB, offload })
+      await using server = await serveStored({ listen, size: 2 * MB, ioThreads })
       const before = count.bytes
       using wire = await Wire.open(server.root)
       const ranges = [
@@ -408,25 +408,25 @@ for (const { way, listen, tail, how, offload } of hows) {
         [256 * 1024 + 1, true],
         [5 * MB, true],
       ] as const) {
-        await using server = await serveStored({ listen, size, offload })
+        await using server = await serveStored({ listen, size, ioThreads })
         assert.equal((await get(server.url())).digest, server.digest)
-        assert.deepEqual(await Promise.all(server.corked), [[isLarge && offload !== undefined, false]])
+        assert.deepEqual(await Promise.all(server.corked), [[isLarge && ioThreads !== undefined, false]])
       }
     })
 
     it('comes after what was written before it, though the connection has not taken that', async () => {
       const size = 4 * MB
       const head = randomBlob(size, 2)
-      await using server = await serveStored({ listen, size, offload, before: head })
+      await using server = await serveStored({ listen, size, ioThreads, before: head })
       const before = count.bytes
       const [first, second] = [await get(server.url(), { pace: () => turns(1) }), await get(server.url(5, 1_000_000))]
       assert.equal(first.digest, digestOf(Buffer.concat([head, server.body])))
       assert.equal(second.digest, digestOf(Buffer.concat([head, server.body.subarray(5, 1_000_001)])))
-      assert.equal(count.bytes > before, offload !== undefined)
+      assert.equal(count.bytes > before, ioThreads !== undefined)
     })
 
     it('gives each of several clients what it asked for, at its own pace', async () => {
-      await using server = await serveStored({ listen, size: 8 * MB, offload })
+      await using server = await serveStored({ listen, size: 8 * MB, ioThreads })
       const before = count.bytes
       const got = await Promise.all([0, 1, 4, 0, 1].map((pace) => get(server.url(), { pace: () => turns(pace) })))
       for (const { complete, digest } of got) assert.deepEqual([complete, digest], [true, server.digest])
@@ -434,7 +434,7 @@ for (const { way, listen, tail, how, offload } of hows) {
     })
 
     it('has nothing open any more when a client leaves in the middle', async () => {
-      await using server = await serveStored({ listen, size: 20 * MB, offload })
+      await using server = await serveStored({ listen, size: 20 * MB, ioThreads })
       const before = await openSockets()
       for (const bytes of [0, 1, 5 * MB]) {
         const client = await open(server.url())
@@ -448,7 +448,7 @@ for (const { way, listen, tail, how, offload } of hows) {
     })
 
     it('cuts a body whose file becomes shorter, and never ends it cleanly', async () => {
-      await using server = await serveStored({ listen, size: 20 * MB, offload })
+      await using server = await serveStored({ listen, size: 20 * MB, ioThreads })
       await using client = await open(server.url())
       await client.read(MB)
       await truncate(server.path, 10 * MB)
@@ -466,11 +466,11 @@ for (const { way, listen } of ways) {
   describe(`sendBody ${way} of a file whose thread dies`, hang, () => {
     it('breaks the answer in its hands after bytes that are right, and gives the next one whole', async (test) => {
       const deaths: Error[] = []
-      await using offload = new Offload((death) => deaths.push(death))
-      const { sending } = offload
+      await using ioThreads = new IoThreads((death) => deaths.push(death))
+      const { sending } = ioThreads
       if (!sending) return test.skip('sendfile(2) cannot be called here')
       await untilMoving(sending)
-      await using server = await serveStored({ listen, size: 40 * MB, offload })
+      await using server = await serveStored({ listen, size: 40 * MB, ioThreads })
       {
         await using client = await open(server.url())
         const chunks = [await client.read(MB)]

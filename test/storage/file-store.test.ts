@@ -8,7 +8,7 @@ import { digestOf } from '../../src/oci/digest.ts'
 import { nothingMoved } from '../../src/storage/body-reader.ts'
 import { DataFolder, DataFolderError } from '../../src/storage/data-folder.ts'
 import { FileStore } from '../../src/storage/file-store.ts'
-import { Offload } from '../../src/storage/io-threads.ts'
+import { IoThreads } from '../../src/storage/io-threads.ts'
 import { pathOf } from '../../src/storage/layout.ts'
 import { Spool } from '../../src/storage/spool/spool.ts'
 import { blobStoreConformance } from '../conformance/blob-store.ts'
@@ -18,18 +18,18 @@ import { dropFromMemory } from '../support/page-cache.ts'
 import { socketPair } from '../support/socket-pair.ts'
 import { tempDir } from '../support/temp.ts'
 
-const offload = new Offload()
+const ioThreads = new IoThreads()
 
 for (const [name, help] of [
   ['FileStore', undefined],
-  ['FileStore with an offload', offload],
+  ['FileStore with an ioThreads', ioThreads],
 ] as const) {
   blobStoreConformance(name, async () => {
     const dir = await tempDir()
     const folder = await DataFolder.open(dir.path)
     return {
       store: new FileStore(dir.path, help),
-      createSpool: () => Spool.create(pathOf(dir.path, { kind: 'spool' }), { ...(help && { offload: help }) }),
+      createSpool: () => Spool.create(pathOf(dir.path, { kind: 'spool' }), { ...(help && { ioThreads: help }) }),
       // Beside them the folder's own lock is open.
       path: join(dir.path, 'blobs'),
       sending: help?.sending,
@@ -61,7 +61,7 @@ describe('FileStore', () => {
   })
 })
 
-const withoutSending = offload.sending ? false : 'sendfile(2) cannot be called here'
+const withoutSending = ioThreads.sending ? false : 'sendfile(2) cannot be called here'
 
 describe('what is not in memory', { skip: withoutSending }, () => {
   const MiB = 1024 * 1024
@@ -73,8 +73,8 @@ describe('what is not in memory', { skip: withoutSending }, () => {
     const content = randomBlob(12 * MiB)
     const path = pathOf(dir.path, { kind: 'blob', digest: digestOf(content) })
     await writeFile(path, content, { flush: true })
-    await untilMoving(offload.sending)
-    const blob = await new FileStore(dir.path, offload).open(digestOf(content))
+    await untilMoving(ioThreads.sending)
+    const blob = await new FileStore(dir.path, ioThreads).open(digestOf(content))
     const reader = blob?.reader({ start: 0, end: content.length - 1 })
     assert.ok(reader)
     await using file = await open(path)

@@ -1,6 +1,6 @@
 import { open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Sending } from '../../src/storage/sendfile/sendfile-pool.ts'
+import type { SendfilePool } from '../../src/storage/sendfile/sendfile-pool.ts'
 import { socketPair } from './socket-pair.ts'
 import { tempDir } from './temp.ts'
 import { until } from './wait.ts'
@@ -8,7 +8,7 @@ import { until } from './wait.ts'
 const enough = 512 * 1024
 
 /** Waits until a thread moves bytes: what is asked for before it runs is left to be read. */
-export async function untilMoving(sending: Sending | undefined): Promise<void> {
+export async function untilMoving(sending: SendfilePool | undefined): Promise<void> {
   if (!sending) return
   await using dir = await tempDir()
   const path = join(dir.path, 'file')
@@ -21,7 +21,7 @@ export async function untilMoving(sending: Sending | undefined): Promise<void> {
 }
 
 /** Counts, in bytes, what is moved from now on. */
-export function countMoved(sending: Sending | undefined): { readonly bytes: number } {
+export function countMoved(sending: SendfilePool | undefined): { readonly bytes: number } {
   const count = { bytes: 0 }
   if (!sending) return count
   const move = sending.move.bind(sending)

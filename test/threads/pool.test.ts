@@ -5,7 +5,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { Digest } from '../../src/oci/digest.ts'
-import { Offload } from '../../src/storage/io-threads.ts'
+import { IoThreads } from '../../src/storage/io-threads.ts'
 import { HashPool } from '../../src/storage/spool/hash-pool.ts'
 import { Spool } from '../../src/storage/spool/spool.ts'
 import { Crew, type CrewOptions } from '../../src/threads/pool.ts'
@@ -186,15 +186,15 @@ describe('threads that hash', () => {
     await using dir = await tempDir()
     using all = started()
     const deaths: ThreadDied[] = []
-    await using offload = new Offload((error) => deaths.push(error))
-    await warm(offload.hashing)
+    await using ioThreads = new IoThreads((error) => deaths.push(error))
+    await warm(ioThreads.hashing)
     const [first, ...others] = all.threads
     assert.ok(first)
     assert.deepEqual(others, [])
 
     const claimed = `sha256:${sha256(content)}` as Digest
     const spools = await Promise.all(
-      ['one', 'two', 'three'].map((name) => Spool.create(join(dir.path, name), { offload })),
+      ['one', 'two', 'three'].map((name) => Spool.create(join(dir.path, name), { ioThreads })),
     )
     for (const [index, spool] of spools.entries()) {
       spool.expect(content.length)

@@ -6,7 +6,7 @@ import type { Behaviour } from '../support/behaviour.ts'
 import { randomBlob } from '../support/image.ts'
 import { TestUpstream, type UpstreamOptions } from '../support/upstream.ts'
 import { until } from '../support/wait.ts'
-import { digestOfSource, patience, pull, Subject, whole } from './subject.ts'
+import { digestOfSource, neverAborted, pull, Subject, whole } from './subject.ts'
 
 const body = randomBlob(300_000)
 const size = body.length
@@ -37,7 +37,7 @@ for (const { name, options, behaviour, asked } of stats) {
     await using subject = new Subject(test)
     const digest = test.addBlob('a', body)
     if (behaviour) test.fault(head, behaviour)
-    assert.deepEqual(await subject.statBlob('a', digest, patience()), { size, visibility: 'public' })
+    assert.deepEqual(await subject.statBlob('a', digest, neverAborted()), { size, visibility: 'public' })
     const methods = test.requests
       .filter(({ kind }) => kind !== 'ping')
       .map(({ kind, method }) => (kind === 'cdn' ? `cdn:${method}` : method))
@@ -47,7 +47,7 @@ for (const { name, options, behaviour, asked } of stats) {
       test.requests.every(({ method, kind, range }) => method === 'HEAD' || kind === 'ping' || range === 'bytes=0-0'),
     )
     test.reset()
-    await subject.statBlob('a', digest, patience())
+    await subject.statBlob('a', digest, neverAborted())
     assert.equal(test.count({ method: 'HEAD' }), asked.includes('GET') ? 0 : asked.split(' ').length)
   })
 }
@@ -58,7 +58,10 @@ test('a registry that knows neither HEAD nor ranges: its blob is not read', asyn
   const digest = test.addSynthetic('a', 64 * 1024 * 1024)
   test.fault(head, { headStatus: 405 })
   test.fault(get, { ignoreRange: true })
-  assert.deepEqual(await subject.statBlob('a', digest, patience()), { size: 64 * 1024 * 1024, visibility: 'public' })
+  assert.deepEqual(await subject.statBlob('a', digest, neverAborted()), {
+    size: 64 * 1024 * 1024,
+    visibility: 'public',
+  })
   await until(() => test.count({ ...get, state: 'cut' }), 'the connection to be cut')
   assert.ok(test.bytes() < 32 * 1024 * 1024)
 })
@@ -68,8 +71,8 @@ test('a size that is told nowhere', async () => {
   await using subject = new Subject(test)
   const digest = test.addBlob('a', body)
   test.fault({ kind: 'blob' }, { omitHeaders: ['content-length'], ignoreRange: true, chunked: true })
-  assert.deepEqual(await subject.statBlob('a', digest, patience()), { size: undefined, visibility: 'public' })
-  const source = await subject.blob('a', digest, whole, patience())
+  assert.deepEqual(await subject.statBlob('a', digest, neverAborted()), { size: undefined, visibility: 'public' })
+  const source = await subject.blob('a', digest, whole, neverAborted())
   assert.equal(source?.size, undefined)
   assert.equal(await digestOfSource(source), digest)
 })
@@ -78,13 +81,13 @@ test('an empty blob', async () => {
   await using test = await TestUpstream.start()
   await using subject = new Subject(test)
   const digest = test.addBlob('a', empty)
-  assert.deepEqual(await subject.statBlob('a', digest, patience()), { size: 0, visibility: 'public' })
-  const source = await subject.blob('a', digest, whole, patience())
+  assert.deepEqual(await subject.statBlob('a', digest, neverAborted()), { size: 0, visibility: 'public' })
+  const source = await subject.blob('a', digest, whole, neverAborted())
   assert.equal(source?.size, 0)
   assert.equal(await digestOfSource(source), digest)
   test.fault(head, { headStatus: 405 })
   await using other = new Subject(test)
-  assert.deepEqual(await other.statBlob('a', digest, patience()), { size: 0, visibility: 'public' })
+  assert.deepEqual(await other.statBlob('a', digest, neverAborted()), { size: 0, visibility: 'public' })
 })
 
 const spans: { span: BlobSpan; range: string | undefined }[] = [
@@ -114,7 +117,7 @@ for (const { name, behaviour } of ways) {
       await using subject = new Subject(test)
       const digest = test.addBlob('a', body)
       if (behaviour) test.fault(get, behaviour)
-      const source = await subject.blob('a', digest, span, patience())
+      const source = await subject.blob('a', digest, span, neverAborted())
       const hidden = behaviour?.setHeaders || (behaviour?.chunked && (behaviour.ignoreRange || !range))
       assert.equal(source?.size, hidden ? undefined : size)
       assert.equal(await digestOfSource(source), digestOf(body.subarray(start, end === undefined ? size : end + 1)))
@@ -173,7 +176,7 @@ for (const { name, behaviour, span, kind } of wrong) {
     await using subject = new Subject(test)
     const digest = test.addBlob('a', body)
     test.fault(get, behaviour)
-    await assert.rejects(subject.blob('a', digest, span, patience()), { name: 'UpstreamError', kind })
+    await assert.rejects(subject.blob('a', digest, span, neverAborted()), { name: 'UpstreamError', kind })
     assert.equal(test.count(), 1)
   })
 }
@@ -184,7 +187,7 @@ test('the whole blob for a range far inside is not read for it', async () => {
   const digest = test.addSynthetic('a', 32 * 1024 * 1024)
   test.fault(get, { ignoreRange: true })
   const far = { start: 1024 * 1024 + 1, end: undefined }
-  await assert.rejects(subject.blob('a', digest, far, patience()), { kind: 'protocol' })
+  await assert.rejects(subject.blob('a', digest, far, neverAborted()), { kind: 'protocol' })
   await until(() => test.count({ ...get, state: 'cut' }), 'the connection to be cut')
 })
 
@@ -201,10 +204,10 @@ test('a blob that its storage has lost is absent; one that it does not give is a
   await using subject = new Subject(test)
   const digest = test.addBlob('a', body)
   test.fault({ kind: 'cdn' }, { status: 404 })
-  assert.equal(await subject.blob('a', digest, whole, patience()), undefined)
+  assert.equal(await subject.blob('a', digest, whole, neverAborted()), undefined)
   for (const status of [400, 401, 403, 410]) {
     test.fault({ kind: 'cdn' }, { status })
-    await assert.rejects(subject.blob('a', digest, whole, patience()), { kind: 'unavailable', status })
+    await assert.rejects(subject.blob('a', digest, whole, neverAborted()), { kind: 'unavailable', status })
   }
   assert.equal(subject.restsUntil, undefined)
 })
@@ -225,7 +228,7 @@ test('a reader that does not read holds the upstream back', async () => {
   await using subject = new Subject(test)
   const total = 64 * 1024 * 1024
   const digest = test.addSynthetic('a', total)
-  const source = await subject.blob('a', digest, whole, patience())
+  const source = await subject.blob('a', digest, whole, neverAborted())
   let before = -1
   await until(() => {
     const now = test.bytes()
@@ -274,8 +277,8 @@ test('disposing breaks off what is running', async () => {
   await using test = await TestUpstream.start()
   const subject = new Subject(test, { limits: { resumeAttempts: 1 } })
   const digest = test.addSynthetic('a', 8 * 1024 * 1024)
-  const source = await subject.blob('a', digest, whole, patience())
+  const source = await subject.blob('a', digest, whole, neverAborted())
   await subject[Symbol.asyncDispose]()
   await assert.rejects(digestOfSource(source), { name: 'UpstreamError', kind: 'unreachable' })
-  await assert.rejects(subject.statBlob('a', digest, patience()), { kind: 'unreachable' })
+  await assert.rejects(subject.statBlob('a', digest, neverAborted()), { kind: 'unreachable' })
 })

@@ -3,12 +3,12 @@ import { test } from 'node:test'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import { ContentMismatch } from '../../src/oci/error.ts'
 import { acceptManifests, ociManifest } from '../../src/oci/media-type.ts'
-import type { Known } from '../../src/upstream/upstream.ts'
+import type { KnownTag } from '../../src/upstream/upstream.ts'
 import type { Behaviour } from '../support/behaviour.ts'
 import { Gate } from '../support/gate.ts'
 import { image } from '../support/image.ts'
 import { TestUpstream, type UpstreamOptions } from '../support/upstream.ts'
-import { patience, refused, Subject } from './subject.ts'
+import { neverAborted, refused, Subject } from './subject.ts'
 
 const added = image()
 const { digest, body, size } = added.manifest
@@ -26,7 +26,7 @@ async function start(options: UpstreamOptions = {}): Promise<TestUpstream> {
 test('a manifest as it was sent', async () => {
   await using test = await start()
   await using subject = new Subject(test)
-  const manifest = await subject.manifest('a', latest, patience())
+  const manifest = await subject.manifest('a', latest, neverAborted())
   assert.deepEqual(manifest, { digest, size, body, mediaType: ociManifest, etag: `"${digest}"`, visibility: 'public' })
   const { headers } = test.requests[0] ?? assert.fail()
   assert.deepEqual([headers.accept, headers['accept-encoding']], [acceptManifests, 'identity'])
@@ -37,15 +37,15 @@ test('a sha512 digest', async () => {
   await using subject = new Subject(test)
   const long = digestOf(body, 'sha512')
   test.fault(get, { body, status: 200, headers: { 'content-type': ociManifest } })
-  assert.equal((await subject.manifest('a', { digest: long }, patience()))?.digest, long)
+  assert.equal((await subject.manifest('a', { digest: long }, neverAborted()))?.digest, long)
 })
 
 test('wrong bytes for a digest are a mismatch; for a tag the bytes decide what they are', async () => {
   await using test = await start()
   await using subject = new Subject(test)
   test.fault(get, { flipByteAt: 5 })
-  await assert.rejects(subject.manifest('a', { digest }, patience()), ContentMismatch)
-  const byTag = await subject.manifest('a', latest, patience())
+  await assert.rejects(subject.manifest('a', { digest }, neverAborted()), ContentMismatch)
+  const byTag = await subject.manifest('a', latest, neverAborted())
   assert.equal(byTag?.digest, digestOf(byTag?.body ?? Buffer.alloc(0)))
   assert.notEqual(byTag?.digest, digest)
   assert.equal(subject.restsUntil, undefined)
@@ -66,7 +66,7 @@ for (const { name, behaviour } of readable) {
     await using subject = new Subject(test)
     test.fault(get, behaviour)
     for (const reference of [latest, { digest }]) {
-      const manifest = await subject.manifest('a', reference, patience())
+      const manifest = await subject.manifest('a', reference, neverAborted())
       assert.deepEqual([manifest?.digest, manifest?.mediaType, manifest?.body], [digest, ociManifest, body])
     }
   })
@@ -104,7 +104,7 @@ for (const { name, behaviour, kind } of unreadable) {
       limits: { manifestBytes: 4096, ...(kind === 'timeout' && { stall: 40, headers: 40 }) },
     })
     test.fault(get, behaviour)
-    await assert.rejects(subject.manifest('a', { digest }, patience()), {
+    await assert.rejects(subject.manifest('a', { digest }, neverAborted()), {
       name: 'UpstreamError',
       kind,
       upstream: 'registry.test',
@@ -134,13 +134,13 @@ test('the signal ends a wait for headers and for the body with its own reason', 
 type Expected = 'unchanged' | 'descriptor' | 'manifest' | undefined
 
 const unknown = undefined
-const knownByTag: Known = { digest, etag: `"${digest}"` }
-const knownWithoutTag: Known = { digest, etag: undefined }
-const outdated: Known = { digest: other, etag: `"${other}"` }
+const knownByTag: KnownTag = { digest, etag: `"${digest}"` }
+const knownWithoutTag: KnownTag = { digest, etag: undefined }
+const outdated: KnownTag = { digest: other, etag: `"${other}"` }
 
 const resolutions: {
   name: string
-  known: Known | undefined
+  known: KnownTag | undefined
   behaviour?: Behaviour
   options?: UpstreamOptions
   is: Expected
@@ -223,7 +223,7 @@ for (const { name, known, behaviour, options, is, asked } of resolutions) {
       await using test = await start({ ...options, ...(auth && { auth }) })
       await using subject = new Subject(test)
       if (behaviour) test.fault(head, behaviour)
-      const found = await subject.resolve('a', 'latest', known, patience())
+      const found = await subject.resolve('a', 'latest', known, neverAborted())
       assert.equal(found?.kind, is)
       if (found?.kind === 'descriptor') {
         assert.deepEqual(found.descriptor, { digest, size, mediaType: ociManifest })
@@ -242,11 +242,11 @@ test('a useless HEAD is not repeated for a while', async () => {
   await using subject = new Subject(test)
   test.fault(head, { headStatus: 405 })
   for (let round = 0; round < 3; round += 1) {
-    assert.equal((await subject.resolve('a', 'latest', undefined, patience()))?.kind, 'manifest')
+    assert.equal((await subject.resolve('a', 'latest', undefined, neverAborted()))?.kind, 'manifest')
   }
   assert.deepEqual([test.count(head), test.count(get)], [1, 3])
   subject.clock.now += 15 * 60_000 + 1
-  await subject.resolve('a', 'latest', undefined, patience())
+  await subject.resolve('a', 'latest', undefined, neverAborted())
   assert.equal(test.count(head), 2)
 })
 
@@ -254,7 +254,7 @@ test('a refusal to HEAD is confirmed by a GET, once', async () => {
   await using test = await TestUpstream.start({ auth: { kind: 'bearer', issueTokensForAnything: true } })
   await using subject = new Subject(test)
   for (let round = 0; round < 3; round += 1) {
-    await assert.rejects(subject.resolve('absent', 'latest', undefined, patience()), refused)
+    await assert.rejects(subject.resolve('absent', 'latest', undefined, neverAborted()), refused)
   }
   assert.equal(test.count({ ...get, authorization: 'anonymous' }), 1)
   assert.equal(test.count({ ...head, authorization: 'anonymous' }), 3)
@@ -270,7 +270,7 @@ test('a limited, silent or patient upstream is not asked twice', async () => {
     await using test = await start()
     await using subject = new Subject(test, { limits: kind === 'timeout' ? { headers: 40 } : {} })
     test.fault(head, behaviour)
-    await assert.rejects(subject.resolve('a', 'latest', undefined, patience()), { kind })
+    await assert.rejects(subject.resolve('a', 'latest', undefined, neverAborted()), { kind })
     assert.equal(test.count(get), 0)
     assert.notEqual(subject.restsUntil, undefined)
   }
@@ -279,9 +279,9 @@ test('a limited, silent or patient upstream is not asked twice', async () => {
 test('what is told by HEAD can be had by GET', async () => {
   await using test = await start({ etag: 'weak' })
   await using subject = new Subject(test)
-  const found = await subject.resolve('a', 'latest', undefined, patience())
+  const found = await subject.resolve('a', 'latest', undefined, neverAborted())
   const named: Digest | undefined = found?.kind === 'descriptor' ? found.descriptor.digest : undefined
   assert.ok(named)
   assert.match((found?.kind === 'descriptor' && found.etag) || '', /^W\/"/)
-  assert.equal((await subject.manifest('a', { digest: named }, patience()))?.digest, digest)
+  assert.equal((await subject.manifest('a', { digest: named }, neverAborted()))?.digest, digest)
 })

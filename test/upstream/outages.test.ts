@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { Gate } from '../support/gate.ts'
 import { image, randomBlob } from '../support/image.ts'
 import { TestUpstream } from '../support/upstream.ts'
-import { patience, pull, Subject } from './subject.ts'
+import { neverAborted, pull, Subject } from './subject.ts'
 
 const latest = { tag: 'latest' }
 
@@ -17,13 +17,13 @@ test('an upstream that is down rests, and is in order again when it answers', as
   await using subject = new Subject(test)
   test.addImage('a', 'latest', image())
   await test.stop()
-  await assert.rejects(subject.manifest('a', latest, patience()), { kind: 'unreachable' })
+  await assert.rejects(subject.manifest('a', latest, neverAborted()), { kind: 'unreachable' })
   assert.equal(subject.restsUntil, subject.clock.now + 5000)
   assert.equal(subject.status().state, 'resting')
-  await assert.rejects(subject.manifest('a', latest, patience()), { kind: 'unreachable' })
+  await assert.rejects(subject.manifest('a', latest, neverAborted()), { kind: 'unreachable' })
   assert.equal(subject.restsUntil, subject.clock.now + 10_000)
   await test.restart()
-  assert.ok(await subject.manifest('a', latest, patience()))
+  assert.ok(await subject.manifest('a', latest, neverAborted()))
   assert.equal(subject.restsUntil, undefined)
   const { state, requests, errors } = subject.status()
   assert.deepEqual([state, requests, errors], ['ok', 3, 2])
@@ -34,12 +34,12 @@ test('while it rests one request probes, and the others share its fate', async (
   await using subject = new Subject(test)
   test.addImage('a', 'latest', image())
   test.fault({ kind: 'manifest' }, { status: 503, times: 1 })
-  await assert.rejects(subject.manifest('a', latest, patience()), { kind: 'unavailable', status: 503 })
+  await assert.rejects(subject.manifest('a', latest, neverAborted()), { kind: 'unavailable', status: 503 })
   for (const status of [502, undefined]) {
     test.reset()
     const gate = new Gate()
     test.fault({}, { gate, times: 1, ...(status && { status }) })
-    const asked = Array.from({ length: 5 }, () => subject.manifest('a', latest, patience()))
+    const asked = Array.from({ length: 5 }, () => subject.manifest('a', latest, neverAborted()))
     const all = Promise.allSettled(asked)
     await gate.arrived()
     await turns()
@@ -56,16 +56,16 @@ test('after a 429 nobody asks until its time', async () => {
   await using subject = new Subject(test)
   const added = image()
   test.addImage('a', 'latest', added)
-  assert.ok(await subject.manifest('a', latest, patience()))
-  await assert.rejects(subject.manifest('a', latest, patience()), { kind: 'rate-limited', status: 429 })
+  assert.ok(await subject.manifest('a', latest, neverAborted()))
+  await assert.rejects(subject.manifest('a', latest, neverAborted()), { kind: 'rate-limited', status: 429 })
   assert.equal(subject.status().rateLimit?.remaining, 0)
   test.reset()
-  await assert.rejects(subject.manifest('a', latest, patience()), { kind: 'rate-limited', retryAfter: 5 })
-  await assert.rejects(subject.resolve('a', 'latest', undefined, patience()), { kind: 'rate-limited' })
+  await assert.rejects(subject.manifest('a', latest, neverAborted()), { kind: 'rate-limited', retryAfter: 5 })
+  await assert.rejects(subject.resolve('a', 'latest', undefined, neverAborted()), { kind: 'rate-limited' })
   assert.equal(test.count(), 0)
   test.resetRateLimit()
   subject.clock.now += 5000
-  assert.ok(await subject.manifest('a', latest, patience()))
+  assert.ok(await subject.manifest('a', latest, neverAborted()))
 })
 
 test('Retry-After is obeyed as seconds and as a date', async () => {
@@ -79,7 +79,7 @@ test('Retry-After is obeyed as seconds and as a date', async () => {
   ] as const) {
     await using fresh = new Subject(test)
     test.fault({ kind: 'manifest' }, { status: 429, headers: { 'retry-after': retryAfter } })
-    await assert.rejects(fresh.manifest('a', latest, patience()), { kind: 'rate-limited' })
+    await assert.rejects(fresh.manifest('a', latest, neverAborted()), { kind: 'rate-limited' })
     assert.equal(fresh.restsUntil, fresh.clock.now + seconds * 1000)
   }
 })
@@ -90,7 +90,7 @@ test('an overdue answer rests the upstream until it comes', async () => {
   test.addImage('a', 'latest', image())
   const gate = new Gate()
   test.fault({ kind: 'manifest' }, { gate })
-  const asked = subject.manifest('a', latest, patience())
+  const asked = subject.manifest('a', latest, neverAborted())
   await gate.arrived()
   subject.overdue()
   assert.equal(subject.restsUntil, subject.clock.now + 5000)
@@ -105,7 +105,7 @@ test('absence, refusal and nonsense in one repository rest nobody', async () => 
   test.addImage('a', 'latest', image())
   for (const status of [401, 403, 404, 400, 418]) {
     test.fault({ kind: 'manifest' }, { status })
-    await subject.manifest('a', latest, patience()).catch(() => {})
+    await subject.manifest('a', latest, neverAborted()).catch(() => {})
     assert.equal(subject.restsUntil, undefined)
   }
 })
@@ -118,7 +118,7 @@ test('storage that is down rests nobody', async () => {
   await test.stop('cdn')
   await assert.rejects(pull(subject, 'a', digest), { kind: 'unreachable' })
   assert.equal(subject.restsUntil, undefined)
-  assert.ok(await subject.manifest('a', latest, patience()))
+  assert.ok(await subject.manifest('a', latest, neverAborted()))
 })
 
 test('a token service that is down rests the upstream', async () => {
@@ -126,7 +126,7 @@ test('a token service that is down rests the upstream', async () => {
   await using subject = new Subject(test)
   test.addImage('a', 'latest', image())
   test.fault({ kind: 'token' }, { status: 502 })
-  await assert.rejects(subject.manifest('a', latest, patience()), { kind: 'unavailable' })
+  await assert.rejects(subject.manifest('a', latest, neverAborted()), { kind: 'unavailable' })
   assert.equal(subject.restsUntil, subject.clock.now + 5000)
 })
 
@@ -134,21 +134,21 @@ test('a kept connection that the server closes under a request is no failure', a
   await using test = await TestUpstream.start()
   await using subject = new Subject(test)
   test.addImage('a', 'latest', image())
-  assert.ok(await subject.manifest('a', latest, patience()))
+  assert.ok(await subject.manifest('a', latest, neverAborted()))
   await turns() // until the connection is free again
   test.fault({ kind: 'manifest' }, { instead: 'fin', times: 1 })
-  assert.ok(await subject.manifest('a', latest, patience()))
+  assert.ok(await subject.manifest('a', latest, neverAborted()))
   assert.equal(test.count(), 3)
 })
 
 test('requests are told as they go', async () => {
   await using test = await TestUpstream.start({ auth: { kind: 'bearer', challengeOnRealRequests: false } })
   const told: string[] = []
-  const report = {
+  const hooks = {
     onRefused: () => {},
     onRequest: (kind: string, status: number | undefined, seconds: number) => told.push(`${kind} ${status} ${seconds}`),
   }
-  await using subject = new Subject(test, { report })
+  await using subject = new Subject(test, { hooks })
   const digest = test.addBlob('a', randomBlob(1000))
   assert.equal(await pull(subject, 'a', digest), digest)
   assert.deepEqual(told.splice(0), ['blob 401 0', 'ping 401 0', 'token 200 0', 'blob 200 0'])
@@ -163,8 +163,8 @@ test('a page that blocks us is an outage, and not absence', async () => {
   test.addImage('a', 'latest', image())
   const page = { status: 403, headers: { 'content-type': 'text/html; charset=UTF-8' }, body: '<h1>Sorry</h1>' }
   const fault = test.fault({ kind: 'manifest' }, page)
-  await assert.rejects(subject.manifest('a', latest, patience()), { kind: 'unavailable', status: 403 })
-  await assert.rejects(subject.resolve('a', 'latest', undefined, patience()), { kind: 'unavailable', status: 403 })
+  await assert.rejects(subject.manifest('a', latest, neverAborted()), { kind: 'unavailable', status: 403 })
+  await assert.rejects(subject.resolve('a', 'latest', undefined, neverAborted()), { kind: 'unavailable', status: 403 })
   fault.remove()
-  assert.ok(await subject.manifest('a', latest, patience()))
+  assert.ok(await subject.manifest('a', latest, neverAborted()))
 })

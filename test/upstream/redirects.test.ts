@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { acceptManifests } from '../../src/oci/media-type.ts'
 import { image, randomBlob } from '../support/image.ts'
 import { TestUpstream } from '../support/upstream.ts'
-import { patience, pull, refused, Subject } from './subject.ts'
+import { neverAborted, pull, refused, Subject } from './subject.ts'
 
 const login = { credential: { username: 'us', password: 'secret' }, privateRepositories: 'serve' } as const
 const auth = { kind: 'bearer', users: { us: 'secret' } } as const
@@ -20,7 +20,7 @@ for (const [name, cdn] of Object.entries({
     await using subject = new Subject(test, login)
     const digest = test.addBlob('a', body)
     assert.equal(await pull(subject, 'a', digest), digest)
-    const part = await subject.blob('a', digest, { start: 10, end: 99 }, patience())
+    const part = await subject.blob('a', digest, { start: 10, end: 99 }, neverAborted())
     assert.equal(part?.size, body.length)
     assert.deepEqual(Buffer.concat(await Array.fromAsync(part?.body ?? [])), body.subarray(10, 100))
     const there = test.requests.filter(({ kind }) => kind === 'cdn')
@@ -52,7 +52,7 @@ test('a manifest behind a redirect to another registry: its own token, the same 
   await using test = await TestUpstream.start({ auth, manifestRedirect: target, redirectPrefix: 'mirrored/' })
   await using subject = new Subject(test, login)
   test.addImage('a', 'latest', image())
-  assert.ok(await subject.manifest('a', latest, patience()))
+  assert.ok(await subject.manifest('a', latest, neverAborted()))
   assert.ok(target.requests.length > 0)
   assert.ok(target.requests.every(({ authorization }) => authorization === 'none' || authorization === 'anonymous'))
   const manifests = target.requests.filter(({ kind }) => kind === 'manifest')
@@ -64,7 +64,7 @@ test('a registry that we are sent to and that wants a login gets none', async ()
   await using test = await TestUpstream.start({ manifestRedirect: target })
   await using subject = new Subject(test, login)
   test.addImage('a', 'latest', image())
-  await assert.rejects(subject.manifest('a', latest, patience()), refused)
+  await assert.rejects(subject.manifest('a', latest, neverAborted()), refused)
   assert.ok(target.requests.every(({ headers }) => headers.authorization === undefined))
 })
 
@@ -109,8 +109,8 @@ for (const location of nowhere) {
     const digest = test.addBlob('a', body)
     test.fault({ kind: ['blob', 'manifest'] }, { status: 302, headers: location === '' ? {} : { location } })
     await assert.rejects(pull(subject, 'a', digest), { name: 'UpstreamError', kind: 'protocol' })
-    await assert.rejects(subject.statBlob('a', digest, patience()), { kind: 'protocol' })
-    await assert.rejects(subject.manifest('a', latest, patience()), { kind: 'protocol' })
+    await assert.rejects(subject.statBlob('a', digest, neverAborted()), { kind: 'protocol' })
+    await assert.rejects(subject.manifest('a', latest, neverAborted()), { kind: 'protocol' })
     assert.equal(subject.restsUntil, undefined)
   })
 }

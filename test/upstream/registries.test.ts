@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { image, index } from '../support/image.ts'
 import { TestUpstream } from '../support/upstream.ts'
-import { digestOfSource, patience, pull, refused, Subject } from './subject.ts'
+import { digestOfSource, neverAborted, pull, refused, Subject } from './subject.ts'
 
 const presets = {
   'Docker Hub': TestUpstream.dockerHub,
@@ -17,24 +17,24 @@ for (const [name, start] of Object.entries(presets)) {
     await using subject = new Subject(test)
     const added = image()
     const root = test.addImage('library/alpine', 'latest', index([added]))
-    const found = await subject.resolve('library/alpine', 'latest', undefined, patience())
+    const found = await subject.resolve('library/alpine', 'latest', undefined, neverAborted())
     assert.equal(
       found?.kind === 'descriptor' ? found.descriptor.digest : found?.kind === 'manifest' && found.manifest.digest,
       root,
     )
-    const top = await subject.manifest('library/alpine', { tag: 'latest' }, patience())
+    const top = await subject.manifest('library/alpine', { tag: 'latest' }, neverAborted())
     assert.deepEqual(
       [top?.digest, top?.mediaType, top?.visibility],
       [root, 'application/vnd.oci.image.index.v1+json', 'public'],
     )
-    const child = await subject.manifest('library/alpine', { digest: added.manifest.digest }, patience())
+    const child = await subject.manifest('library/alpine', { digest: added.manifest.digest }, neverAborted())
     assert.deepEqual(child?.body, added.manifest.body)
     for (const { digest, size, body } of [added.config, ...added.layers]) {
-      assert.deepEqual(await subject.statBlob('library/alpine', digest, patience()), { size, visibility: 'public' })
-      const source = await subject.blob('library/alpine', digest, { start: 0, end: undefined }, patience())
+      assert.deepEqual(await subject.statBlob('library/alpine', digest, neverAborted()), { size, visibility: 'public' })
+      const source = await subject.blob('library/alpine', digest, { start: 0, end: undefined }, neverAborted())
       assert.equal(source?.size, size)
       assert.equal(await digestOfSource(source), digest)
-      const part = await subject.blob('library/alpine', digest, { start: 7, end: 20 }, patience())
+      const part = await subject.blob('library/alpine', digest, { start: 7, end: 20 }, neverAborted())
       assert.deepEqual(Buffer.concat(part ? await Array.fromAsync(part.body) : []), body.subarray(7, 21))
     }
   })
@@ -48,11 +48,11 @@ for (const [name, start] of Object.entries(presets)) {
     for (const repository of ['library/alpine', 'library/nothing']) {
       const hides = repository === 'library/nothing' && ['Docker Hub', 'ghcr.io'].includes(name)
       const absence = hides ? refused.code : undefined
-      const tag = subject.resolve(repository, 'latest', undefined, patience())
+      const tag = subject.resolve(repository, 'latest', undefined, neverAborted())
       assert.equal(await tag.catch(({ code }) => code), absence)
-      const byDigest = subject.manifest(repository, { digest: manifest.digest }, patience())
+      const byDigest = subject.manifest(repository, { digest: manifest.digest }, neverAborted())
       assert.equal(await byDigest.catch(({ code }) => code), absence)
-      assert.equal(await subject.statBlob(repository, digest, patience()), undefined)
+      assert.equal(await subject.statBlob(repository, digest, neverAborted()), undefined)
       assert.equal(await pull(subject, repository, digest), 'absent')
     }
     assert.equal(subject.restsUntil, undefined)
@@ -62,12 +62,12 @@ for (const [name, start] of Object.entries(presets)) {
     await using test = await start()
     await using subject = new Subject(test)
     const root = test.addImage('library/alpine', 'latest', image())
-    const first = await subject.manifest('library/alpine', { tag: 'latest' }, patience())
+    const first = await subject.manifest('library/alpine', { tag: 'latest' }, neverAborted())
     const known = { digest: root, etag: first?.etag }
-    await subject.resolve('library/alpine', 'latest', known, patience())
+    await subject.resolve('library/alpine', 'latest', known, neverAborted())
     const where = test.target ?? test
     where.reset()
-    const again = await subject.resolve('library/alpine', 'latest', known, patience())
+    const again = await subject.resolve('library/alpine', 'latest', known, neverAborted())
     assert.deepEqual(again, { kind: 'unchanged', visibility: 'public' })
     const asked = where.requests.map(({ method }) => method)
     // quay.io's HEAD says no digest, and it sends no ETag: a GET is all there is.
@@ -83,7 +83,7 @@ test('registry.k8s.io: the registry behind it gets an anonymous token of its own
   })
   const added = image()
   test.addImage('pause', '3.9', added)
-  await subject.manifest('pause', { tag: '3.9' }, patience())
+  await subject.manifest('pause', { tag: '3.9' }, neverAborted())
   for (const { digest } of added.layers) assert.equal(await pull(subject, 'pause', digest), digest)
   assert.equal(test.target?.count({ kind: 'token' }), 1)
   assert.equal(test.target?.count({ kind: 'token', authorization: 'none' }), 1)
@@ -98,7 +98,7 @@ test('Docker Hub: the rest of the rate limit is told', async () => {
   await using subject = new Subject(test)
   assert.equal(subject.status().rateLimit, null)
   test.addImage('library/alpine', 'latest', image())
-  await subject.manifest('library/alpine', { tag: 'latest' }, patience())
+  await subject.manifest('library/alpine', { tag: 'latest' }, neverAborted())
   const { rateLimit, requests, errors, state, name } = subject.status()
   assert.deepEqual(rateLimit, { limit: 100, remaining: 99, window: 21600 })
   assert.deepEqual([name, state, requests, errors], ['registry.test', 'ok', test.count(), 0])

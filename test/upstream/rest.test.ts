@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { UpstreamError, type UpstreamErrorKind } from '../../src/oci/error.ts'
-import { type Lease, Rest } from '../../src/upstream/rest.ts'
+import { type HealthProbe, Rest } from '../../src/upstream/rest.ts'
 
 const never = new AbortController().signal
 
 function start() {
   const clock = { now: 1_000_000 }
-  const rest = new Rest({ upstream: 'r', first: 5000, longest: 60_000, longestAsked: 3_600_000, now: () => clock.now })
+  const rest = new Rest({ upstream: 'r', first: 5000, max: 60_000, maxRetryAfter: 3_600_000, now: () => clock.now })
   const fail = (kind: UpstreamErrorKind, retryAfter?: number) => {
     const error = new UpstreamError('r', kind, 'made to fail', retryAfter === undefined ? {} : { retryAfter })
     return assert.rejects(
@@ -19,11 +19,11 @@ function start() {
   return { clock, rest, fail, left }
 }
 
-async function held(rest: Rest, lease?: (lease: Lease) => void) {
+async function held(rest: Rest, health?: (health: HealthProbe) => void) {
   const entered = Promise.withResolvers<void>()
   const end = Promise.withResolvers<string>()
   const result = rest.run(never, (own) => {
-    lease?.(own)
+    health?.(own)
     entered.resolve()
     return end.promise
   })
@@ -85,8 +85,8 @@ test('one probe at a time; its answer lets the others go on before it is done', 
   const { rest, fail } = start()
   await fail('unreachable')
   let answered = () => {}
-  const probe = await held(rest, (lease) => {
-    answered = lease.answered
+  const probe = await held(rest, (health) => {
+    answered = health.answered
   })
   let running = 0
   const others = [1, 2, 3].map((value) =>

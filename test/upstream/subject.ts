@@ -1,35 +1,35 @@
 import { createHash } from 'node:crypto'
 import type { Digest } from '../../src/oci/digest.ts'
-import type { Refusal } from '../../src/upstream/auth/credentials.ts'
+import type { LoginRefusal } from '../../src/upstream/auth/credentials.ts'
 import { RegistryUpstream, type RegistryUpstreamOptions } from '../../src/upstream/registry.ts'
-import { defaultLimits, type Limits } from '../../src/upstream/transfer/limits.ts'
+import { defaultLimits, type UpstreamLimits } from '../../src/upstream/transfer/limits.ts'
 import type { BlobSource, BlobSpan } from '../../src/upstream/upstream.ts'
 import type { TestUpstream } from '../support/upstream.ts'
 
 export const whole: BlobSpan = { start: 0, end: undefined }
 
 /** Short enough for tests, long enough for a busy machine. */
-const limits: Limits = { ...defaultLimits, resumeDelay: 1, resumeDelayMax: 2, resumeRetryAfterMax: 5 }
+const limits: UpstreamLimits = { ...defaultLimits, resumeDelay: 1, resumeDelayMax: 2, resumeRetryAfterMax: 5 }
 
 export interface SubjectOptions extends Partial<Omit<RegistryUpstreamOptions, 'limits'>> {
-  readonly limits?: Partial<Limits>
+  readonly limits?: Partial<UpstreamLimits>
 }
 
 /** The upstream under test, in front of a test upstream; with a clock that stands still. */
 export class Subject extends RegistryUpstream {
   readonly clock: { now: number }
-  readonly refusals: Refusal[]
+  readonly refusals: LoginRefusal[]
 
   constructor(test: TestUpstream, { limits: changed, ...options }: SubjectOptions = {}) {
     const clock = { now: Date.UTC(2026, 0, 1) }
-    const refusals: Refusal[] = []
+    const refusals: LoginRefusal[] = []
     super({
       name: 'registry.test',
       url: new URL(test.url),
       privateRepositories: 'refuse',
       limits: { ...limits, ...changed },
       now: () => clock.now,
-      report: { onRefused: (refusal) => refusals.push(refusal) },
+      hooks: { onRefused: (refusal) => refusals.push(refusal) },
       ...options,
     })
     this.clock = clock
@@ -41,7 +41,7 @@ export class Subject extends RegistryUpstream {
 export const refused = { name: 'RegistryError', code: 'NAME_UNKNOWN' }
 
 /** A signal for who will wait as long as it takes. */
-export function patience(): AbortSignal {
+export function neverAborted(): AbortSignal {
   return new AbortController().signal
 }
 
@@ -62,5 +62,5 @@ export async function digestOfSource(
 }
 
 export async function pull(subject: Subject, repository: string, digest: Digest, span = whole): Promise<string> {
-  return digestOfSource(await subject.blob(repository, digest, span, patience()))
+  return digestOfSource(await subject.blob(repository, digest, span, neverAborted()))
 }

@@ -15,7 +15,7 @@ export interface DownloadDependencies {
   readonly observer: Observer
   readonly now: () => number
   /** Milliseconds an upstream may take to answer with headers, all its redirects and tokens included. */
-  readonly openWithin: number
+  readonly answerTimeout: number
   /** Records that a repository was seen to hold a blob; `size` only where it is beyond doubt. */
   readonly proven: (origin: Origin, digest: Digest, size: number | undefined, visibility: Visibility) => void
 }
@@ -117,7 +117,7 @@ export class Download {
   }
 
   async #open({ origin, size }: Source): Promise<BlobToFile | undefined> {
-    const deadline = { within: this.#options.openWithin, signal: this.#options.signal }
+    const deadline = { within: this.#options.answerTimeout, signal: this.#options.signal }
     const expected = this.#size ?? size
     const rest = { start: this.progress.written, size: expected }
     const { upstream, name } = origin

@@ -217,14 +217,14 @@ export class Fill {
 
   /** The spool is full: one follower goes on from its own upstream, its hash taking over where the fill's stopped. */
   async #detour(origin: Origin, span: BlobSpan, signal: AbortSignal): Promise<BodyReader> {
-    const { observer, openWithin } = this.#dependencies
+    const { observer, answerTimeout } = this.#dependencies
     const verifies = span.start === this.written && span.end === undefined
     const hash = verifies ? await this.#hashSoFar : undefined
     return await PassedBody.open(origin, this.digest, {
       span,
       size: this.size,
       hash: hash?.copy(),
-      openWithin,
+      answerTimeout,
       signal,
       received: (bytes) => observer.received(origin.upstream.name, bytes),
       judged: this.#hooks.judged,

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Digest } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import type { OpenBlob } from '../../storage/blob-store.ts'
-import { soundnessOf } from '../integrity.ts'
+import { integrityOf } from '../integrity.ts'
 import { Fill, type FillDependencies } from './fill.ts'
 import { Readers, watched } from './readers.ts'
 import type { Source } from './sources.ts'
@@ -124,7 +124,7 @@ export class Fills implements AsyncDisposable {
     await this.exclude(digest, async () => {
       // Others may have found the same, and have had it replaced.
       const { store } = this.#options.dependencies
-      if ((await soundnessOf(store, digest, async () => undefined)) === 'damaged') await this.#takeOut(digest)
+      if ((await integrityOf(store, digest, async () => undefined)) === 'damaged') await this.#takeOut(digest)
     })
   }
 

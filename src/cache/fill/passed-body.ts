@@ -14,7 +14,7 @@ export interface PassedBodyOptions {
   /** Where the bytes can be verified at their end: the hash of all that comes before them. */
   readonly hash: Hash | undefined
   /** Milliseconds until headers. */
-  readonly openWithin: number
+  readonly answerTimeout: number
   /** Breaks the opening off. */
   readonly signal?: AbortSignal
   readonly received: (bytes: number) => void
@@ -44,9 +44,9 @@ export class PassedBody implements BodyReader {
   /** Rejects with RegistryError BLOB_UNKNOWN where the repository does not hold it, UpstreamError and ContentMismatch. */
   static async open(origin: Origin, digest: Digest, options: PassedBodyOptions): Promise<PassedBody> {
     const abort = new AbortController()
-    const { span, openWithin } = options
+    const { span, answerTimeout } = options
     const signal = options.signal ? AbortSignal.any([abort.signal, options.signal]) : abort.signal
-    const source = await ask(origin, { within: openWithin, signal }, (limited) =>
+    const source = await ask(origin, { within: answerTimeout, signal }, (limited) =>
       origin.upstream.blob(origin.name, digest, span, limited),
     )
     if (!source) throw new RegistryError('BLOB_UNKNOWN')

@@ -6,7 +6,7 @@ import type { Fills } from '../fill/fills.ts'
 import type { Observer } from '../observer.ts'
 import type { Eviction } from './eviction.ts'
 
-export interface IntakeOptions {
+export interface AdmissionOptions {
   readonly store: BlobStore
   readonly metadata: MetadataTier
   readonly eviction: Pick<Eviction, 'room'>
@@ -16,10 +16,10 @@ export interface IntakeOptions {
 }
 
 /** The one way into the store: room is made first, and what has come is recorded as used in the same breath. */
-export class Intake {
-  readonly #options: IntakeOptions
+export class Admission {
+  readonly #options: AdmissionOptions
 
-  constructor(options: IntakeOptions) {
+  constructor(options: AdmissionOptions) {
     this.#options = options
   }
 

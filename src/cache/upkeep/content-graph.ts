@@ -36,7 +36,7 @@ export class ContentGraph {
 
   /** What a manifest names, stored or not. */
   named(digest: Digest): Promise<readonly Digest[]> {
-    return this.#remembered(this.#named, digest, () => this.#index.namedBy(digest))
+    return this.#remembered(this.#named, digest, () => this.#index.childrenOf(digest))
   }
 
   /** Everything stored that `root` leads to, itself too. */
@@ -73,7 +73,7 @@ export class ContentGraph {
     going: ReadonlyMap<Digest, Use>,
     leaving: Leaving,
   ): Promise<boolean> {
-    const namers = await this.#remembered(this.#namers, digest, () => this.#index.namersOf(digest))
+    const namers = await this.#remembered(this.#namers, digest, () => this.#index.parentsOf(digest))
     for (const namer of namers) if (!going.has(namer) && (await this.use(namer))) return true
     // Only manifests have tags, and what names nothing is none, but for odd ones that were asked for by name.
     if (!isRoot && (await this.named(digest)).length === 0) return false

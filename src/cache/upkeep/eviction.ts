@@ -206,7 +206,7 @@ export class Eviction {
   /** Takes a blob out; if it is a manifest, with all that only it needs and that nobody wanted since its pull. */
   async #takeWhole(use: Use, claims: Claims, report: { blobs: number; bytes: number }): Promise<void> {
     const { index } = this.#options
-    const named = await index.namedBy(use.digest)
+    const named = await index.childrenOf(use.digest)
     if (!(await this.#removal.evict(use))) return
     report.blobs += 1
     report.bytes += use.size

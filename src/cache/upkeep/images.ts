@@ -56,7 +56,7 @@ export interface ImageList {
 }
 
 /** Of an image config, which says of what platform it is: a larger one is not read for that. */
-const largestConfig = 1024 * 1024
+const maxConfigSize = 1024 * 1024
 
 /** What is cached, as images. A listing costs what it tells of, not what there is. */
 export class Images {
@@ -124,7 +124,7 @@ export class Images {
   async #ownPlatform(manifest: Buffer, graph: ContentGraph): Promise<string | undefined> {
     const config = configOf(manifest)
     const use = config && (await graph.use(config))
-    if (!use || use.size > largestConfig) return undefined
+    if (!use || use.size > maxConfigSize) return undefined
     const body = await readManifest(this.#options.store, use.digest)
     return body && platformOf(body)
   }

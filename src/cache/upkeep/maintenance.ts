@@ -3,7 +3,7 @@ import type { Observer } from '../observer.ts'
 import type { Eviction } from './eviction.ts'
 import type { Scrub } from './scrub.ts'
 
-export interface RoundsOptions {
+export interface MaintenanceOptions {
   readonly eviction: Eviction
   readonly scrub: Scrub
   readonly index: Pick<ContentIndex, 'expire'>
@@ -21,11 +21,11 @@ const minute = 60_000
 const day = 24 * 60 * minute
 
 /** What is done from time to time without being asked, so that the cache can be left alone. */
-export class Rounds implements Disposable {
-  readonly #options: RoundsOptions
+export class Maintenance implements Disposable {
+  readonly #options: MaintenanceOptions
   readonly #timers: NodeJS.Timeout[]
 
-  constructor(options: RoundsOptions) {
+  constructor(options: MaintenanceOptions) {
     this.#options = options
     this.#timers = [
       setInterval(() => void this.#minutely(), minute).unref(),

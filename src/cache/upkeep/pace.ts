@@ -10,7 +10,7 @@ export interface PaceOptions {
 }
 
 /** Waits shorter than this, in milliseconds, are left to add up. */
-const shortest = 10
+const minWait = 10
 
 /** Spreads work over time: so many bytes a second, and no faster. */
 export class Pace {
@@ -29,6 +29,6 @@ export class Pace {
     // What was not used of the past is not saved up for a burst.
     this.#due = Math.max(this.#due, now()) + (bytes / rate) * 1000
     const ahead = this.#due - now()
-    if (ahead >= shortest) await wait(ahead, signal)
+    if (ahead >= minWait) await wait(ahead, signal)
   }
 }

@@ -10,13 +10,13 @@ export interface Pin {
   covers(repository: string): boolean
 }
 
-const longest = 400
+const maxLength = 400
 const form =
   /^(?<repository>[a-z0-9][a-z0-9.-]*(?::\d{1,5})?(?:\/[a-z0-9._*-]+)+|[a-z0-9.-]*\*[a-z0-9._*/-]*)(?::(?<tag>[A-Za-z0-9_*][A-Za-z0-9._*-]{0,127}))?$/
 
 /** Undefined for what cannot name an image: `*` stands for any run of characters, a tag may follow the last `:`. */
 export function parsePin(pattern: string): Pin | undefined {
-  const { repository, tag = '*' } = (pattern.length <= longest && form.exec(pattern)?.groups) || {}
+  const { repository, tag = '*' } = (pattern.length <= maxLength && form.exec(pattern)?.groups) || {}
   if (repository === undefined) return undefined
   return {
     pattern,

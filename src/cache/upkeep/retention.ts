@@ -39,7 +39,7 @@ export class Claims {
     const climbed = new Set([digest])
     // A set goes on to what is added while it is walked.
     for (const part of climbed) {
-      for (const namer of await this.#ask(() => this.#index.namersOf(part))) {
+      for (const namer of await this.#ask(() => this.#index.parentsOf(part))) {
         if (climbed.has(namer)) continue
         const use = await this.#ask(() => this.#index.use(namer))
         if (!use || this.#isGone(use)) continue

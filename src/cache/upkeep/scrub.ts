@@ -3,7 +3,7 @@ import type { MetadataTier } from '../../metadata/metadata-store.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { BlobStore, StoredBlob } from '../../storage/blob-store.ts'
 import type { Fills } from '../fill/fills.ts'
-import { soundnessOf } from '../integrity.ts'
+import { integrityOf } from '../integrity.ts'
 import type { Observer } from '../observer.ts'
 import { Pace, type PaceOptions } from './pace.ts'
 
@@ -88,10 +88,10 @@ export class Scrub {
   }
 
   async #check(blob: StoredBlob, pace: Pace): Promise<void> {
-    const soundness = await soundnessOf(this.#options.store, blob.digest, (bytes) => pace.spent(bytes))
+    const integrity = await integrityOf(this.#options.store, blob.digest, (bytes) => pace.spent(bytes))
     this.#count('checked')
-    if (soundness === 'sound') await this.#record(blob)
-    if (soundness === 'damaged') await this.#repair(blob.digest)
+    if (integrity === 'intact') await this.#record(blob)
+    if (integrity === 'damaged') await this.#repair(blob.digest)
   }
 
   /** A blob without a record would never be evicted; one with a wrong size would not be counted right. */
@@ -137,10 +137,10 @@ export class Scrub {
   /** Looks again while nobody can replace it: false where somebody has, or where all is forgotten by now. */
   async #takeOut(digest: Digest): Promise<boolean> {
     const { store, index, metadata, forget } = this.#options
-    const soundness = await soundnessOf(store, digest, async () => this.#stopped.signal.throwIfAborted())
+    const integrity = await integrityOf(store, digest, async () => this.#stopped.signal.throwIfAborted())
     await metadata.usage()
     const use = await index.use(digest)
-    if (soundness === 'sound' || (soundness === 'absent' && !use)) return false
+    if (integrity === 'intact' || (integrity === 'absent' && !use)) return false
     forget(digest)
     await store.delete(digest)
     // Used since it was looked at or not: what is gone has no use.

@@ -36,7 +36,7 @@ export interface SpaceOptions {
 const lowWatermark = 0.97
 /** Of the disk that is left to others, this program's metadata among them. */
 const reserve = 0.05
-const smallestReserve = 64 * 1024 * 1024
+const minReserve = 64 * 1024 * 1024
 
 /** How much the store holds, and may hold. */
 export class Space {
@@ -52,7 +52,7 @@ export class Space {
     const { total, free } = await disk()
     const used = Math.max(0, (await metadata.usage()).bytes - owed())
     // On a disk too small for the least reserve, half of it is as much as can be left to others.
-    const left = Math.min(Math.max(total * reserve, smallestReserve), total / 2)
+    const left = Math.min(Math.max(total * reserve, minReserve), total / 2)
     const maxSize = bounds.maxSize ?? Number.POSITIVE_INFINITY
     const bound = Math.floor(Math.max(0, Math.min(maxSize, used + expected + free - left)))
     return {

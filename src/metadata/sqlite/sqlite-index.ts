@@ -44,12 +44,12 @@ export class SqliteIndex implements ContentIndex {
     )
   }
 
-  async namedBy(manifest: Digest): Promise<readonly Digest[]> {
-    return digestsOf(this.#all('namedBy', manifest))
+  async childrenOf(manifest: Digest): Promise<readonly Digest[]> {
+    return digestsOf(this.#all('childrenOf', manifest))
   }
 
-  async namersOf(digest: Digest): Promise<readonly Digest[]> {
-    return digestsOf(this.#all('namersOf', digest))
+  async parentsOf(digest: Digest): Promise<readonly Digest[]> {
+    return digestsOf(this.#all('parentsOf', digest))
   }
 
   async deleteReferences(manifest: Digest): Promise<void> {

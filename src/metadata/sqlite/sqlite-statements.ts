@@ -29,8 +29,8 @@ export const statements = {
   usesAfter: 'SELECT digest, size, at FROM uses WHERE digest > ? ORDER BY digest LIMIT ?',
 
   addReference: 'INSERT INTO manifest_names VALUES (?, ?) ON CONFLICT DO NOTHING',
-  namedBy: 'SELECT named AS digest FROM manifest_names WHERE manifest = ? ORDER BY named',
-  namersOf: 'SELECT manifest AS digest FROM manifest_names WHERE named = ? ORDER BY manifest',
+  childrenOf: 'SELECT named AS digest FROM manifest_names WHERE manifest = ? ORDER BY named',
+  parentsOf: 'SELECT manifest AS digest FROM manifest_names WHERE named = ? ORDER BY manifest',
   deleteReferences: 'DELETE FROM manifest_names WHERE manifest = ?',
 
   deleteLinksOfDigest: `

@@ -29,7 +29,7 @@ export interface SendAnswer {
 }
 
 /** In milliseconds, after which a connection is given back. */
-export interface Patience {
+export interface SendTimeouts {
   /** One that takes nothing. */
   readonly idle: number
   /** One that takes what it is given: so that this is accounted for before long. */
@@ -37,45 +37,45 @@ export interface Patience {
 }
 
 /** What the thread starts with. */
-export interface SendThreadData extends PollThreadData, Patience {}
+export interface SendThreadData extends PollThreadData, SendTimeouts {}
 
-export interface SendingOptions extends Partial<Patience> {
+export interface SendfilePoolOptions extends Partial<SendTimeouts> {
   readonly onDeath?: ((error: ThreadDied) => void) | undefined
 }
 
 /** Bytes on their way. */
-export interface Sent {
+export interface SendfileJob {
   readonly moved: Promise<Moved & { readonly absent?: boolean }>
   /** `moved` resolves soon. */
   stop(): void
 }
 
 /** Below this, in bytes, reading and writing is as cheap as a trip to a thread. */
-const worthMoving = 64 * 1024
+const minMoved = 64 * 1024
 const bothWays = 2
 const tcp = { level: 6, cork: 3 }
 const [off, on] = [Buffer.from(Int32Array.of(0).buffer), Buffer.from(Int32Array.of(1).buffer)]
 type SendThread = PollThread<SendRequest, SendAnswer>
 
-const nothingSent: Sent = { moved: Promise.resolve(nothingMoved), stop: () => undefined }
+const nothingStarted: SendfileJob = { moved: Promise.resolve(nothingMoved), stop: () => undefined }
 
 /**
  * Threads that move bytes from the disk cache into connections by sendfile(2), without passing them through this process,
  * at a third of the CPU that reading and writing take. A thread waits for all its connections at once, and not for the
  * disk where the file system can say what is in memory: what is not is left to be read.
  */
-export class Sending implements AsyncDisposable {
+export class SendfilePool implements AsyncDisposable {
   readonly #libc: Libc
   readonly #threads: Crew<SendThread>
   #count = 0
 
   /** Undefined where the system has it not. */
-  static load({ idle = 1000, busy = 5000, onDeath }: SendingOptions = {}): Sending | undefined {
+  static load({ idle = 1000, busy = 5000, onDeath }: SendfilePoolOptions = {}): SendfilePool | undefined {
     const libc = loadLibc()
-    return libc && new Sending(libc, { idle, busy }, onDeath)
+    return libc && new SendfilePool(libc, { idle, busy }, onDeath)
   }
 
-  private constructor(libc: Libc, patience: Patience, onDeath: SendingOptions['onDeath']) {
+  private constructor(libc: Libc, timeouts: SendTimeouts, onDeath: SendfilePoolOptions['onDeath']) {
     this.#libc = libc
     this.#threads = new Crew({
       start: (died) =>
@@ -83,7 +83,7 @@ export class Sending implements AsyncDisposable {
           name: 'send-thread',
           beside: import.meta.url,
           libc,
-          data: patience,
+          data: timeouts,
           onDeath: died,
         }),
       onDeath,
@@ -94,11 +94,11 @@ export class Sending implements AsyncDisposable {
    * Moves up to `length` bytes at `position` of an open file into a non-blocking socket, for a while, or until it takes no
    * more. Never rejects: a file that cannot be read, or a client that has left, is told by whatever comes next.
    */
-  move(file: number, socket: number, { position, length }: { position: number; length: number }): Sent {
-    const thread = length < worthMoving ? undefined : this.#threads.idlest()
+  move(file: number, socket: number, { position, length }: { position: number; length: number }): SendfileJob {
+    const thread = length < minMoved ? undefined : this.#threads.idlest()
     // Of our own: the connection may end meanwhile, and its number be that of another client's.
     const out = thread ? this.#libc.dup(socket) : -1
-    if (!thread || out < 0) return nothingSent
+    if (!thread || out < 0) return nothingStarted
     this.#count += 1
     const id = this.#count
     return {
@@ -118,7 +118,7 @@ export class Sending implements AsyncDisposable {
     await this.#threads[Symbol.asyncDispose]()
   }
 
-  async #ask(thread: SendThread, request: SendRequest & { kind: 'move' }): Sent['moved'] {
+  async #ask(thread: SendThread, request: SendRequest & { kind: 'move' }): SendfileJob['moved'] {
     try {
       const { bytes, full, absent } = await thread.ask(request)
       return { bytes, full, ...(absent && { absent }) }

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import type { Digest } from '../../oci/digest.ts'
 import type { BodyReader } from '../body-reader.ts'
 import { SharedFile } from '../file.ts'
-import type { Offload } from '../io-threads.ts'
+import type { IoThreads } from '../io-threads.ts'
 import { type Followed, Follower, type Waiting } from './follower.ts'
 import { SpoolHash } from './spool-hash.ts'
 
@@ -26,7 +26,7 @@ export type Relieve = (bytes: number) => Promise<boolean>
 
 export interface SpoolOptions {
   readonly relieve?: Relieve
-  readonly offload?: Offload
+  readonly ioThreads?: IoThreads
 }
 
 /**
@@ -58,10 +58,10 @@ export class Spool implements Followed {
 
   /** Rejects with SpoolUnwritable. */
   static async create(path: string, options: SpoolOptions = {}): Promise<Spool> {
-    const { relieve, offload } = options
+    const { relieve, ioThreads } = options
     for (;;) {
       try {
-        return new Spool(path, await SharedFile.open(path, 'wx+', offload), options)
+        return new Spool(path, await SharedFile.open(path, 'wx+', ioThreads), options)
       } catch (cause) {
         if (isFull(cause) && (await relieve?.(0).catch(() => false))) continue
         throw new SpoolUnwritable(`spool cannot be made: ${(cause as Error).message}`, { cause })
@@ -82,7 +82,7 @@ export class Spool implements Followed {
 
   /** Has the content hashed as it comes, to be compared with `digest`. Before any of it is written. */
   hashFor(digest: Digest): void {
-    this.#hash = new SpoolHash(this.#file, digest, this.#options.offload?.hashing)
+    this.#hash = new SpoolHash(this.#file, digest, this.#options.ioThreads?.hashing)
   }
 
   get isWhole(): boolean {

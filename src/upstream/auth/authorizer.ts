@@ -8,7 +8,7 @@ import type { Credentials, Login } from './credentials.ts'
 import { LoginUnavailable, type TokenSource, type Tokens } from './tokens.ts'
 
 /** Whom a request is for: a repository on one registry, with or without a login. */
-export interface Party {
+export interface AuthScope {
   readonly origin: string
   /** The path before `v2/`, with its closing slash. */
   readonly base: string
@@ -54,9 +54,9 @@ export class Authorizer {
   }
 
   /** Undefined where nothing is known to be needed; `refused` where the token service refuses. */
-  async beforehand(party: Party, signal: AbortSignal): Promise<Grant | 'refused' | undefined> {
-    const demand = this.#demands.get(keyOf(party))
-    return demand && this.#satisfy(demand, party, signal)
+  async beforehand(authScope: AuthScope, signal: AbortSignal): Promise<Grant | 'refused' | undefined> {
+    const demand = this.#demands.get(keyOf(authScope))
+    return demand && this.#satisfy(demand, authScope, signal)
   }
 
   /**
@@ -66,22 +66,22 @@ export class Authorizer {
   async answer(
     refusal: Pick<Response, 'status' | 'headers'>,
     used: Grant | undefined,
-    party: Party,
+    authScope: AuthScope,
     signal: AbortSignal,
   ): Promise<Grant | 'refused' | 'none'> {
-    const known = this.#demands.get(keyOf(party))
-    const told = demandOf(challengesOf(refusal), party)
+    const known = this.#demands.get(keyOf(authScope))
+    const told = demandOf(challengesOf(refusal), authScope)
     if (used?.fresh && (!told || isDeepStrictEqual(told, known))) return 'refused'
     // Some 401s say nothing of how to authenticate: gcr.io's on real requests, dhi.io's to an expired token.
-    const demand = told ?? known ?? (await this.#ping(party, signal))
+    const demand = told ?? known ?? (await this.#ping(authScope, signal))
     if (!demand) return 'none'
-    this.#demands.set(keyOf(party), demand)
-    return this.#satisfy(demand, party, signal)
+    this.#demands.set(keyOf(authScope), demand)
+    return this.#satisfy(demand, authScope, signal)
   }
 
-  async #satisfy(demand: Demand, party: Party, signal: AbortSignal): Promise<Grant | 'refused'> {
+  async #satisfy(demand: Demand, authScope: AuthScope, signal: AbortSignal): Promise<Grant | 'refused'> {
     const { tokens } = this.#options
-    const { login } = party
+    const { login } = authScope
     if (demand.kind === 'basic') return login ? this.#basic(login, signal) : 'refused'
     const kept = tokens.kept(demand.source, login)
     const token = kept ?? (await tokens.fetch(demand.source, login, signal))
@@ -97,24 +97,24 @@ export class Authorizer {
   }
 
   async #basic(login: Login, signal: AbortSignal): Promise<Grant> {
-    const trial = await this.#options.credentials.trial(login, signal)
-    if (!trial) throw new LoginUnavailable()
+    const attempt = await this.#options.credentials.attempt(login, signal)
+    if (!attempt) throw new LoginUnavailable()
     return {
       authorization: login.basic,
       fresh: true,
       withLogin: true,
-      accepted: () => trial.accepted(),
+      accepted: () => attempt.accepted(),
       rejected: () => {
-        trial.refused('the registry refused the login')
+        attempt.refused('the registry refused the login')
         throw new LoginUnavailable()
       },
-      [Symbol.dispose]: () => trial[Symbol.dispose](),
+      [Symbol.dispose]: () => attempt[Symbol.dispose](),
     }
   }
 
-  async #ping(party: Party, signal: AbortSignal): Promise<Demand | undefined> {
+  async #ping(authScope: AuthScope, signal: AbortSignal): Promise<Demand | undefined> {
     const { upstream, transport, now } = this.#options
-    const url = new URL(`${party.base}v2/`, party.origin)
+    const url = new URL(`${authScope.base}v2/`, authScope.origin)
     let ping = this.#pings.get(url.href)
     if (!ping) {
       const headers = { 'user-agent': userAgent }
@@ -127,10 +127,10 @@ export class Authorizer {
       ping = { challenges: challengesOf(response) }
       this.#pings.set(url.href, ping)
     }
-    const demand = demandOf(ping.challenges, party)
+    const demand = demandOf(ping.challenges, authScope)
     if (demand?.kind !== 'bearer' || demand.source.scope !== undefined) return demand
     // A challenge to a ping cannot know what will be asked for; then the scope is the one that the specification makes.
-    return { kind: 'bearer', source: { ...demand.source, scope: `repository:${party.repository}:pull` } }
+    return { kind: 'bearer', source: { ...demand.source, scope: `repository:${authScope.repository}:pull` } }
   }
 }
 
@@ -138,7 +138,7 @@ function challengesOf({ status, headers }: Pick<Response, 'status' | 'headers'>)
   return status === 401 ? parseChallenges(headers['www-authenticate']) : []
 }
 
-function demandOf(challenges: readonly Challenge[], { login }: Party): Demand | undefined {
+function demandOf(challenges: readonly Challenge[], { login }: AuthScope): Demand | undefined {
   for (const { scheme, parameters } of challenges) {
     const realm = parameters.get('realm')
     if (scheme !== 'bearer' || realm === undefined) continue
@@ -147,6 +147,6 @@ function demandOf(challenges: readonly Challenge[], { login }: Party): Demand | 
   return login && challenges.some(({ scheme }) => scheme === 'basic') ? { kind: 'basic' } : undefined
 }
 
-function keyOf({ origin, repository }: Party): string {
+function keyOf({ origin, repository }: AuthScope): string {
   return `${origin} ${repository}`
 }

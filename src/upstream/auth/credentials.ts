@@ -15,7 +15,7 @@ export interface Login {
 }
 
 /** Why a login rests; goes to the log, without the password. */
-export interface Refusal {
+export interface LoginRefusal {
   readonly username: string
   readonly reason: string
   /** Epoch milliseconds. */
@@ -23,7 +23,7 @@ export interface Refusal {
 }
 
 /** The right to send a login once. Without a verdict (no answer came) it is still untried. */
-export interface Trial extends Disposable {
+export interface LoginAttempt extends Disposable {
   accepted(): void
   refused(reason: string): void
 }
@@ -34,7 +34,7 @@ export interface CredentialsOptions {
   readonly rest: number
   /** Epoch milliseconds. */
   readonly now: () => number
-  readonly onRefused: (refusal: Refusal) => void
+  readonly onRefused: (refusal: LoginRefusal) => void
 }
 
 /**
@@ -47,7 +47,7 @@ export class Credentials {
   #version: string | undefined
   #accepted = false
   #restsUntil = 0
-  #trial: PromiseWithResolvers<void> | undefined
+  #attempt: PromiseWithResolvers<void> | undefined
 
   constructor(options: CredentialsOptions) {
     this.#options = options
@@ -64,17 +64,17 @@ export class Credentials {
   }
 
   /** Undefined where the login has meanwhile been refused or replaced. */
-  async trial(login: Login, signal: AbortSignal): Promise<Trial | undefined> {
+  async attempt(login: Login, signal: AbortSignal): Promise<LoginAttempt | undefined> {
     for (;;) {
       if ((await this.current()) !== login) return undefined
       if (this.#accepted) return this.#open(login)
-      if (!this.#trial) break
-      await waitFor(this.#trial.promise, signal)
+      if (!this.#attempt) break
+      await waitFor(this.#attempt.promise, signal)
     }
     const turn = Promise.withResolvers<void>()
-    this.#trial = turn
+    this.#attempt = turn
     return this.#open(login, () => {
-      this.#trial = undefined
+      this.#attempt = undefined
       turn.resolve()
     })
   }
@@ -84,7 +84,7 @@ export class Credentials {
     if (login === this.#login) this.#refuse(login.username, reason)
   }
 
-  #open(login: Login, onEnd: () => void = () => {}): Trial {
+  #open(login: Login, onEnd: () => void = () => {}): LoginAttempt {
     return {
       accepted: () => {
         if (login === this.#login) this.#accepted = true

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import type { Identity } from '../exchange.ts'
+import type { Identity } from '../registry-client.ts'
 
 const quarterHour = 15 * 60 * 1000
 

@@ -3,7 +3,7 @@ import { UpstreamError } from '../../oci/error.ts'
 import { statusError } from '../failure.ts'
 import { targetRefusal } from '../target.ts'
 import { readWhole } from '../transfer/body.ts'
-import type { Limits } from '../transfer/limits.ts'
+import type { UpstreamLimits } from '../transfer/limits.ts'
 import { contentLengthOf, locationOf, type Response, retryAfterOf } from '../transfer/response.ts'
 import { type Transport, userAgent } from '../transfer/transport.ts'
 import { waitFor } from '../wait.ts'
@@ -32,15 +32,15 @@ export interface TokensOptions {
   readonly upstream: string
   readonly home: URL
   readonly tokenRealm: string | undefined
-  readonly limits: Limits
+  readonly limits: UpstreamLimits
   readonly now: () => number
   readonly transport: Transport
   readonly credentials: Credentials
 }
 
 /** Seconds; also where the service does not say (distribution, spec/auth/token). */
-const shortestLife = 60
-const longestLife = 24 * 60 * 60
+const minLifetime = 60
+const maxLifetime = 24 * 60 * 60
 
 /** Bearer tokens, each kept for its realm, service, scope and login, and fetched once however many wait for it. */
 export class Tokens {
@@ -96,10 +96,10 @@ export class Tokens {
   }
 
   async #logIn(source: TokenSource, login: Login, signal: AbortSignal): Promise<Token | undefined> {
-    using trial = await this.#options.credentials.trial(login, signal)
-    if (!trial) throw new LoginUnavailable()
-    const token = await this.#ask(source, login, signal, () => trial.refused('the token service refused the login'))
-    if (token) trial.accepted()
+    using attempt = await this.#options.credentials.attempt(login, signal)
+    if (!attempt) throw new LoginUnavailable()
+    const token = await this.#ask(source, login, signal, () => attempt.refused('the token service refused the login'))
+    if (token) attempt.accepted()
     return token
   }
 
@@ -155,9 +155,9 @@ export class Tokens {
     if (typeof value !== 'string' || !/^[!-~]+$/.test(value)) {
       throw new UpstreamError(upstream, 'protocol', 'token service answered without a token')
     }
-    const life = Math.min(Math.max(Number(answer['expires_in']) || 0, shortestLife), longestLife)
+    const lifetime = Math.min(Math.max(Number(answer['expires_in']) || 0, minLifetime), maxLifetime)
     // Counted from here: clocks differ, and `issued_at` is the other one's.
-    return { value, expiresAt: now() + life * 900 }
+    return { value, expiresAt: now() + lifetime * 900 }
   }
 }
 

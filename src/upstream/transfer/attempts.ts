@@ -1,7 +1,7 @@
 import { UpstreamError, type UpstreamErrorKind } from '../../oci/error.ts'
 import { pause } from '../wait.ts'
 import type { Body } from './body.ts'
-import type { Limits } from './limits.ts'
+import type { UpstreamLimits } from './limits.ts'
 import type { ResponseBody } from './response-body.ts'
 
 /** One attempt at the bytes of a blob, headers read. Offsets count from the blob's start. */
@@ -20,7 +20,7 @@ export interface Attempt<Content extends ResponseBody = Body> {
 
 export interface AttemptsOptions<Content extends ResponseBody> {
   readonly upstream: string
-  readonly limits: Limits
+  readonly limits: UpstreamLimits
   readonly start: number
   readonly first: Attempt<Content>
   /** Another attempt, from `start` on. */

@@ -1,5 +1,5 @@
 /** What a remote registry may cost us. Times in milliseconds, sizes in bytes. */
-export interface Limits {
+export interface UpstreamLimits {
   /** Until connected, name lookup and TLS included. */
   readonly connect: number
   /** From the request sent to the response's headers, each hop. */
@@ -34,7 +34,7 @@ const second = 1000
 const minute = 60 * second
 const KiB = 1024
 
-export const defaultLimits: Limits = {
+export const defaultLimits: UpstreamLimits = {
   connect: 5 * second,
   headers: 15 * second,
   stall: 30 * second,

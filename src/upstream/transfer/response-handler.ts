@@ -1,12 +1,12 @@
 import type { Dispatcher } from 'undici'
 import type { UpstreamError } from '../../oci/error.ts'
 import { Body, type Source } from './body.ts'
-import type { Limits } from './limits.ts'
+import type { UpstreamLimits } from './limits.ts'
 import type { Headers, Response } from './response.ts'
 
 export interface ReceptionOptions {
   readonly signal: AbortSignal
-  readonly limits: Pick<Limits, 'headers' | 'stall'>
+  readonly limits: Pick<UpstreamLimits, 'headers' | 'stall'>
   readonly silent: (milliseconds: number) => UpstreamError
   readonly failureOf: (error: unknown) => UpstreamError
 }

@@ -11,12 +11,12 @@ const worthTelling = 1024 * 1024
 /** What is read of a body nobody wants, in bytes, so that its connection can be used again. */
 const worthDiscarding = 16 * 1024
 
-type Answer = FetchAnswer extends infer One ? (One extends FetchAnswer ? Omit<One, 'id'> : never) : never
+type UpstreamResponse = FetchAnswer extends infer One ? (One extends FetchAnswer ? Omit<One, 'id'> : never) : never
 
 export interface TransferOptions {
   /** Milliseconds. */
   readonly silence: { readonly headers: number; readonly body: number }
-  readonly answer: (answer: Answer) => void
+  readonly answer: (answer: UpstreamResponse) => void
 }
 
 /**
@@ -138,12 +138,12 @@ export class Transfer implements Dispatcher.DispatchHandler {
     this.#options.answer({ kind: 'refused', error: failureOf(error) })
   }
 
-  #abort(end: Answer & { kind: 'end' }): void {
+  #abort(end: UpstreamResponse & { kind: 'end' }): void {
     this.#end(end)
     this.#controller?.abort(new Error(end.reason))
   }
 
-  #end(end: Answer & { kind: 'end' }): void {
+  #end(end: UpstreamResponse & { kind: 'end' }): void {
     if (this.#state === 'ended') return
     this.#state = 'ended'
     this.#tell()

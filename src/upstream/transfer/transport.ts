@@ -4,17 +4,17 @@ import { ThreadDied } from '../../threads/thread.ts'
 import { isStaleConnection, toUpstreamError } from '../failure.ts'
 import { createDispatcher } from './dispatcher.ts'
 import type { FetchPool } from './fetch-pool.ts'
-import type { Limits } from './limits.ts'
+import type { UpstreamLimits } from './limits.ts'
 import type { Response } from './response.ts'
 import type { ResponseBody } from './response-body.ts'
 import { Reception, type ReceptionOptions } from './response-handler.ts'
 
 export const userAgent = 'entrepot'
 
-export type RequestKind = 'manifest' | 'blob' | 'token' | 'ping'
+export type UpstreamRequestKind = 'manifest' | 'blob' | 'token' | 'ping'
 
 export interface Request {
-  readonly kind: RequestKind
+  readonly kind: UpstreamRequestKind
   readonly method: 'GET' | 'HEAD'
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>
@@ -27,13 +27,13 @@ const largeFrom = 1024 * 1024
 export interface TransportOptions {
   /** The upstream's name, for errors. */
   readonly upstream: string
-  readonly limits: Limits
+  readonly limits: UpstreamLimits
   /** Fetch what is large. */
   readonly threads?: FetchPool | undefined
   /** Epoch milliseconds. */
   readonly now: () => number
   /** `status` is undefined where no answer came; `seconds` until the headers. */
-  readonly onRequest?: ((kind: RequestKind, status: number | undefined, seconds: number) => void) | undefined
+  readonly onRequest?: ((kind: UpstreamRequestKind, status: number | undefined, seconds: number) => void) | undefined
 }
 
 /** Below the registry API: requests as given, responses as they come; no redirect is followed, no status is a failure. */

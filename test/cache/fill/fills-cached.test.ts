@@ -3,7 +3,7 @@ import { appendFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { after, describe, it } from 'node:test'
 import { digestOf } from '../../../src/oci/digest.ts'
 import type { BlobStore, OpenBlob } from '../../../src/storage/blob-store.ts'
-import { Offload } from '../../../src/storage/io-threads.ts'
+import { IoThreads } from '../../../src/storage/io-threads.ts'
 import { Gate } from '../../support/gate.ts'
 import { randomBlob } from '../../support/image.ts'
 import { drain, type FillingOptions, filling, openFills } from '../support/filling.ts'
@@ -14,14 +14,14 @@ const digest = digestOf(body)
 const threshold = 65_536
 const all = { start: 0, end: body.length - 1 }
 
-const offload = new Offload()
-after(() => offload[Symbol.asyncDispose]())
-const skip = offload.pageCache ? false : 'the system does not say what is in memory'
+const ioThreads = new IoThreads()
+after(() => ioThreads[Symbol.asyncDispose]())
+const skip = ioThreads.pageCache ? false : 'the system does not say what is in memory'
 
 type Filling = Awaited<ReturnType<typeof openFills>>
 
 function open(steps: readonly Step[] = [body], options: FillingOptions = {}): Promise<Filling> {
-  return openFills(digest, body.length, steps, { offload, ...options })
+  return openFills(digest, body.length, steps, { ioThreads, ...options })
 }
 
 async function fillNow(test: Filling): Promise<void> {

@@ -18,7 +18,7 @@ function open(steps: readonly Step[], told: number | undefined, options: Partial
     span: { start: 0, end: undefined },
     size: undefined,
     hash: hasherFor(digest),
-    openWithin: 1000,
+    answerTimeout: 1000,
     received: () => {},
     judged: (verdict) => verdicts.push(verdict),
     ...options,

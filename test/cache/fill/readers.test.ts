@@ -5,7 +5,7 @@ import { watched } from '../../../src/cache/fill/readers.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { DataFolder } from '../../../src/storage/data-folder.ts'
 import { FileStore } from '../../../src/storage/file-store.ts'
-import { Offload } from '../../../src/storage/io-threads.ts'
+import { IoThreads } from '../../../src/storage/io-threads.ts'
 import { pathOf } from '../../../src/storage/layout.ts'
 import { isCorked } from '../../support/corked.ts'
 import { randomBlob } from '../../support/image.ts'
@@ -13,12 +13,12 @@ import { untilMoving } from '../../support/moving.ts'
 import { socketPair } from '../../support/socket-pair.ts'
 import { tempDir } from '../../support/temp.ts'
 
-const offload = new Offload()
-after(() => offload[Symbol.asyncDispose]())
-const skip = offload.sending ? false : 'sendfile(2) cannot be called here'
+const ioThreads = new IoThreads()
+after(() => ioThreads[Symbol.asyncDispose]())
+const skip = ioThreads.sending ? false : 'sendfile(2) cannot be called here'
 
 describe('a stored blob that is watched', { skip }, () => {
-  before(() => untilMoving(offload.sending))
+  before(() => untilMoving(ioThreads.sending))
 
   it('is corked, moved and read as it would be without, and tells of its end', async () => {
     await using dir = await tempDir()
@@ -27,7 +27,7 @@ describe('a stored blob that is watched', { skip }, () => {
     const content = randomBlob(1_000_000)
     const digest = digestOf(content)
     await writeFile(pathOf(dir.path, { kind: 'blob', digest }), content)
-    const blob = await new FileStore(dir.path, offload).open(digest)
+    const blob = await new FileStore(dir.path, ioThreads).open(digest)
     let left = 0
     const reader = watched(blob ?? assert.fail(), () => {
       left += 1

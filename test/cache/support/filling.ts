@@ -8,7 +8,7 @@ import type { Digest } from '../../../src/oci/digest.ts'
 import type { BodyReader } from '../../../src/storage/body-reader.ts'
 import { DataFolder } from '../../../src/storage/data-folder.ts'
 import { FileStore } from '../../../src/storage/file-store.ts'
-import type { Offload } from '../../../src/storage/io-threads.ts'
+import type { IoThreads } from '../../../src/storage/io-threads.ts'
 import { pathOf } from '../../../src/storage/layout.ts'
 import { Spool } from '../../../src/storage/spool/spool.ts'
 import { openFiles } from '../../support/open-files.ts'
@@ -17,7 +17,7 @@ import { FakeRegistry, type Step } from './registry.ts'
 
 export interface FillingOptions extends Partial<FillDependencies> {
   readonly unfollowed?: number
-  readonly offload?: Offload | undefined
+  readonly ioThreads?: IoThreads | undefined
 }
 
 /** An observer that is deaf to everything else. */
@@ -30,10 +30,10 @@ export async function openFills(digest: Digest, size: number, steps: readonly St
   const dir = await tempDir()
   const folder = await DataFolder.open(dir.path)
   const registry = new FakeRegistry(steps, size)
-  const { unfollowed = 8, offload, ...given } = options
+  const { unfollowed = 8, ioThreads, ...given } = options
   const ended: FillReport[] = []
   const storeFailures: unknown[] = []
-  const store = new FileStore(dir.path, offload)
+  const store = new FileStore(dir.path, ioThreads)
   const fills = new Fills({
     unfollowed,
     dependencies: {
@@ -44,7 +44,7 @@ export async function openFills(digest: Digest, size: number, steps: readonly St
         storeFailed: (_store, error) => storeFailures.push(error),
       }),
       now: Date.now,
-      openWithin: 10_000,
+      answerTimeout: 10_000,
       sizeOf: async () => undefined,
       proven: () => {},
       adopt: async (adopted, spool) => void (await (given.store ?? store).adopt(adopted, spool)),

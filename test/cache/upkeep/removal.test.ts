@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Fills } from '../../../src/cache/fill/fills.ts'
-import { Intake } from '../../../src/cache/upkeep/admission.ts'
+import { Admission } from '../../../src/cache/upkeep/admission.ts'
 import { Eviction, NoRoom } from '../../../src/cache/upkeep/eviction.ts'
 import { Claims } from '../../../src/cache/upkeep/retention.ts'
 import type { Disk } from '../../../src/cache/upkeep/space.ts'
@@ -51,10 +51,10 @@ async function open({ maxSize, disk }: { maxSize?: number; disk?: () => Promise<
       createSpool,
       observer: silent,
       now: () => now,
-      openWithin: 10_000,
+      answerTimeout: 10_000,
       proven: () => undefined,
       sizeOf: async () => undefined,
-      adopt: (digest, spool) => intake.blob(digest, spool),
+      adopt: (digest, spool) => admission.blob(digest, spool),
     },
   })
   const eviction: Eviction = new Eviction({
@@ -68,7 +68,7 @@ async function open({ maxSize, disk }: { maxSize?: number; disk?: () => Promise<
     bounds: { maxSize },
     forget: () => undefined,
   })
-  const intake: Intake = new Intake({ store, metadata, eviction, fills, observer: silent, now: () => now })
+  const admission: Admission = new Admission({ store, metadata, eviction, fills, observer: silent, now: () => now })
   return {
     sqlite,
     store,
@@ -85,7 +85,7 @@ async function open({ maxSize, disk }: { maxSize?: number; disk?: () => Promise<
       try {
         await spool.append(body)
         spool.release()
-        await intake.manifest(digest, spool, note)
+        await admission.manifest(digest, spool, note)
         return digest
       } finally {
         await spool.close()

@@ -199,7 +199,7 @@ describe('a scrub', () => {
     await stage.upstream.stop()
     await pull(stage, added)
     await withMetadata(stage, async ({ index: found }) => {
-      assert.equal((await found.namedBy(added.manifest.digest)).length, 3)
+      assert.equal((await found.childrenOf(added.manifest.digest)).length, 3)
       assert.equal(await found.use(gone), undefined)
     })
   })

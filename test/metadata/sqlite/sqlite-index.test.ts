@@ -44,7 +44,7 @@ suite('The SQLite index', () => {
     await using store = SqliteStore.open(path)
     const { index } = store
     assert.deepEqual(await index.use(one), { digest: one, size: 5, at: 1 })
-    assert.deepEqual(await index.namersOf(one), [two])
+    assert.deepEqual(await index.parentsOf(one), [two])
     assert.deepEqual(await index.repositoriesOf(one), [repository])
     assert.deepEqual(await index.pins(), ['docker.io/*'])
     assert.deepEqual(await index.totals(), { hit: 2 })
@@ -69,7 +69,7 @@ suite('The SQLite index', () => {
     await using store = SqliteStore.open(path, { onDamage: () => (reports += 1) })
     await store.index.addReferences(two, [one])
     assert.equal(reports, 1)
-    assert.deepEqual(await store.index.namedBy(two), [one])
+    assert.deepEqual(await store.index.childrenOf(two), [one])
     assert.deepEqual(await store.index.pins(), [])
     await store.setTag(repository, 'latest', record)
     assert.equal((await store.index.images('', undefined, 10)).length, 1)

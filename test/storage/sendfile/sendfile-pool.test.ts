@@ -9,7 +9,11 @@ import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { type Moved, nothingMoved } from '../../../src/storage/body-reader.ts'
-import { Sending, type SendingOptions, type Sent } from '../../../src/storage/sendfile/sendfile-pool.ts'
+import {
+  type SendfileJob,
+  SendfilePool,
+  type SendfilePoolOptions,
+} from '../../../src/storage/sendfile/sendfile-pool.ts'
 import { loadLibc } from '../../../src/threads/libc.ts'
 import type { ThreadDied } from '../../../src/threads/thread.ts'
 import { mountTinyDisk } from '../../cache/support/tiny-disk.ts'
@@ -34,8 +38,8 @@ const never = 3_600_000
 const hang = { timeout: 120_000 }
 
 /** Sending with a thread that runs. */
-async function started(options: SendingOptions = {}): Promise<Sending> {
-  const sending = Sending.load({ idle: never, ...options })
+async function started(options: SendfilePoolOptions = {}): Promise<SendfilePool> {
+  const sending = SendfilePool.load({ idle: never, ...options })
   assert.ok(sending)
   await untilMoving(sending)
   return sending
@@ -85,12 +89,12 @@ async function waits(work: Promise<unknown>): Promise<boolean> {
 }
 
 /** Without why it was no more. */
-async function counted(moved: Sent['moved']): Promise<Moved> {
+async function counted(moved: SendfileJob['moved']): Promise<Moved> {
   const { bytes, full } = await moved
   return { bytes, full }
 }
 
-describe('Sending', { skip, ...hang }, () => {
+describe('SendfilePool', { skip, ...hang }, () => {
   it('moves the bytes that were asked for, from any place', async () => {
     await using sending = await started()
     await using file = await contentFile()
@@ -259,7 +263,7 @@ describe('Sending', { skip, ...hang }, () => {
   })
 
   it('moves nothing before a thread runs, and then it does', async () => {
-    const sending = Sending.load()
+    const sending = SendfilePool.load()
     assert.ok(sending)
     await using _sending = sending
     await using file = await contentFile()
@@ -426,7 +430,7 @@ describe('Sending', { skip, ...hang }, () => {
     assert.ok(each > 0)
     await using file = await contentFile(large)
     await using idle = await manyPairs(most + 10)
-    const moves: Sent[] = []
+    const moves: SendfileJob[] = []
     for (const [index, { ours, theirs }] of idle.pairs.entries()) {
       const sent = sending.move(file.fd, ours.fd, { position: 0, length: file.length })
       moves.push(sent)
@@ -518,7 +522,7 @@ async function manyPairs(count: number) {
   }
 }
 
-describe('Sending what is not in memory', { skip, ...hang }, () => {
+describe('SendfilePool what is not in memory', { skip, ...hang }, () => {
   /** Whether bytes of the file are in memory; undefined where the system does not say. To ask is to have them read. */
   function inMemory(fd: number, position: number): boolean | undefined {
     assert.ok(libc)
@@ -584,7 +588,7 @@ describe('Sending what is not in memory', { skip, ...hang }, () => {
   })
 })
 
-describe('Sending whose thread has died', { skip, ...hang }, () => {
+describe('SendfilePool whose thread has died', { skip, ...hang }, () => {
   /** No number at all: the thread fails on it. */
   const poison = 'poison' as unknown as number
   const span = { position: 0, length: MiB }
@@ -680,10 +684,10 @@ describe('a process that sends', { skip, ...hang }, () => {
     await writeFile(
       path,
       `import { openSync } from 'node:fs'
-      import { Sending } from ${url('../../../src/storage/sendfile/sendfile-pool.ts')}
+      import { SendfilePool } from ${url('../../../src/storage/sendfile/sendfile-pool.ts')}
       import { untilMoving } from ${url('../../support/moving.ts')}
       import { socketPair } from ${url('../../support/socket-pair.ts')}
-      const sending = Sending.load({ idle: ${never} })
+      const sending = SendfilePool.load({ idle: ${never} })
       await untilMoving(sending)
       const fd = openSync(${JSON.stringify(file.path)}, 'r')
       const length = ${file.length}

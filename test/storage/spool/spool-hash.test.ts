@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { type Digest, digestOf } from '../../../src/oci/digest.ts'
 import type { BodyReader } from '../../../src/storage/body-reader.ts'
-import { Offload } from '../../../src/storage/io-threads.ts'
+import { IoThreads } from '../../../src/storage/io-threads.ts'
 import { type Relieve, Spool, SpoolUnwritable } from '../../../src/storage/spool/spool.ts'
 import { mountTinyDisk } from '../../cache/support/tiny-disk.ts'
 import { randomBlob } from '../../support/image.ts'
@@ -39,25 +39,28 @@ async function readUntilFailure(reader: BodyReader, error: RegExp): Promise<Buff
   return Buffer.concat(chunks)
 }
 
-async function spoolIn(path: string, { offload, relieve }: { offload: Offload; relieve?: Relieve }): Promise<Spool> {
-  const spool = await Spool.create(join(path, 'spool'), { offload, ...(relieve && { relieve }) })
+async function spoolIn(
+  path: string,
+  { ioThreads, relieve }: { ioThreads: IoThreads; relieve?: Relieve },
+): Promise<Spool> {
+  const spool = await Spool.create(join(path, 'spool'), { ioThreads, ...(relieve && { relieve }) })
   spool.expect(content.length)
   spool.hashFor(digestOf(content))
   return spool
 }
 
-async function warmOffload(): Promise<Offload> {
-  const offload = new Offload()
-  await warm(offload.hashing)
-  return offload
+async function warmOffload(): Promise<IoThreads> {
+  const ioThreads = new IoThreads()
+  await warm(ioThreads.hashing)
+  return ioThreads
 }
 
 describe('a spool that a thread hashes', () => {
   for (const told of [true, false]) {
     it(`has the right digest, where its size is ${told ? 'told' : 'not told'}`, async () => {
       await using dir = await tempDir()
-      await using offload = await warmOffload()
-      const spool = await Spool.create(join(dir.path, 'spool'), { offload })
+      await using ioThreads = await warmOffload()
+      const spool = await Spool.create(join(dir.path, 'spool'), { ioThreads })
       if (told) spool.expect(content.length)
       spool.hashFor(digestOf(content))
       await appendAll(spool, content)
@@ -72,10 +75,10 @@ describe('a spool that a thread hashes', () => {
 
   it('has the right digest where many are written at once', async () => {
     await using dir = await tempDir()
-    await using offload = await warmOffload()
+    await using ioThreads = await warmOffload()
     const all = Array.from({ length: 8 }, async (_, index) => {
       const bytes = content.subarray(index * 100_003)
-      const spool = await Spool.create(join(dir.path, `${index}`), { offload })
+      const spool = await Spool.create(join(dir.path, `${index}`), { ioThreads })
       spool.hashFor(digestOf(bytes))
       await appendAll(spool, bytes)
       assert.equal(await spool.digest(), sha256(bytes))
@@ -92,8 +95,8 @@ describe('a spool that a thread hashes', () => {
     it(`has the right digest though the thread dies ${name}`, async () => {
       await using dir = await tempDir()
       using all = started()
-      await using offload = await warmOffload()
-      const spool = await spoolIn(dir.path, { offload })
+      await using ioThreads = await warmOffload()
+      const spool = await spoolIn(dir.path, { ioThreads })
       await appendAll(spool, content.subarray(0, dies))
       const ended = all.threads[0]?.terminate()
       await appendAll(spool, content.subarray(dies))
@@ -106,8 +109,8 @@ describe('a spool that a thread hashes', () => {
 
   it('has the digest of what it is, by the algorithm of what it should be', async () => {
     await using dir = await tempDir()
-    await using offload = await warmOffload()
-    const spool = await Spool.create(join(dir.path, 'spool'), { offload })
+    await using ioThreads = await warmOffload()
+    const spool = await Spool.create(join(dir.path, 'spool'), { ioThreads })
     spool.hashFor(`sha512:${'0'.repeat(128)}` as Digest)
     await appendAll(spool, content)
     assert.equal(await spool.digest(), createHash('sha512').update(content).digest('hex'))
@@ -116,8 +119,8 @@ describe('a spool that a thread hashes', () => {
 
   it('is unwritable where it cannot be read back', async () => {
     await using dir = await tempDir()
-    await using offload = await warmOffload()
-    const spool = await spoolIn(dir.path, { offload })
+    await using ioThreads = await warmOffload()
+    const spool = await spoolIn(dir.path, { ioThreads })
     await spool.append(content.subarray(0, 100))
     await truncate(spool.path, 0)
     spool.grew(2 * MiB)
@@ -127,8 +130,8 @@ describe('a spool that a thread hashes', () => {
 
   it('is stored without what its writer wrote and did not tell of', async () => {
     await using dir = await tempDir()
-    await using offload = await warmOffload()
-    const spool = await spoolIn(dir.path, { offload })
+    await using ioThreads = await warmOffload()
+    const spool = await spoolIn(dir.path, { ioThreads })
     await appendAll(spool, content)
     await truncate(spool.path, content.length + 5)
     assert.equal(await spool.digest(), sha256(content))
@@ -145,7 +148,7 @@ describe('a spool on a disk that is full', () => {
     await using _disk = disk
     await mkdir(disk.path)
     await disk.fill(2_500_000)
-    await using offload = await warmOffload()
+    await using ioThreads = await warmOffload()
     const asked: number[] = []
     const relieve: Relieve = async (bytes) => {
       asked.push(bytes)
@@ -153,7 +156,7 @@ describe('a spool on a disk that is full', () => {
       if (asked.length === 3) await disk.free()
       return true
     }
-    const spool = await spoolIn(disk.path, { offload, relieve })
+    const spool = await spoolIn(disk.path, { ioThreads, relieve })
     const got = readAll(spool.follow({ start: 0, end: undefined }))
     await appendAll(spool, content)
     assert.deepEqual(asked, [MiB, MiB, MiB])
@@ -171,13 +174,13 @@ describe('a spool on a disk that is full', () => {
     await using _disk = disk
     await mkdir(disk.path)
     await disk.fill(2_500_000)
-    await using offload = await warmOffload()
+    await using ioThreads = await warmOffload()
     let asked = 0
     const relieve = async (): Promise<boolean> => {
       asked += 1
       return false
     }
-    const spool = await spoolIn(disk.path, { offload, relieve })
+    const spool = await spoolIn(disk.path, { ioThreads, relieve })
     const reader = spool.follow({ start: 0, end: undefined })
     await assert.rejects(spool.append(content), (error: SpoolUnwritable) => {
       assert.ok(error instanceof SpoolUnwritable)

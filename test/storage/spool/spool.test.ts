@@ -7,7 +7,7 @@ import { before, describe, it } from 'node:test'
 import { FollowedBody } from '../../../src/cache/fill/followed-body.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { type BodyReader, nothingMoved, ReaderClosed } from '../../../src/storage/body-reader.ts'
-import { Offload } from '../../../src/storage/io-threads.ts'
+import { IoThreads } from '../../../src/storage/io-threads.ts'
 import { Spool, SpoolUnwritable } from '../../../src/storage/spool/spool.ts'
 import { isCorked } from '../../support/corked.ts'
 import { untilMoving } from '../../support/moving.ts'
@@ -222,7 +222,7 @@ describe('Spool', () => {
   })
 })
 
-const offload = new Offload()
+const ioThreads = new IoThreads()
 const KiB = 1024
 /** What is worth moving. */
 const part = 256 * KiB
@@ -245,13 +245,13 @@ async function waits(work: Promise<unknown>): Promise<boolean> {
   return (await Promise.race([work.catch(() => undefined), turns(20)])) === 'over'
 }
 
-const withoutSending = offload.sending ? false : 'sendfile(2) cannot be called here'
+const withoutSending = ioThreads.sending ? false : 'sendfile(2) cannot be called here'
 
 describe('a spool whose content is moved', { skip: withoutSending }, () => {
-  before(() => untilMoving(offload.sending))
+  before(() => untilMoving(ioThreads.sending))
 
   async function open(path: string, size: number | undefined = content.length): Promise<Spool> {
-    const spool = await Spool.create(join(path, 'spool'), { offload })
+    const spool = await Spool.create(join(path, 'spool'), { ioThreads })
     if (size !== undefined) spool.expect(size)
     return spool
   }
@@ -471,7 +471,7 @@ describe('the digest of a spool that is written', () => {
       await using dir = await tempDir()
       const bytes = content.subarray(0, size)
       const hex = createHash('sha256').update(bytes).digest('hex')
-      for (const options of [{}, { offload }]) {
+      for (const options of [{}, { ioThreads }]) {
         const spool = await Spool.create(join(dir.path, 'spool'), options)
         spool.hashFor(digestOf(bytes))
         await write(spool, 0, size)

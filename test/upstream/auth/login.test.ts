@@ -7,7 +7,7 @@ import { Gate } from '../../support/gate.ts'
 import { image } from '../../support/image.ts'
 import { tempDir } from '../../support/temp.ts'
 import { TestUpstream } from '../../support/upstream.ts'
-import { patience, pull, refused, Subject } from '../subject.ts'
+import { neverAborted, pull, refused, Subject } from '../subject.ts'
 
 const users = { us: 'secret' }
 const right = { username: 'us', password: 'secret' }
@@ -29,7 +29,7 @@ test('the login opens private repositories where it may, and what it brings is u
   await using test = await start()
   await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
   for (const repository of repositories) {
-    const found = await subject.manifest(repository, latest, patience())
+    const found = await subject.manifest(repository, latest, neverAborted())
     assert.equal(found?.visibility, 'unproven')
   }
   assert.equal(subject.servesPrivate, true)
@@ -40,7 +40,7 @@ test('the login opens private repositories where it may, and what it brings is u
 test('what the login may not read either is absent', async () => {
   await using test = await start({ mayRead: () => false })
   await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
-  await assert.rejects(subject.manifest('hidden/one', latest, patience()), refused)
+  await assert.rejects(subject.manifest('hidden/one', latest, neverAborted()), refused)
   assert.deepEqual(subject.refusals, [])
 })
 
@@ -48,17 +48,17 @@ test('a registry that wants no login gets none', async () => {
   await using test = await TestUpstream.start()
   await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
   test.addImage('a', 'latest', image())
-  assert.equal((await subject.manifest('a', latest, patience()))?.visibility, 'public')
+  assert.equal((await subject.manifest('a', latest, neverAborted()))?.visibility, 'public')
   assert.ok(test.requests.every(({ headers }) => headers.authorization === undefined))
 })
 
 test('a refused login is tried once, told once, and rests; public images go on', async () => {
   await using test = await start()
   await using subject = new Subject(test, { credential: wrong, privateRepositories: 'serve' })
-  const asked = repositories.map((repository) => subject.manifest(repository, latest, patience()))
+  const asked = repositories.map((repository) => subject.manifest(repository, latest, neverAborted()))
   const answers = await Promise.allSettled([
     ...asked,
-    ...repositories.map((name) => subject.resolve(name, 'latest', undefined, patience())),
+    ...repositories.map((name) => subject.resolve(name, 'latest', undefined, neverAborted())),
   ])
   const outcomes = answers.map((answer) => (answer.status === 'fulfilled' ? 'found' : answer.reason.kind))
   assert.deepEqual(outcomes, ['found', 'found', 'denied', 'denied', 'found', 'found', 'denied', 'denied'])
@@ -73,12 +73,12 @@ test('a refused login is tried once, told once, and rests; public images go on',
 test('a refused login is tried again when its time has passed', async () => {
   await using test = await start()
   await using subject = new Subject(test, { credential: wrong, privateRepositories: 'serve' })
-  await subject.manifest('open/one', latest, patience())
+  await subject.manifest('open/one', latest, neverAborted())
   subject.clock.now += 15 * 60_000 - 1
-  await subject.manifest('open/two', latest, patience())
+  await subject.manifest('open/two', latest, neverAborted())
   assert.equal(test.count({ ...token, authorization: 'basic' }), 1)
   subject.clock.now += 1
-  await subject.manifest('open/two', latest, patience())
+  await subject.manifest('open/two', latest, neverAborted())
   assert.equal(test.count({ ...token, authorization: 'basic' }), 2)
 })
 
@@ -89,12 +89,12 @@ test('a refused login is tried again when its file has changed', async () => {
   await using test = await start()
   const credential = { username: 'us', passwordFile }
   await using subject = new Subject(test, { credential, privateRepositories: 'serve' })
-  await assert.rejects(subject.manifest('hidden/one', latest, patience()), { kind: 'denied' })
-  await assert.rejects(subject.manifest('hidden/one', latest, patience()), { kind: 'denied' })
+  await assert.rejects(subject.manifest('hidden/one', latest, neverAborted()), { kind: 'denied' })
+  await assert.rejects(subject.manifest('hidden/one', latest, neverAborted()), { kind: 'denied' })
   assert.equal(test.count({ ...token, authorization: 'basic' }), 1)
   await writeFile(passwordFile, 'secret\n')
   await utimes(passwordFile, 1, 1)
-  assert.ok(await subject.manifest('hidden/one', latest, patience()))
+  assert.ok(await subject.manifest('hidden/one', latest, neverAborted()))
   assert.equal(test.count({ ...token, authorization: 'basic' }), 2)
   assert.equal(subject.refusals.length, 1)
 })
@@ -103,8 +103,8 @@ test('a password file that is not there is told like a refusal', async () => {
   await using test = await start()
   const credential = { username: 'us', passwordFile: '/nonexistent/password' }
   await using subject = new Subject(test, { credential, privateRepositories: 'serve' })
-  assert.ok(await subject.manifest('open/one', latest, patience()))
-  await assert.rejects(subject.manifest('hidden/one', latest, patience()), { kind: 'denied' })
+  assert.ok(await subject.manifest('open/one', latest, neverAborted()))
+  await assert.rejects(subject.manifest('hidden/one', latest, neverAborted()), { kind: 'denied' })
   assert.deepEqual(
     subject.refusals.map(({ reason }) => reason),
     ['the password file cannot be read'],
@@ -116,7 +116,7 @@ test('while a login is untried, one request at a time carries it', async () => {
   await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
   const gate = new Gate()
   test.fault(token, { gate, times: 1 })
-  const asked = repositories.map((repository) => subject.manifest(repository, latest, patience()))
+  const asked = repositories.map((repository) => subject.manifest(repository, latest, neverAborted()))
   await gate.arrived()
   await new Promise((resolve) => setImmediate(resolve))
   assert.equal(test.count(token), 1)
@@ -129,8 +129,8 @@ test('an outage of the token service is no verdict on the login', async () => {
   await using test = await start()
   await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
   test.fault(token, { status: 503, times: 1 })
-  await assert.rejects(subject.manifest('hidden/one', latest, patience()), { kind: 'unavailable' })
-  assert.ok(await subject.manifest('hidden/one', latest, patience()))
+  await assert.rejects(subject.manifest('hidden/one', latest, neverAborted()), { kind: 'unavailable' })
+  assert.ok(await subject.manifest('hidden/one', latest, neverAborted()))
   assert.deepEqual(subject.refusals, [])
 })
 
@@ -147,7 +147,7 @@ test('Basic: right, and wrong', async () => {
   test.reset()
   await using mistaken = new Subject(test, { credential: wrong, privateRepositories: 'serve' })
   for (const repository of repositories) {
-    await assert.rejects(mistaken.manifest(repository, latest, patience()), { kind: 'denied' })
+    await assert.rejects(mistaken.manifest(repository, latest, neverAborted()), { kind: 'denied' })
   }
   assert.equal(test.count({ authorization: 'basic' }), 1)
   assert.equal(mistaken.refusals.length, 1)
@@ -156,8 +156,8 @@ test('Basic: right, and wrong', async () => {
 test('the login goes to no foreign realm, unless that is configured', async () => {
   await using test = await start({ realm: 'elsewhere' })
   await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
-  assert.ok(await subject.manifest('open/one', latest, patience()))
-  await assert.rejects(subject.manifest('hidden/one', latest, patience()), { kind: 'denied' })
+  assert.ok(await subject.manifest('open/one', latest, neverAborted()))
+  await assert.rejects(subject.manifest('hidden/one', latest, neverAborted()), { kind: 'denied' })
   assert.equal(test.count({ authorization: 'basic' }), 0)
   assert.match(subject.refusals.map(({ reason }) => reason).join(), /^the token service localhost:\d+ is foreign/)
   await using configured = new Subject(test, {
@@ -165,7 +165,7 @@ test('the login goes to no foreign realm, unless that is configured', async () =
     privateRepositories: 'serve',
     tokenRealm: 'localhost',
   })
-  assert.ok(await configured.manifest('hidden/one', latest, patience()))
+  assert.ok(await configured.manifest('hidden/one', latest, neverAborted()))
 })
 
 test('the login does not follow a redirect of the token service to a foreign host', async () => {
@@ -173,6 +173,6 @@ test('the login does not follow a redirect of the token service to a foreign hos
   await using test = await start()
   test.fault(token, { status: 307, headers: { location: `${foreign.url}/token` } })
   await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
-  await assert.rejects(subject.manifest('open/one', latest, patience()))
+  await assert.rejects(subject.manifest('open/one', latest, neverAborted()))
   assert.ok(foreign.requests.every(({ headers }) => headers.authorization === undefined))
 })

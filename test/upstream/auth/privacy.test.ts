@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { Digest } from '../../../src/oci/digest.ts'
 import { image } from '../../support/image.ts'
 import { TestUpstream, type UpstreamOptions } from '../../support/upstream.ts'
-import { patience, pull, refused, Subject } from '../subject.ts'
+import { neverAborted, pull, refused, Subject } from '../subject.ts'
 
 // Docker Hub's token service has another name than the registry, in the test upstream too.
 const login = { credential: { username: 'us', password: 'secret' }, tokenRealm: 'localhost' }
@@ -34,10 +34,10 @@ for (const [name, preset] of Object.entries({
     await using test = await start(preset)
     await using subject = new Subject(test, login)
     assert.equal(subject.servesPrivate, false)
-    await assert.rejects(subject.resolve('hidden', 'latest', undefined, patience()), refused)
-    await assert.rejects(subject.manifest('hidden', latest, patience()), refused)
-    await assert.rejects(subject.manifest('hidden', { digest: added.manifest.digest }, patience()), refused)
-    assert.equal(await subject.statBlob('hidden', layer, patience()), undefined)
+    await assert.rejects(subject.resolve('hidden', 'latest', undefined, neverAborted()), refused)
+    await assert.rejects(subject.manifest('hidden', latest, neverAborted()), refused)
+    await assert.rejects(subject.manifest('hidden', { digest: added.manifest.digest }, neverAborted()), refused)
+    assert.equal(await subject.statBlob('hidden', layer, neverAborted()), undefined)
     assert.equal(await pull(subject, 'hidden', layer), 'absent')
     assert.equal(test.count({ authorization: ['login', 'basic'] }), 0, 'the login was not even shown')
   })
@@ -46,7 +46,7 @@ for (const [name, preset] of Object.entries({
 test('a public repository is asked with the login, after a stranger was seen to get in', async () => {
   await using test = await start(TestUpstream.dockerHub)
   await using subject = new Subject(test, login)
-  const found = await subject.manifest('open', latest, patience())
+  const found = await subject.manifest('open', latest, neverAborted())
   assert.deepEqual([found?.digest, found?.visibility], [added.manifest.digest, 'public'])
   assert.deepEqual(
     test.requests.map(({ kind, method, authorization }) => `${method} ${kind} ${authorization}`),
@@ -65,10 +65,10 @@ test('what a stranger was seen to do is believed for a quarter of an hour', asyn
   assert.equal(await pull(subject, 'open', layer), layer)
   assert.equal(count(), 1)
   subject.clock.now += 15 * 60_000 - 1
-  assert.ok(await subject.manifest('open', latest, patience()))
+  assert.ok(await subject.manifest('open', latest, neverAborted()))
   assert.equal(count(), 0)
   subject.clock.now += 2
-  assert.ok(await subject.manifest('open', latest, patience()))
+  assert.ok(await subject.manifest('open', latest, neverAborted()))
   assert.equal(count(), 1)
 })
 
@@ -76,11 +76,11 @@ test('a repository that has become private is absent within a quarter of an hour
   const hidden = new Set<string>()
   await using test = await start(TestUpstream.dockerHub, { privateRepositories: hidden })
   await using subject = new Subject(test, login)
-  assert.ok(await subject.manifest('open', latest, patience()))
+  assert.ok(await subject.manifest('open', latest, neverAborted()))
   hidden.add('open')
   test.expireTokens()
   subject.clock.now += 15 * 60_000 + 1
-  await assert.rejects(subject.manifest('open', latest, patience()), refused)
+  await assert.rejects(subject.manifest('open', latest, neverAborted()), refused)
 })
 
 test('a check that fails is a failure, and not absence', async () => {
@@ -93,7 +93,7 @@ test('a check that fails is a failure, and not absence', async () => {
   for (const { behaviour, kind } of faults) {
     await using subject = new Subject(test, login)
     test.fault({ authorization: 'anonymous' }, behaviour)
-    await assert.rejects(subject.manifest('open', latest, patience()), { kind })
+    await assert.rejects(subject.manifest('open', latest, neverAborted()), { kind })
     await using other = new Subject(test, login)
     await assert.rejects(pull(other, 'open', layer), { kind })
     test.clearFaults()
@@ -105,16 +105,16 @@ test('where the login may not read what anybody may, anybody does', async () => 
   await using test = await start(TestUpstream.dockerHub)
   await using subject = new Subject(test, login)
   test.fault({ kind: 'manifest', authorization: 'login' }, { status: 403 })
-  assert.ok(await subject.manifest('open', latest, patience()))
+  assert.ok(await subject.manifest('open', latest, neverAborted()))
   assert.deepEqual(subject.refusals, [])
 })
 
 test('a refused login is no matter to public repositories, and private ones stay absent', async () => {
   await using test = await start(TestUpstream.dockerHub)
   await using subject = new Subject(test, { ...login, credential: { username: 'us', password: 'outdated' } })
-  assert.ok(await subject.manifest('open', latest, patience()))
+  assert.ok(await subject.manifest('open', latest, neverAborted()))
   assert.equal(await pull(subject, 'open', layer), layer)
-  await assert.rejects(subject.manifest('hidden', latest, patience()), refused)
+  await assert.rejects(subject.manifest('hidden', latest, neverAborted()), refused)
   assert.equal(test.count({ authorization: 'basic' }), 1)
   assert.equal(subject.refusals.length, 1)
 })

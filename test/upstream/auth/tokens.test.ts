@@ -5,7 +5,7 @@ import type { BearerOptions } from '../../support/access.ts'
 import { Gate } from '../../support/gate.ts'
 import { image } from '../../support/image.ts'
 import { TestUpstream } from '../../support/upstream.ts'
-import { patience, pull, refused, Subject } from '../subject.ts'
+import { neverAborted, pull, refused, Subject } from '../subject.ts'
 
 const token = { kind: 'token' } as const
 const latest = { tag: 'latest' }
@@ -22,11 +22,11 @@ test('one challenge and one token for each repository, however much is asked', a
   await using test = upstream
   await using subject = new Subject(test)
   for (const { digest } of [added.config, ...added.layers]) assert.equal(await pull(subject, 'a/b', digest), digest)
-  await subject.manifest('a/b', latest, patience())
+  await subject.manifest('a/b', latest, neverAborted())
   assert.equal(test.count(token), 1)
   assert.equal(test.count({ status: 401 }), 1)
   test.addImage('c', 'latest', added)
-  await subject.manifest('c', latest, patience())
+  await subject.manifest('c', latest, neverAborted())
   assert.equal(test.count(token), 2)
   assert.deepEqual(
     test.requests.filter(({ kind }) => kind === 'token').map(({ repository }) => repository),
@@ -40,7 +40,7 @@ test('many who need the same token wait for one', async () => {
   await using subject = new Subject(test)
   const gate = new Gate()
   test.fault(token, { gate })
-  const pulls = Array.from({ length: 10 }, () => subject.manifest('a/b', latest, patience()))
+  const pulls = Array.from({ length: 10 }, () => subject.manifest('a/b', latest, neverAborted()))
   const leaver = new AbortController()
   const leaving = subject.manifest('a/b', latest, leaver.signal)
   await gate.arrived()
@@ -69,7 +69,7 @@ for (const { name, auth, good, old } of lives) {
       [old, 2],
     ] as const) {
       subject.clock.now = begin + seconds * 1000
-      assert.ok(await subject.manifest('a/b', latest, patience()))
+      assert.ok(await subject.manifest('a/b', latest, neverAborted()))
       assert.equal(test.count(token), tokens)
     }
     assert.equal(test.count({ status: 401 }), 1, 'a new token is fetched without asking what for')
@@ -80,10 +80,10 @@ test('access_token instead of token, several challenges in one header, and a sco
   const { upstream } = await start({ tokenField: 'access_token', multipleChallenges: true, scopeFromChallenge: 'aws' })
   await using test = upstream
   await using subject = new Subject(test)
-  assert.ok(await subject.manifest('a/b', latest, patience()))
+  assert.ok(await subject.manifest('a/b', latest, neverAborted()))
   assert.equal(new URLSearchParams(test.requests.find(({ kind }) => kind === 'token')?.query).get('scope'), 'aws')
   test.addImage('c', 'latest', image())
-  assert.ok(await subject.manifest('c', latest, patience()))
+  assert.ok(await subject.manifest('c', latest, neverAborted()))
   assert.equal(test.count(token), 1, 'the scope is the same, and so is the token')
 })
 
@@ -91,11 +91,11 @@ test('a 401 without a challenge: asked of /v2/, once', async () => {
   const { upstream } = await start({ challengeOnRealRequests: false })
   await using test = upstream
   await using subject = new Subject(test)
-  assert.ok(await subject.manifest('a/b', latest, patience()))
+  assert.ok(await subject.manifest('a/b', latest, neverAborted()))
   test.addImage('c', 'latest', image())
-  assert.ok(await subject.manifest('c', latest, patience()))
+  assert.ok(await subject.manifest('c', latest, neverAborted()))
   test.expireTokens()
-  assert.ok(await subject.manifest('c', latest, patience()))
+  assert.ok(await subject.manifest('c', latest, neverAborted()))
   assert.equal(test.count({ kind: 'ping' }), 1)
 })
 
@@ -103,17 +103,17 @@ test('a kept token that is refused is dropped and fetched again, once', async ()
   const { upstream } = await start()
   await using test = upstream
   await using subject = new Subject(test)
-  await subject.manifest('a/b', latest, patience())
+  await subject.manifest('a/b', latest, neverAborted())
   test.expireTokens()
   test.reset()
-  assert.ok(await subject.manifest('a/b', latest, patience()))
+  assert.ok(await subject.manifest('a/b', latest, neverAborted()))
   assert.deepEqual(
     test.requests.map(({ kind, status }) => `${kind} ${status}`),
     ['manifest 401', 'token 200', 'manifest 200'],
   )
   test.reset()
   test.fault({ kind: 'manifest', status: [200, 401] }, { status: 401 })
-  await assert.rejects(subject.manifest('a/b', latest, patience()), refused)
+  await assert.rejects(subject.manifest('a/b', latest, neverAborted()), refused)
   assert.deepEqual(
     test.requests.map(({ kind, status }) => `${kind} ${status}`),
     ['manifest 401', 'token 200', 'manifest 401'],
@@ -124,7 +124,7 @@ test('a token service that refuses strangers hides what is there', async () => {
   const { upstream } = await start({ anonymous: false })
   await using test = upstream
   await using subject = new Subject(test)
-  await assert.rejects(subject.manifest('a/b', latest, patience()), refused)
+  await assert.rejects(subject.manifest('a/b', latest, neverAborted()), refused)
   assert.equal(test.count(token), 1)
 })
 
@@ -132,7 +132,7 @@ test('a login is wanted and none is configured', async () => {
   await using test = await TestUpstream.start({ auth: { kind: 'basic', users: { us: 'secret' } } })
   await using subject = new Subject(test)
   test.addImage('a/b', 'latest', image())
-  await assert.rejects(subject.manifest('a/b', latest, patience()), {
+  await assert.rejects(subject.manifest('a/b', latest, neverAborted()), {
     name: 'UpstreamError',
     kind: 'denied',
     status: 401,
@@ -169,7 +169,7 @@ for (const { name, behaviour, kind } of broken) {
     await using test = upstream
     await using subject = new Subject(test, { limits: { token: name === 'silence' ? 30 : 5000 } })
     test.fault(token, behaviour)
-    const asked = subject.manifest('a/b', latest, patience())
+    const asked = subject.manifest('a/b', latest, neverAborted())
     await assert.rejects(asked, (error) => error instanceof UpstreamError && error.kind === kind)
     assert.equal(subject.restsUntil !== undefined, kind !== 'protocol')
   })
@@ -179,5 +179,5 @@ test('a realm at a metadata service is not asked', async () => {
   const { upstream } = await start({ realm: 'http://169.254.169.254/latest/meta-data' })
   await using test = upstream
   await using subject = new Subject(test)
-  await assert.rejects(subject.manifest('a/b', latest, patience()), { kind: 'protocol' })
+  await assert.rejects(subject.manifest('a/b', latest, neverAborted()), { kind: 'protocol' })
 })

@@ -13,7 +13,7 @@ import { type TempDir, tempDir } from '../../support/temp.ts'
 import { stayAlive } from '../../support/threads.ts'
 import { TestUpstream } from '../../support/upstream.ts'
 import { until } from '../../support/wait.ts'
-import { patience, Subject, type SubjectOptions } from '../subject.ts'
+import { neverAborted, Subject, type SubjectOptions } from '../subject.ts'
 
 stayAlive()
 
@@ -109,7 +109,7 @@ for (const way of ['the event loop', 'a thread'] as const) {
         await using target = await Target.open(dir.path)
         const digest = test.addSynthetic('a', size)
         for (const behaviour of behaviours) test.fault({ kind: 'cdn' }, { ...behaviour, times: 1 })
-        const blob = await subject.download('a', digest, { start: 0, size: undefined }, patience())
+        const blob = await subject.download('a', digest, { start: 0, size: undefined }, neverAborted())
         assert.equal(await draw(blob, target.file), size)
         assert.equal(await target.digest(), digest)
         wentThatWay()
@@ -122,7 +122,7 @@ for (const way of ['the event loop', 'a thread'] as const) {
       await using target = await Target.open(dir.path)
       const digest = test.addSynthetic('a', size)
       for (const start of [0, 700_001]) {
-        const blob = await subject.download('a', digest, { start, size }, patience())
+        const blob = await subject.download('a', digest, { start, size }, neverAborted())
         let total = 0
         for await (const bytes of blob?.into({ ...target.file, offset: start }) ?? []) {
           total += bytes
@@ -140,7 +140,7 @@ for (const way of ['the event loop', 'a thread'] as const) {
       const digest = test.addSynthetic('a', size)
       test.fault(get, { cutAfter: size - 10, times: 1 })
       test.fault(get, { extraBytes: 1000, chunked: true, times: 1 })
-      const blob = await subject.download('a', digest, { start: 0, size }, patience())
+      const blob = await subject.download('a', digest, { start: 0, size }, neverAborted())
       await assert.rejects(draw(blob, target.file), { name: 'UpstreamError', kind: 'protocol' })
       assert.ok((await readFile(target.path)).length <= size)
     })
@@ -155,7 +155,7 @@ for (const way of ['the event loop', 'a thread'] as const) {
         if (asked === 3) throw new Error('no more')
       }
       await using target = await Target.open(dir.path, refused, 'r')
-      const blob = await subject.download('a', test.addSynthetic('a', size), { start: 0, size }, patience())
+      const blob = await subject.download('a', test.addSynthetic('a', size), { start: 0, size }, neverAborted())
       await assert.rejects(draw(blob, target.file), /no more/)
       assert.deepEqual([asked, test.count(get)], [3, 1])
       wentThatWay()
@@ -189,7 +189,7 @@ for (const way of ['the event loop', 'a thread'] as const) {
       await using subject = subjectOf(test)
       const gate = new Gate()
       test.fault(get, { gate, gateAt: 1000 })
-      const blob = await subject.download('a', test.addSynthetic('a', size), { start: 0, size }, patience())
+      const blob = await subject.download('a', test.addSynthetic('a', size), { start: 0, size }, neverAborted())
       blob?.close()
       await until(() => test.count({ ...get, state: 'cut' }) === 1, 'the connection to be broken')
       gate.open()
@@ -200,7 +200,7 @@ for (const way of ['the event loop', 'a thread'] as const) {
       await using subject = subjectOf(test, { limits: { headers: 50 } })
       const gate = new Gate()
       test.fault({ kind: 'blob' }, { gate })
-      const blob = subject.download('a', test.addSynthetic('a', size), { start: 0, size }, patience())
+      const blob = subject.download('a', test.addSynthetic('a', size), { start: 0, size }, neverAborted())
       await assert.rejects(blob, { name: 'UpstreamError', kind: 'timeout' })
       gate.open()
     })
@@ -223,9 +223,9 @@ for (const way of ['the event loop', 'a thread'] as const) {
       await using subject = subjectOf(test)
       const digest = `sha256:${'0'.repeat(64)}` as Digest
       test.addSynthetic('a', 10)
-      assert.equal(await subject.download('a', digest, { start: 0, size }, patience()), undefined)
+      assert.equal(await subject.download('a', digest, { start: 0, size }, neverAborted()), undefined)
       await test[Symbol.asyncDispose]()
-      const blob = subject.download('a', digest, { start: 0, size }, patience())
+      const blob = subject.download('a', digest, { start: 0, size }, neverAborted())
       await assert.rejects(blob, { name: 'UpstreamError', kind: 'unreachable' })
     })
 
@@ -236,7 +236,7 @@ for (const way of ['the event loop', 'a thread'] as const) {
         await using target = await Target.open(dir.path)
         for (let count = 0; count < 3; count += 1) {
           const digest = test.addSynthetic('a', size + count)
-          await draw(await subject.download('a', digest, { start: 0, size }, patience()), target.file)
+          await draw(await subject.download('a', digest, { start: 0, size }, neverAborted()), target.file)
         }
         assert.equal(fetches.all.length, 3)
         assert.deepEqual(test.connections, [1, 1])
@@ -249,7 +249,7 @@ for (const way of ['the event loop', 'a thread'] as const) {
         const digest = test.addSynthetic('a', size)
         const gate = new Gate()
         test.fault(get, { gate, gateAt: 300 * KiB, times: 1 })
-        const blob = (await subject.download('a', digest, { start: 0, size }, patience())) ?? assert.fail()
+        const blob = (await subject.download('a', digest, { start: 0, size }, neverAborted())) ?? assert.fail()
         let total = 0
         for await (const bytes of blob.into(target.file)) {
           if (total === 0) fetches.kill('fetch')
@@ -273,7 +273,7 @@ async function warmFetches(threads: FetchPool, fetches: Fetches): Promise<void> 
   await using subject = new Subject(test, { threads })
   const digest = test.addSynthetic('a', size)
   await until(async () => {
-    const blob = await subject.download('a', digest, { start: 0, size }, patience())
+    const blob = await subject.download('a', digest, { start: 0, size }, neverAborted())
     blob?.close()
     return fetches.all.length > 0
   }, 'a thread that fetches')

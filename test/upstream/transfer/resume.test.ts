@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Behaviour } from '../../support/behaviour.ts'
 import { TestUpstream } from '../../support/upstream.ts'
-import { digestOfSource, patience, pull, Subject, whole } from '../subject.ts'
+import { digestOfSource, neverAborted, pull, Subject, whole } from '../subject.ts'
 
 const KiB = 1024
 const size = 2048 * KiB
@@ -49,7 +49,7 @@ test('six cuts, tokens and signatures expiring between them', async () => {
   await using subject = new Subject(test)
   const digest = test.addSynthetic('a', size)
   for (let cut = 0; cut < 6; cut += 1) test.fault({ kind: 'cdn' }, { cutAfter: 200 * KiB, times: 1 })
-  const source = await subject.blob('a', digest, whole, patience())
+  const source = await subject.blob('a', digest, whole, neverAborted())
   const got = await digestOfSource(source, () => {
     test.expireTokens()
     test.expireSignatures()
@@ -104,7 +104,7 @@ test('five attempts in a row without a byte, and no more', async () => {
   test.fault(get, { cutAfter: 200 * KiB, times: 1 })
   test.fault({ kind: 'blob' }, { status: 500 })
   let received = 0
-  const source = await subject.blob('a', digest, whole, patience())
+  const source = await subject.blob('a', digest, whole, neverAborted())
   const failed = digestOfSource(source, (bytes) => {
     received = bytes
   })
@@ -159,7 +159,7 @@ test('a body without length is resumed, and the length learnt', async () => {
   const digest = test.addSynthetic('a', size)
   test.fault(get, { cutAfter: 300 * KiB, chunked: true, times: 1 })
   test.fault(get, { cutAfter: 300 * KiB, times: 1 })
-  const source = await subject.blob('a', digest, whole, patience())
+  const source = await subject.blob('a', digest, whole, neverAborted())
   assert.equal(source?.size, undefined)
   assert.equal(await digestOfSource(source), digest)
 })
@@ -192,7 +192,7 @@ test('the login of a running body is the one it began with', async () => {
   await using subject = new Subject(test, { credential, privateRepositories: 'serve' })
   const digest = test.addSynthetic('a', size)
   test.fault({ kind: 'cdn' }, { cutAfter: 300 * KiB, times: 2 })
-  const source = await subject.blob('a', digest, whole, patience())
+  const source = await subject.blob('a', digest, whole, neverAborted())
   assert.equal(source?.visibility, 'unproven')
   assert.equal(await digestOfSource(source, () => test.expireTokens()), digest)
 })

@@ -1,12 +1,12 @@
 import { UpstreamError } from '../oci/error.ts'
-import type { Authorizer, Grant, Party } from './auth/authorizer.ts'
+import type { Authorizer, AuthScope, Grant } from './auth/authorizer.ts'
 import type { Credentials, Login } from './auth/credentials.ts'
 import { LoginUnavailable } from './auth/tokens.ts'
 import { statusError } from './failure.ts'
-import type { Lease } from './rest.ts'
+import type { HealthProbe } from './rest.ts'
 import { targetRefusal } from './target.ts'
 import type { Body } from './transfer/body.ts'
-import type { Limits } from './transfer/limits.ts'
+import type { UpstreamLimits } from './transfer/limits.ts'
 import { type Headers, headerOf, locationOf, type Response, retryAfterOf } from './transfer/response.ts'
 import type { ResponseBody } from './transfer/response-body.ts'
 import { type Request, type Transport, userAgent } from './transfer/transport.ts'
@@ -17,7 +17,7 @@ import { type Request, type Transport, userAgent } from './transfer/transport.ts
  */
 export type Identity = 'anonymous' | 'login' | 'public'
 
-export interface Question {
+export interface UpstreamRequest {
   readonly kind: 'manifest' | 'blob'
   readonly method: 'GET' | 'HEAD'
   readonly repository: string
@@ -26,19 +26,19 @@ export interface Question {
   readonly headers: Readonly<Record<string, string>>
   readonly identity: Identity
   readonly signal: AbortSignal
-  readonly lease: Lease
+  readonly health: HealthProbe
 }
 
-export interface Answer<Content extends ResponseBody = Body> extends Response<Content> {
+export interface UpstreamResponse<Content extends ResponseBody = Body> extends Response<Content> {
   /** Whether it came from a place without registry API that a registry sent us to. */
   readonly fromStorage: boolean
   readonly withLogin: boolean
 }
 
-export interface ExchangeOptions {
+export interface RegistryClientOptions {
   readonly upstream: string
   readonly home: URL
-  readonly limits: Limits
+  readonly limits: UpstreamLimits
   readonly now: () => number
   readonly transport: Transport
   readonly authorizer: Authorizer
@@ -51,14 +51,14 @@ export interface ExchangeOptions {
 type Send<Content extends ResponseBody> = (request: Request) => Promise<Response<Content>>
 
 /** Without a token, with one that was kept, with a new one. */
-const mostAttempts = 3
+const maxAttempts = 3
 
 /** One question to one registry, with whatever it takes in challenges, tokens and redirects to get it answered. */
-export class Exchange {
-  readonly #options: ExchangeOptions
+export class RegistryClient {
+  readonly #options: RegistryClientOptions
   readonly #base: string
 
-  constructor(options: ExchangeOptions) {
+  constructor(options: RegistryClientOptions) {
     this.#options = options
     this.#base = options.home.pathname.replace(/\/*$/, '/')
   }
@@ -67,26 +67,26 @@ export class Exchange {
    * `refused` where a registry said 401 or 403 to the best that could be shown, or its token service did. 429 and 5xx
    * are thrown; any other status is an answer.
    */
-  ask(question: Question): Promise<Answer | 'refused'> {
-    return this.#ask(question, (request) => this.#options.transport.send(request))
+  ask(request: UpstreamRequest): Promise<UpstreamResponse | 'refused'> {
+    return this.#ask(request, (request) => this.#options.transport.send(request))
   }
 
   /** The same, of whose body `size` bytes are expected, for a file. */
-  download(question: Question, size: number | undefined): Promise<Answer<ResponseBody> | 'refused'> {
-    return this.#ask(question, (request) => this.#options.transport.download(request, size))
+  download(request: UpstreamRequest, size: number | undefined): Promise<UpstreamResponse<ResponseBody> | 'refused'> {
+    return this.#ask(request, (request) => this.#options.transport.download(request, size))
   }
 
   async #ask<Content extends ResponseBody>(
-    question: Question,
+    request: UpstreamRequest,
     send: Send<Content>,
-  ): Promise<Answer<Content> | 'refused'> {
+  ): Promise<UpstreamResponse<Content> | 'refused'> {
     const { upstream, credentials } = this.#options
-    const { identity, method, lease } = question
-    lease.asked()
+    const { identity, method, health } = request
+    health.asked()
     const login = identity === 'anonymous' ? undefined : await credentials.current()
-    const known = login && (await this.#askAs(login, question, send))
+    const known = login && (await this.#askAs(login, request, send))
     if (known && (known !== 'refused' || identity === 'login')) return known
-    const answer = await this.#walk(question, undefined, send)
+    const answer = await this.#walk(request, undefined, send)
     // A HEAD may lie about who may have what; the GET that follows it decides.
     if (answer === 'refused' && identity === 'login' && method === 'GET') {
       throw new UpstreamError(upstream, 'denied', 'our login was refused and rests, and a stranger may not have this')
@@ -96,11 +96,11 @@ export class Exchange {
 
   async #askAs<Content extends ResponseBody>(
     login: Login,
-    question: Question,
+    request: UpstreamRequest,
     send: Send<Content>,
-  ): Promise<Answer<Content> | 'refused' | undefined> {
+  ): Promise<UpstreamResponse<Content> | 'refused' | undefined> {
     try {
-      return await this.#walk(question, login, send)
+      return await this.#walk(request, login, send)
     } catch (error) {
       if (error instanceof LoginUnavailable) return undefined
       throw error
@@ -108,25 +108,25 @@ export class Exchange {
   }
 
   async #walk<Content extends ResponseBody>(
-    question: Question,
+    request: UpstreamRequest,
     login: Login | undefined,
     send: Send<Content>,
-  ): Promise<Answer<Content> | 'refused'> {
+  ): Promise<UpstreamResponse<Content> | 'refused'> {
     const { upstream, home, limits } = this.#options
-    let url = new URL(`${this.#base}v2/${question.path}`, home)
+    let url = new URL(`${this.#base}v2/${request.path}`, home)
     let shown = login
     let withLogin = false
     for (let hop = 0; hop <= limits.redirects; hop += 1) {
       const isHome = url.origin === home.origin
       // Nor does the login come back: a stranger must not choose what our registry is asked for in our name.
       if (!isHome) shown = undefined
-      const party = this.#partyAt(url, question, shown)
-      const step = await this.#step(question, url, party, send)
+      const authScope = this.#authScopeAt(url, request, shown)
+      const step = await this.#step(request, url, authScope, send)
       if (step === 'refused') return step
       withLogin ||= step.withLogin
-      if (isHome) question.lease.answered()
+      if (isHome) request.health.answered()
       const location = locationOf(step.response, url)
-      if (location === 'none') return { ...step.response, fromStorage: party === undefined, withLogin }
+      if (location === 'none') return { ...step.response, fromStorage: authScope === undefined, withLogin }
       step.response.body.discard()
       const refusal = location ? targetRefusal(location, home) : 'no address'
       if (!location || refusal) throw new UpstreamError(upstream, 'protocol', `redirect refused: ${refusal}`)
@@ -136,7 +136,7 @@ export class Exchange {
   }
 
   /** Undefined for a place that only stores: it knows no tokens, and must not see ours. */
-  #partyAt(url: URL, question: Question, login: Login | undefined): Party | undefined {
+  #authScopeAt(url: URL, request: UpstreamRequest, login: Login | undefined): AuthScope | undefined {
     const { origin, pathname } = url
     const isHome = origin === this.#options.home.origin
     const base = isHome ? this.#base : '/'
@@ -144,29 +144,29 @@ export class Exchange {
     // registry.k8s.io sends manifests to <region>-docker.pkg.dev, a registry with a challenge of its own.
     const repository = /^v2\/(.+)\/(?:manifests|blobs)\/[^/]+$/.exec(path)?.[1]
     // Artifact Registry keeps blobs under another path of its own host, where the same token is right.
-    if (isHome) return { origin, base, repository: repository ?? question.repository, login }
+    if (isHome) return { origin, base, repository: repository ?? request.repository, login }
     return repository === undefined ? undefined : { origin, base, repository, login: undefined }
   }
 
   async #step<Content extends ResponseBody>(
-    question: Question,
+    request: UpstreamRequest,
     url: URL,
-    party: Party | undefined,
+    authScope: AuthScope | undefined,
     send: Send<Content>,
   ): Promise<{ response: Response<Content>; withLogin: boolean } | 'refused'> {
     const { upstream, authorizer, credentials } = this.#options
-    if (!party) return { response: await this.#send(question, url, undefined, send), withLogin: false }
-    let grant = await authorizer.beforehand(party, question.signal)
+    if (!authScope) return { response: await this.#send(request, url, undefined, send), withLogin: false }
+    let grant = await authorizer.beforehand(authScope, request.signal)
     for (let attempt = 1; ; attempt += 1) {
       if (grant === 'refused') return grant
-      const response = await this.#sendWith(grant, question, url, send)
+      const response = await this.#sendWith(grant, request, url, send)
       const { status } = response
       if (status !== 401 && status !== 403) return { response, withLogin: grant?.withLogin ?? false }
       response.body.discard()
-      if (attempt === mostAttempts || (status === 403 && (!grant || grant.fresh))) return 'refused'
-      const next = await authorizer.answer(response, grant, party, question.signal)
+      if (attempt === maxAttempts || (status === 403 && (!grant || grant.fresh))) return 'refused'
+      const next = await authorizer.answer(response, grant, authScope, request.signal)
       if (next === 'none') {
-        if (credentials.configured || question.method === 'HEAD') return 'refused'
+        if (credentials.configured || request.method === 'HEAD') return 'refused'
         throw new UpstreamError(upstream, 'denied', `${url.host} wants a login, and none is configured`, { status })
       }
       grant = next
@@ -175,12 +175,12 @@ export class Exchange {
 
   async #sendWith<Content extends ResponseBody>(
     grant: Grant | undefined,
-    question: Question,
+    request: UpstreamRequest,
     url: URL,
     send: Send<Content>,
   ): Promise<Response<Content>> {
     using used = grant
-    const response = await this.#send(question, url, used, send)
+    const response = await this.#send(request, url, used, send)
     const isRejected = response.status === 401 || (response.status === 403 && !used?.fresh)
     if (isRejected) response.body.discard()
     if (isRejected) used?.rejected()
@@ -189,17 +189,17 @@ export class Exchange {
   }
 
   async #send<Content extends ResponseBody>(
-    question: Question,
+    request: UpstreamRequest,
     url: URL,
     grant: Grant | undefined,
     send: Send<Content>,
   ): Promise<Response<Content>> {
     const { upstream, home, now, onHeaders } = this.#options
-    const { kind, method, signal } = question
+    const { kind, method, signal } = request
     const headers = {
       'user-agent': userAgent,
       'accept-encoding': 'identity',
-      ...question.headers,
+      ...request.headers,
       ...(grant && { authorization: grant.authorization }),
     }
     const response = await send({ kind, method, url, headers, signal })
