@@ -262,7 +262,7 @@ export class Blobs {
       received: (bytes) => dependencies.observer.received(origin.upstream.name, bytes),
       judged: (verdict) => fills.suspects.judge(digest, verdict),
     })
-    const reader = await opening.catch((error: unknown) => this.#rights.tell(origin, error))
+    const reader = await opening.catch((error: unknown) => this.#rights.reportFailure(origin, error))
     return { outcome, passed: true, size: reader.size, range: resolved, body: reader }
   }
 }

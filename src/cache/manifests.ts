@@ -6,11 +6,11 @@ import type { Reference } from '../oci/reference.ts'
 import type { BlobStore, ManifestNote } from '../storage/blob-store.ts'
 import type { Spool } from '../storage/spool/spool.ts'
 import type { Manifest, Visibility } from '../upstream/upstream.ts'
+import { requireFromUpstream } from './ask-upstream.ts'
 import { type ContentCache, type KeptManifest, readAll } from './content-cache.ts'
 import type { Fills } from './fill/fills.ts'
 import type { Observer } from './observer.ts'
 import { mayServe, type Origin } from './origin.ts'
-import { consult } from './question.ts'
 import { SingleFlight } from './single-flight.ts'
 
 export interface FoundManifest {
@@ -67,7 +67,7 @@ export class Manifests {
 
   /** Fetches from upstream and keeps what came. Rejects like `byDigest`. */
   async fetch(origin: Origin, reference: Reference): Promise<Manifest> {
-    const manifest = await consult(origin, this.#options, (signal) =>
+    const manifest = await requireFromUpstream(origin, 'MANIFEST_UNKNOWN', this.#options, (signal) =>
       origin.upstream.manifest(origin.name, reference, signal),
     )
     await this.keep(origin, manifest)

@@ -1,7 +1,7 @@
 import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError, UpstreamError } from '../oci/error.ts'
-import { ask } from './deadline.ts'
+import { requireFromUpstream } from './ask-upstream.ts'
 import type { FillDependencies } from './fill/fill.ts'
 import { mayServe, type Origin } from './origin.ts'
 import { SingleFlight } from './single-flight.ts'
@@ -11,7 +11,7 @@ export interface RightsOptions {
   readonly dependencies: Pick<FillDependencies, 'observer' | 'answerTimeout' | 'proven'>
 }
 
-/** Which blobs a repository holds: by a link, or by the upstream's word. */
+/** The right to a blob through a repository: a link says that the repository holds it, or the upstream proves it. */
 export class Rights {
   readonly #options: RightsOptions
   readonly #proofs = new SingleFlight<{ size: number | undefined }>()
@@ -20,7 +20,7 @@ export class Rights {
     this.#options = options
   }
 
-  /** Undefined when it has to be proven. Rejects where the repository holds the digest as a manifest and nothing else. */
+  /** Undefined when the right has to be proven. Rejects where the repository holds the digest as a manifest only. */
   async link(origin: Origin, digest: Digest): Promise<Link | undefined> {
     const blob = await this.#known(origin, 'blob', digest)
     if (blob) return blob
@@ -28,22 +28,20 @@ export class Rights {
     return undefined
   }
 
-  /** Asks the upstream whether the repository holds the blob, and makes the link; `size` is what it says, no more. */
+  /** Asks the upstream whether the repository holds the blob, and makes the link. `size` is what the upstream says. */
   prove(origin: Origin, digest: Digest): Promise<{ size: number | undefined }> {
-    const { answerTimeout, proven } = this.#options.dependencies
+    const { dependencies } = this.#options
     return this.#proofs.run(`${origin.repository}@${digest}`, async () => {
-      const asked = ask(origin, { within: answerTimeout }, (signal) =>
+      const found = await requireFromUpstream(origin, 'BLOB_UNKNOWN', dependencies, (signal) =>
         origin.upstream.statBlob(origin.name, digest, signal),
       )
-      const found = await asked.catch((error: unknown) => this.tell(origin, error))
-      if (!found) throw new RegistryError('BLOB_UNKNOWN')
-      proven(origin, digest, undefined, found.visibility)
+      dependencies.proven(origin, digest, undefined, found.visibility)
       return { size: found.size }
     }).result
   }
 
-  /** Tells of an upstream that could not be asked, and throws on. */
-  tell(origin: Origin, error: unknown): never {
+  /** Reports an upstream that could not be asked, and throws the error on. */
+  reportFailure(origin: Origin, error: unknown): never {
     if (error instanceof UpstreamError) {
       this.#options.dependencies.observer.upstreamFailed(origin.upstream.name, error)
     }

@@ -1,12 +1,12 @@
 import type { MetadataTier, TagRecord } from '../metadata/metadata-store.ts'
 import { RegistryError, UpstreamError } from '../oci/error.ts'
+import { requireFromUpstream } from './ask-upstream.ts'
 import type { KeptManifest } from './content-cache.ts'
 import { type Freshness, freshness, type TagPolicy } from './freshness.ts'
 import type { Manifests } from './manifests.ts'
 import { NegativeCache } from './negative-cache.ts'
 import type { Observer, Outcome } from './observer.ts'
 import type { Origin } from './origin.ts'
-import { consult } from './question.ts'
 import { SingleFlight } from './single-flight.ts'
 
 export interface ServedTag {
@@ -134,7 +134,9 @@ export class Tags {
 
   async #ask(origin: Origin, tag: string, record: TagRecord): Promise<ServedTag> {
     const { manifests } = this.#options
-    const asked = consult(origin, this.#options, (signal) => origin.upstream.resolve(origin.name, tag, record, signal))
+    const asked = requireFromUpstream(origin, 'MANIFEST_UNKNOWN', this.#options, (signal) =>
+      origin.upstream.resolve(origin.name, tag, record, signal),
+    )
     const answer = await this.#orForget(origin, tag, asked)
     if (answer.kind === 'manifest') {
       const { manifest } = answer

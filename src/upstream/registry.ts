@@ -8,6 +8,7 @@ import { Tokens } from './auth/tokens.ts'
 import { RegistryBlobs } from './blobs.ts'
 import { HeadSupport } from './head-support.ts'
 import { type Fetched, type Finding, type Missing, RegistryManifests, type RequestContext } from './manifests.ts'
+import { pause } from './pause.ts'
 import { parseRateLimit } from './rate-limit.ts'
 import { RegistryClient } from './registry-client.ts'
 import { Rest } from './rest.ts'
@@ -32,7 +33,6 @@ import type {
   UpstreamStatus,
   Visibility,
 } from './upstream.ts'
-import { pause } from './wait.ts'
 
 /** What a registry tells the world. Functions are quick and never throw. */
 export interface UpstreamHooks {

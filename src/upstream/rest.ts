@@ -1,5 +1,5 @@
 import { UpstreamError, type UpstreamErrorKind } from '../oci/error.ts'
-import { waitFor } from './wait.ts'
+import { withTimeLimit } from '../oci/time-limit.ts'
 
 /** One task's account of the upstream's health, by the questions that it puts. */
 export interface HealthProbe {
@@ -63,8 +63,9 @@ export class Rest {
       signal.throwIfAborted()
       if (this.until === undefined) return this.bypass(act)
       if (this.#kind === 'rate-limited') throw this.#refusal()
-      if (!this.#probe) return this.#runProbe(act)
-      const fate = await waitFor(this.#probe.promise, signal)
+      const running = this.#probe
+      if (!running) return this.#runProbe(act)
+      const fate = await withTimeLimit({ signal }, () => running.promise)
       if (fate === 'failure') throw this.#refusal()
     }
   }

@@ -2,7 +2,7 @@ import { type Digest, hexOf } from '../../oci/digest.ts'
 import { ContentMismatch, RegistryError, UpstreamError } from '../../oci/error.ts'
 import { type Spool, SpoolUnwritable } from '../../storage/spool/spool.ts'
 import type { BlobToFile, Visibility } from '../../upstream/upstream.ts'
-import { ask } from '../deadline.ts'
+import { askUpstream } from '../ask-upstream.ts'
 import type { Observer } from '../observer.ts'
 import type { Origin } from '../origin.ts'
 import { Progress } from './progress.ts'
@@ -117,11 +117,11 @@ export class Download {
   }
 
   async #open({ origin, size }: Source): Promise<BlobToFile | undefined> {
-    const deadline = { within: this.#options.answerTimeout, signal: this.#options.signal }
+    const limits = { answerTimeout: this.#options.answerTimeout, signal: this.#options.signal }
     const expected = this.#size ?? size
     const rest = { start: this.progress.written, size: expected }
     const { upstream, name } = origin
-    const blob = await ask(origin, deadline, (signal) => upstream.download(name, this.#digest, rest, signal))
+    const blob = await askUpstream(origin, limits, (signal) => upstream.download(name, this.#digest, rest, signal))
     if (blob?.size === undefined || expected === undefined || blob.size === expected) return blob
     blob.close()
     throw new UpstreamError(origin.upstream.name, 'protocol', `tells ${blob.size} bytes of a blob of ${expected}`)

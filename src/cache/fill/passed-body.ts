@@ -3,7 +3,7 @@ import { type Digest, hexOf } from '../../oci/digest.ts'
 import { ContentMismatch, RegistryError, UpstreamError } from '../../oci/error.ts'
 import { type BodyReader, type Moved, nothingMoved, ReaderClosed } from '../../storage/body-reader.ts'
 import type { BlobSource, BlobSpan } from '../../upstream/upstream.ts'
-import { ask } from '../deadline.ts'
+import { askUpstream } from '../ask-upstream.ts'
 import type { Origin } from '../origin.ts'
 import type { Verdict } from './suspects.ts'
 
@@ -46,7 +46,7 @@ export class PassedBody implements BodyReader {
     const abort = new AbortController()
     const { span, answerTimeout } = options
     const signal = options.signal ? AbortSignal.any([abort.signal, options.signal]) : abort.signal
-    const source = await ask(origin, { within: answerTimeout, signal }, (limited) =>
+    const source = await askUpstream(origin, { answerTimeout, signal }, (limited) =>
       origin.upstream.blob(origin.name, digest, span, limited),
     )
     if (!source) throw new RegistryError('BLOB_UNKNOWN')

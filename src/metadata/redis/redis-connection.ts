@@ -1,3 +1,4 @@
+import { withTimeLimit } from '../../oci/time-limit.ts'
 import { MetadataUnavailable } from '../metadata-unavailable.ts'
 import { createRedisClient, type RedisClient } from './redis-client.ts'
 import { parseRedisUrl, type RedisAddress } from './redis-url.ts'
@@ -57,7 +58,7 @@ export class RedisConnection implements AsyncDisposable {
     const client = this.#client
     if (!client) throw this.#trouble
     try {
-      return await within(this.#options.commandTimeout, work(client))
+      return await withTimeLimit({ timeout: this.#options.commandTimeout }, () => work(client))
     } catch (error) {
       // The error is not passed on as it is: what ioredis throws holds the command, and that may hold a password.
       if (isRefusal(error)) throw new Error(`Redis refused a command: ${reasonOf(error)}`)
@@ -87,10 +88,10 @@ export class RedisConnection implements AsyncDisposable {
       if (this.#client === client) this.#lose(complaint ?? new Error('the connection was closed'))
     })
     try {
-      await within(connectTimeout, client.connect())
+      await withTimeLimit({ timeout: connectTimeout }, () => client.connect())
       // A database that does not exist is only complained about, and the client would go on with another.
       if (complaint) throw complaint
-      await within(commandTimeout, this.#probe(client))
+      await withTimeLimit({ timeout: commandTimeout }, () => this.#probe(client))
     } catch (error) {
       client.disconnect()
       this.#lose(complaint ?? error)
@@ -133,17 +134,4 @@ function reasonOf(error: unknown): string {
   // Redis Cluster: what the last of its nodes said is worth more than that all have failed.
   if ('lastNodeError' in error && error.lastNodeError) return reasonOf(error.lastNodeError)
   return error.message
-}
-
-/** Fails after so many milliseconds; what comes of the work then is ignored. */
-async function within<T>(milliseconds: number, work: Promise<T>): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>()
-  const fail = () => reject(new Error(`no answer within ${milliseconds} ms`))
-  // One turn more, for an answer that has come while this process was too busy to read it.
-  const timer = setTimeout(() => setImmediate(fail), milliseconds)
-  try {
-    return await Promise.race([work, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }

@@ -1,5 +1,5 @@
 import { readFile, stat } from 'node:fs/promises'
-import { waitFor } from '../wait.ts'
+import { withTimeLimit } from '../../oci/time-limit.ts'
 
 /** A login as configured. The file holds the password, a final newline apart, and may change at any time. */
 export type Credential =
@@ -68,8 +68,9 @@ export class Credentials {
     for (;;) {
       if ((await this.current()) !== login) return undefined
       if (this.#accepted) return this.#open(login)
-      if (!this.#attempt) break
-      await waitFor(this.#attempt.promise, signal)
+      const running = this.#attempt
+      if (!running) break
+      await withTimeLimit({ signal }, () => running.promise)
     }
     const turn = Promise.withResolvers<void>()
     this.#attempt = turn

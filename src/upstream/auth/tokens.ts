@@ -1,12 +1,12 @@
 import { LRUCache } from 'lru-cache'
 import { UpstreamError } from '../../oci/error.ts'
+import { withTimeLimit } from '../../oci/time-limit.ts'
 import { statusError } from '../failure.ts'
 import { targetRefusal } from '../target.ts'
 import { readWhole } from '../transfer/body.ts'
 import type { UpstreamLimits } from '../transfer/limits.ts'
 import { contentLengthOf, locationOf, type Response, retryAfterOf } from '../transfer/response.ts'
 import { type Transport, userAgent } from '../transfer/transport.ts'
-import { waitFor } from '../wait.ts'
 import type { Credentials, Login } from './credentials.ts'
 import { mayReceiveLogin } from './realm.ts'
 
@@ -66,12 +66,12 @@ export class Tokens {
   async fetch(source: TokenSource, login: Login | undefined, signal: AbortSignal): Promise<Token | undefined> {
     const key = keyOf(source, login)
     const running = this.#fetches.get(key)
-    if (running) return waitFor(running, signal)
+    if (running) return withTimeLimit({ signal }, () => running)
     // Shared, and so under its own time limit: whoever began it may leave.
     const begun = this.#request(source, login)
     begun.catch(() => {})
     this.#fetches.set(key, begun)
-    return waitFor(begun, signal)
+    return withTimeLimit({ signal }, () => begun)
   }
 
   drop(source: TokenSource, login: Login | undefined, token: Token): void {
@@ -82,14 +82,13 @@ export class Tokens {
   async #request(source: TokenSource, login: Login | undefined): Promise<Token | undefined> {
     const { upstream, limits } = this.#options
     const key = keyOf(source, login)
-    const signal = AbortSignal.timeout(limits.token)
+    const error = () => new UpstreamError(upstream, 'timeout', `no token within ${limits.token / 1000} s`)
     try {
-      const token = login ? await this.#logIn(source, login, signal) : await this.#ask(source, undefined, signal)
+      const token = await withTimeLimit({ timeout: limits.token, error }, (signal) =>
+        login ? this.#logIn(source, login, signal) : this.#ask(source, undefined, signal),
+      )
       if (token) this.#tokens.set(key, token)
       return token
-    } catch (error) {
-      if (!signal.aborted) throw error
-      throw new UpstreamError(upstream, 'timeout', `no token within ${limits.token / 1000} s`, { cause: error })
     } finally {
       this.#fetches.delete(key)
     }

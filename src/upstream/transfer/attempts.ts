@@ -1,5 +1,5 @@
 import { UpstreamError, type UpstreamErrorKind } from '../../oci/error.ts'
-import { pause } from '../wait.ts'
+import { pause } from '../pause.ts'
 import type { Body } from './body.ts'
 import type { UpstreamLimits } from './limits.ts'
 import type { ResponseBody } from './response-body.ts'
