@@ -1,58 +1,50 @@
-import { setImmediate as turn } from 'node:timers/promises'
 import type { ContentIndex, ImageCursor } from '../../metadata/content-index.ts'
 import type { Use } from '../../metadata/metadata-store.ts'
 import type { Digest } from '../../oci/digest.ts'
+import { GraphReader, walk } from './graph-reader.ts'
 
-/** What is on its way out: tags that do not hold their target any more, and repositories whose links do not count. */
+/** What is being removed: tags that no longer count, and repositories whose links no longer count. */
 export interface Leaving {
   tag(image: ImageCursor): boolean
   repository(repository: string): boolean
 }
 
-/** Questions to the index after which others get their turn: each is answered synchronously, inside. */
-const questionsPerTurn = 100
-const page = 500
-
 /**
- * What is stored, and what of it needs what, as it was when first asked: one look at it, for one listing or one purge.
- * Only what is asked for is read.
+ * A snapshot of the graph of content, for one listing or one purge: every answer is remembered as it was when first
+ * asked for. Reads only what is asked for.
  */
 export class ContentGraph {
-  readonly #index: ContentIndex
+  readonly #reader: GraphReader
   readonly #uses = new Map<Digest, Use | undefined>()
-  readonly #named = new Map<Digest, readonly Digest[]>()
-  readonly #namers = new Map<Digest, readonly Digest[]>()
+  readonly #children = new Map<Digest, readonly Digest[]>()
+  readonly #parents = new Map<Digest, readonly Digest[]>()
   readonly #tags = new Map<string, ReadonlyMap<Digest, readonly ImageCursor[]>>()
-  #questions = 0
 
   constructor(index: ContentIndex) {
-    this.#index = index
+    this.#reader = new GraphReader(index)
   }
 
-  /** Undefined where it is not stored. */
+  /** Undefined where the digest is not stored. */
   use(digest: Digest): Promise<Use | undefined> {
-    return this.#remembered(this.#uses, digest, () => this.#index.use(digest))
+    return remembered(this.#uses, digest, () => this.#reader.use(digest))
   }
 
   /** What a manifest names, stored or not. */
-  named(digest: Digest): Promise<readonly Digest[]> {
-    return this.#remembered(this.#named, digest, () => this.#index.childrenOf(digest))
+  childrenOf(digest: Digest): Promise<readonly Digest[]> {
+    return remembered(this.#children, digest, () => this.#reader.childrenOf(digest))
   }
 
-  /** Everything stored that `root` leads to, itself too. */
+  /** Everything stored that `root` leads to, and `root` itself. */
   async closure(root: Digest): Promise<ReadonlyMap<Digest, Use>> {
     const found = new Map<Digest, Use>()
-    const seen = new Set([root])
-    // A set goes on to what is added while it is walked.
-    for (const digest of seen) {
+    for await (const digest of walk(root, (parent) => this.childrenOf(parent))) {
       const use = await this.use(digest)
       if (use) found.set(digest, use)
-      for (const named of await this.named(digest)) seen.add(named)
     }
     return found
   }
 
-  /** Of what is stored and `roots` lead to: that which nothing needs once `leaving` has left. */
+  /** Everything stored that `roots` lead to and that nothing needs once `leaving` is gone. */
   async neededOnlyBy(roots: Iterable<Digest>, leaving: Leaving): Promise<ReadonlyMap<Digest, Use>> {
     const going = new Map<Digest, Use>()
     const starts = new Set(roots)
@@ -61,8 +53,8 @@ export class ContentGraph {
       const use = await this.use(digest)
       if (!use || going.has(digest) || (await this.#isNeeded(digest, starts.has(digest), going, leaving))) continue
       going.set(digest, use)
-      // Some are looked at for the second time now, when one more of those that need them is going.
-      waiting.push(...(await this.named(digest)))
+      // A child is looked at again each time one more of its parents is going.
+      waiting.push(...(await this.childrenOf(digest)))
     }
     return going
   }
@@ -73,43 +65,30 @@ export class ContentGraph {
     going: ReadonlyMap<Digest, Use>,
     leaving: Leaving,
   ): Promise<boolean> {
-    const namers = await this.#remembered(this.#namers, digest, () => this.#index.parentsOf(digest))
-    for (const namer of namers) if (!going.has(namer) && (await this.use(namer))) return true
-    // Only manifests have tags, and what names nothing is none, but for odd ones that were asked for by name.
-    if (!isRoot && (await this.named(digest)).length === 0) return false
-    const repositories = await this.#index.repositoriesOf(digest)
+    const parents = await remembered(this.#parents, digest, () => this.#reader.parentsOf(digest))
+    for (const parent of parents) if (!going.has(parent) && (await this.use(parent))) return true
+    // Only manifests have tags. A digest without children is none, except for a root, which was asked for by name.
+    if (!isRoot && (await this.childrenOf(digest)).length === 0) return false
+    const repositories = await this.#reader.repositoriesOf(digest)
     for (const repository of repositories) {
       const tags = (await this.#tagsIn(repository)).get(digest) ?? []
       if (tags.some((tag) => !leaving.tag(tag))) return true
     }
-    // What no manifest brought here was asked for by itself: by digest, through each of these.
-    return !namers.some((namer) => going.has(namer)) && repositories.some((name) => !leaving.repository(name))
+    // No going manifest brought it: clients asked for it by digest, through each of these repositories.
+    return !parents.some((parent) => going.has(parent)) && repositories.some((name) => !leaving.repository(name))
   }
 
   #tagsIn(repository: string): Promise<ReadonlyMap<Digest, readonly ImageCursor[]>> {
-    return this.#remembered(this.#tags, repository, async () => {
-      const tags = new Map<Digest, ImageCursor[]>()
-      for (let after: ImageCursor | undefined; ; ) {
-        const images = await this.#index.images(repository, after, page)
-        const own = images.filter((image) => image.repository === repository)
-        for (const image of own) {
-          const others = tags.get(image.digest)
-          if (others) others.push(image)
-          else tags.set(image.digest, [image])
-        }
-        if (own.length < page) return tags
-        after = own.at(-1)
-      }
-    })
+    return remembered(this.#tags, repository, async () =>
+      Map.groupBy(await this.#reader.tagsOf(repository), ({ digest }) => digest),
+    )
   }
+}
 
-  async #remembered<Key, Value>(memory: Map<Key, Value>, key: Key, ask: () => Promise<Value>): Promise<Value> {
-    const known = memory.get(key)
-    if (known !== undefined || memory.has(key)) return known as Value
-    this.#questions += 1
-    if (this.#questions % questionsPerTurn === 0) await turn()
-    const value = await ask()
-    memory.set(key, value)
-    return value
-  }
+async function remembered<Key, Value>(memory: Map<Key, Value>, key: Key, ask: () => Promise<Value>): Promise<Value> {
+  const known = memory.get(key)
+  if (known !== undefined || memory.has(key)) return known as Value
+  const value = await ask()
+  memory.set(key, value)
+  return value
 }

@@ -1,11 +1,12 @@
-import type { ContentIndex, Cursor } from '../../metadata/content-index.ts'
+import type { ContentIndex } from '../../metadata/content-index.ts'
 import type { MetadataTier, Use } from '../../metadata/metadata-store.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { BlobStore } from '../../storage/blob-store.ts'
 import type { Fills } from '../fill/fills.ts'
 import type { Observer } from '../observer.ts'
+import { pagesOf } from './pages.ts'
 import { Removal } from './removal.ts'
-import { Claims } from './retention.ts'
+import { Retention } from './retention.ts'
 import { type Bounds, type Disk, Space } from './space.ts'
 
 export interface EvictionOptions {
@@ -17,7 +18,7 @@ export interface EvictionOptions {
   readonly now: () => number
   readonly disk: () => Promise<Disk>
   readonly bounds: Bounds
-  /** Memory of a digest goes: what is cached in front of the store. */
+  /** Drops what is cached of a digest in front of the store. */
   readonly forget: (digest: Digest) => void
 }
 
@@ -35,36 +36,42 @@ export class NoRoom extends Error {
   }
 }
 
-/** Between the first request of a pull and its last, in milliseconds: what was used within it was used together. */
-const onePull = 60_000
-const page = 100
-/** Others' room may be counted twice while it is taken up. */
-const attempts = 3
+/** The longest pull that is expected, in milliseconds: blobs used within it of each other belong to one pull. */
+const maxPull = 60_000
+/** Room that others were granted may be counted twice while they record what they stored. */
+const maxAttempts = 3
 
 /**
- * Keeps the store within its bound: the least recently used goes first.
+ * Keeps the store within its bound. The least recently used blob is the first candidate:
  *
- * A blob counts as used when a stored manifest that leads to it was used, so a shared layer outlives the images that are
- * gone, and with the last of its images goes what only that needed. Never taken: what is being read or filled, and what
- * is pinned. Room is made before a blob is adopted, not after, so the bound is never passed.
+ *     candidate                                             outcome
+ *     its deletion is pending (see `Removal`)               skipped
+ *     a pin covers it, or a stored manifest above it        stays
+ *     a stored manifest above it was used later             moves in the order behind that manifest
+ *     it is being read or filled, or was just used          stays
+ *     none of these                                         deleted; if it is a manifest, its children are candidates
+ *
+ * So a shared layer stays for as long as one of its images does, and goes with the last one. Room is made before a blob
+ * is adopted, so the store never exceeds its bound.
  */
 export class Eviction {
   readonly #options: EvictionOptions
   readonly #space: Space
   readonly #removal: Removal
-  #turn: Promise<unknown> = Promise.resolve()
+  /** The last work in the queue: one run at a time. */
+  #last: Promise<unknown> = Promise.resolve()
   #running: Promise<EvictionReport> | undefined
   #stopped = false
-  /** Bytes for which there is room, and which are not recorded yet. */
-  #expected = 0
+  /** Bytes that were granted room and are not recorded yet. */
+  #granted = 0
 
   constructor(options: EvictionOptions) {
     this.#options = options
     this.#removal = new Removal(options)
-    this.#space = new Space({ ...options, owed: () => this.#removal.owed })
+    this.#space = new Space({ ...options, pendingDeletions: () => this.#removal.pendingBytes })
   }
 
-  /** Whether a run is under way that was asked for, or that time brought. */
+  /** Whether `run` or `check` is at work. */
   get isRunning(): boolean {
     return this.#running !== undefined
   }
@@ -75,31 +82,31 @@ export class Eviction {
   }
 
   /**
-   * Makes room for a blob whose bytes lie on the disk already, and keeps it until disposed of: when the blob has been
-   * recorded, or will not be. Rejects with NoRoom.
+   * Makes room for a blob whose bytes are on the disk already. The room is reserved until it is disposed of: once the blob
+   * is recorded, or will not be. Rejects with NoRoom.
    */
   async room(size: number): Promise<Disposable> {
-    return await this.#next(async () => {
-      for (let attempt = 1; attempt <= attempts && !this.#stopped; attempt += 1) {
-        const expected = this.#expected + size
-        const { excess, slack, bound } = await this.#space.look(expected)
+    return await this.#inTurn(async () => {
+      for (let attempt = 1; attempt <= maxAttempts && !this.#stopped; attempt += 1) {
+        const granted = this.#granted + size
+        const { excess, slack, bound } = await this.#space.look(granted)
         if (size > bound) break
-        if (excess <= 0) return this.#expect(size)
-        // What is granted to others may be recorded by now, or will be soon: it counts as it did.
+        if (excess <= 0) return this.#grant(size)
         await this.#free(excess + slack)
-        if ((await this.#space.look(expected)).excess <= 0) return this.#expect(size)
+        // With the same sum as before: what others were granted still counts, even if it is recorded by now.
+        if ((await this.#space.look(granted)).excess <= 0) return this.#grant(size)
       }
       throw new NoRoom(size)
     })
   }
 
-  /** Lets go of so many bytes at least, for a disk that took no more. False where nothing could go. */
+  /** Frees at least so many bytes, for a disk that is full. False where nothing could go. */
   async relieve(bytes: number): Promise<boolean> {
-    const { excess, slack } = await this.#space.look(this.#expected)
-    return (await this.#next(() => this.#free(Math.max(excess + slack, bytes)))).bytes > 0
+    const { excess, slack } = await this.#space.look(this.#granted)
+    return (await this.#inTurn(() => this.#free(Math.max(excess + slack, bytes)))).bytes > 0
   }
 
-  /** Looks whether anything has to go, and lets it. Joins a run that is under way. */
+  /** Evicts what exceeds the size or the idle limit. Joins a run that is under way. */
   run(): Promise<EvictionReport> {
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined
@@ -107,95 +114,89 @@ export class Eviction {
     return this.#running
   }
 
-  /** Like `run`, for those who do not wait: a failure is reported, and the next call tries again. */
+  /** As `run`, without waiting: a failure is reported to the observer. */
   check(): void {
     if (this.#stopped) return
     this.run().catch((error: unknown) => this.#options.observer.storeFailed('metadata', error))
   }
 
-  /** No further runs; resolves when what is under way has ended, soon. */
+  /** Starts no further run. Resolves when the current one has ended, which is soon. */
   async stop(): Promise<void> {
     this.#stopped = true
     await this.#running?.catch(() => undefined)
-    await this.#turn
+    await this.#last
   }
 
-  /** Takes one blob out, whatever its age and whoever reads it; false where it is being filled, or was used meanwhile. */
+  /** Removes one blob, whatever its age and whoever reads it. False where it is being filled, or was used since. */
   remove(use: Use): Promise<boolean> {
     return this.#removal.force(use)
   }
 
-  #expect(size: number): Disposable {
-    let expected = size
-    this.#expected += expected
+  #grant(size: number): Disposable {
+    let granted = size
+    this.#granted += granted
     return {
       [Symbol.dispose]: () => {
-        this.#expected -= expected
-        expected = 0
+        this.#granted -= granted
+        granted = 0
       },
     }
   }
 
-  /** One after the other, so that no two make the same room. */
-  #next<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(work)
-    this.#turn = done.catch(() => undefined)
+  /** One after the other, so that no two free the same room. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(work)
+    this.#last = done.catch(() => undefined)
     return done
   }
 
   async #run(): Promise<EvictionReport> {
-    const { bounds, now } = this.#options
-    const tooMuch = await this.#next(async () => {
-      const { excess, slack } = await this.#space.look(this.#expected)
+    const { index, bounds, now } = this.#options
+    const report = await this.#inTurn(async () => {
+      const { excess, slack } = await this.#space.look(this.#granted)
       return await this.#free(excess > 0 ? excess + slack : 0)
     })
-    const total = { ...tooMuch }
-    const idleSince = bounds.maxIdle === undefined ? Number.NEGATIVE_INFINITY : now() - bounds.maxIdle
-    // By parts: those who need room do not wait for all of it.
-    for (let after: Cursor | undefined | 'end'; after !== 'end' && bounds.maxIdle !== undefined; ) {
-      const from: Cursor | undefined = after
-      after = await this.#next(() => this.#dropIdle(from, idleSince, total))
+    if (bounds.maxIdle === undefined) return report
+    const usedBefore = now() - bounds.maxIdle
+    const pages = pagesOf<Use>((after, limit) => index.coldestAfter(after, limit))
+    // Page by page, so that whoever needs room does not wait for all of it.
+    while (await this.#inTurn(() => this.#evictIdle(pages, usedBefore, report)));
+    return report
+  }
+
+  /** Evicts what is idle on the next page, and adds it to the report. False where nothing idle can follow. */
+  async #evictIdle(
+    pages: AsyncGenerator<readonly Use[], undefined>,
+    usedBefore: number,
+    report: { blobs: number; bytes: number },
+  ): Promise<boolean> {
+    const { value: uses } = await pages.next()
+    if (!uses) return false
+    const idle = uses.filter(({ at }) => at < usedBefore)
+    add(await this.#take(idle, Number.POSITIVE_INFINITY), report)
+    return idle.length === uses.length && !this.#stopped
+  }
+
+  /** Evicts the least recently used until so many bytes are free, or nothing more can go. */
+  async #free(bytes: number): Promise<{ blobs: number; bytes: number }> {
+    const report = { blobs: 0, bytes: 0 }
+    if (bytes <= 0) return report
+    for await (const uses of pagesOf<Use>((after, limit) => this.#options.index.coldestAfter(after, limit))) {
+      add(await this.#take(uses, bytes - report.bytes), report)
+      if (report.bytes >= bytes || this.#stopped) break
     }
-    return total
+    return report
   }
 
-  /** Where the idle ones go on. */
-  async #dropIdle(
-    after: Cursor | undefined,
-    idleSince: number,
-    total: { blobs: number; bytes: number },
-  ): Promise<Cursor | undefined | 'end'> {
-    const uses = await this.#options.index.coldestAfter(after, page)
-    const idle = uses.filter(({ at }) => at < idleSince)
-    const { blobs, bytes } = await this.#take(idle, Number.POSITIVE_INFINITY)
-    total.blobs += blobs
-    total.bytes += bytes
-    return idle.length < page || this.#stopped ? 'end' : idle.at(-1)
-  }
-
-  /** Lets the coldest go until so many bytes are free; reports. */
-  async #free(bytes: number): Promise<EvictionReport> {
-    const total = { blobs: 0, bytes: 0 }
-    for (let after: Cursor | undefined; total.bytes < bytes && !this.#stopped; ) {
-      const uses = await this.#options.index.coldestAfter(after, page)
-      const taken = await this.#take(uses, bytes - total.bytes)
-      total.blobs += taken.blobs
-      total.bytes += taken.bytes
-      if (uses.length < page) break
-      after = uses.at(-1)
-    }
-    return total
-  }
-
-  /** Takes out of these what nothing keeps, in their order, until so many bytes are free. */
+  /** Evicts those of `uses` that nothing keeps, in their order, until so many bytes are free. */
   async #take(uses: readonly Use[], bytes: number): Promise<EvictionReport> {
     const report = { blobs: 0, bytes: 0 }
-    if (uses.length === 0) return report
-    const claims = await Claims.of(this.#options.index, (use) => this.#removal.isOwed(use))
+    if (uses.length === 0 || this.#stopped) return report
+    const retention = await Retention.of(this.#options.index, (use) => this.#removal.isPending(use))
     try {
       for (const use of uses) {
         if (report.bytes >= bytes || this.#stopped) break
-        if (await this.#isFree(use, claims)) await this.#takeWhole(use, claims, report)
+        if (await this.#mayGo(use, retention)) await this.#takeWhole(use, retention, report)
       }
     } finally {
       if (report.blobs > 0) this.#options.observer.evicted(report)
@@ -203,26 +204,30 @@ export class Eviction {
     return report
   }
 
-  /** Takes a blob out; if it is a manifest, with all that only it needs and that nobody wanted since its pull. */
-  async #takeWhole(use: Use, claims: Claims, report: { blobs: number; bytes: number }): Promise<void> {
+  /** Evicts a blob. With a manifest goes what only that needs, unless it was used after that manifest's last pull. */
+  async #takeWhole(use: Use, retention: Retention, report: { blobs: number; bytes: number }): Promise<void> {
     const { index } = this.#options
-    const named = await index.childrenOf(use.digest)
+    const children = await index.childrenOf(use.digest)
     if (!(await this.#removal.evict(use))) return
-    report.blobs += 1
-    report.bytes += use.size
-    for (const digest of named) {
-      const part = await index.use(digest)
-      if (!part || part.at > use.at + onePull) continue
-      if (await this.#isFree(part, claims)) await this.#takeWhole(part, claims, report)
+    add({ blobs: 1, bytes: use.size }, report)
+    for (const digest of children) {
+      const child = await index.use(digest)
+      if (!child || child.at > use.at + maxPull) continue
+      if (await this.#mayGo(child, retention)) await this.#takeWhole(child, retention, report)
     }
   }
 
-  async #isFree(use: Use, claims: Claims): Promise<boolean> {
-    if (this.#removal.isOwed(use)) return false
-    const claim = await claims.on(use)
-    if (typeof claim === 'string') return claim === 'none'
-    // It takes the place behind what it is part of, and is looked at again there: by then that has gone, or has not.
-    await this.#options.metadata.recordUses([{ ...use, at: claim.since + 1 }])
+  async #mayGo(use: Use, retention: Retention): Promise<boolean> {
+    if (this.#removal.isPending(use)) return false
+    const reason = await retention.reasonToKeep(use)
+    if (typeof reason === 'string') return reason === 'none'
+    // It moves in the order to the place behind its manifest. By the time that place is reached, the manifest has gone or not.
+    await this.#options.metadata.recordUses([{ ...use, at: reason.since + 1 }])
     return false
   }
+}
+
+function add({ blobs, bytes }: EvictionReport, report: { blobs: number; bytes: number }): void {
+  report.blobs += blobs
+  report.bytes += bytes
 }

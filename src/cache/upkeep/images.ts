@@ -132,7 +132,7 @@ export class Images {
 
 /** Whether a manifest is stored with all that it names. */
 async function isWhole(manifest: Digest, graph: ContentGraph): Promise<boolean> {
-  for (const digest of [manifest, ...(await graph.named(manifest))]) {
+  for (const digest of [manifest, ...(await graph.childrenOf(manifest))]) {
     if (!(await graph.use(digest))) return false
   }
   return true

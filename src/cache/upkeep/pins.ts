@@ -1,7 +1,6 @@
-import type { ContentIndex } from '../../metadata/content-index.ts'
+import type { ContentIndex, TaggedImage } from '../../metadata/content-index.ts'
+import { pagesOf } from './pages.ts'
 import { type Pin, parsePin } from './pin.ts'
-
-const page = 100
 
 /** The images that stay, whatever happens: by patterns. */
 export class Pins {
@@ -18,11 +17,11 @@ export class Pins {
 
   /** Whether a tag is known that a pin matches. */
   async isMatched(pin: Pin): Promise<boolean> {
-    for (let images = await this.#index.images(pin.prefix, undefined, page); ; ) {
+    const pages = pagesOf<TaggedImage>((after, limit) => this.#index.images(pin.prefix, after, limit))
+    for await (const images of pages) {
       if (images.some(({ repository, tag }) => pin.matches(repository, tag))) return true
-      if (images.length < page) return false
-      images = await this.#index.images(pin.prefix, images.at(-1), page)
     }
+    return false
   }
 
   /** False where it was there already. */

@@ -4,6 +4,7 @@ import type { MetadataTier, Use } from '../../metadata/metadata-store.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { BlobStore } from '../../storage/blob-store.ts'
 import { ContentGraph, type Leaving } from './content-graph.ts'
+import { listWhile } from './pages.ts'
 
 export interface PurgeOptions {
   readonly store: BlobStore
@@ -20,7 +21,6 @@ export interface PurgeReport {
   readonly bytes: number
 }
 
-const page = 500
 /** How often something that is being looked up, or was used a moment ago, is tried again, and after how long. */
 const attempts = 5
 const pause = 20
@@ -75,8 +75,10 @@ export class Purge {
 
   async #repositories(prefix: string, isMeant: (repository: string) => boolean): Promise<PurgeReport | undefined> {
     const { index, metadata } = this.#options
-    const tags = await this.#all<TaggedImage>((after) => index.images(prefix, after, page), isMeant)
-    const holdings = await this.#all<Holding>((after) => index.holdings(prefix, after, page), isMeant)
+    // A repository comes before all others whose names begin with its own, so nothing that is meant comes later.
+    const matches = (item: { readonly repository: string }): boolean => isMeant(item.repository)
+    const tags = await listWhile<TaggedImage>((after, limit) => index.images(prefix, after, limit), matches)
+    const holdings = await listWhile<Holding>((after, limit) => index.holdings(prefix, after, limit), matches)
     if (tags.length + holdings.length === 0) return undefined
     for (const { repository, tag } of tags) await metadata.deleteTag(repository, tag)
     const roots = [...tags, ...holdings].map(({ digest }) => digest)
@@ -88,22 +90,6 @@ export class Purge {
       metadata.forgetRepository(repository)
     }
     return { tags: tags.length, ...removed }
-  }
-
-  /** A listing of what begins with a prefix, as far as it is meant. */
-  async #all<Item extends { readonly repository: string }>(
-    list: (after: Item | undefined) => Promise<readonly Item[]>,
-    isMeant: (repository: string) => boolean,
-  ): Promise<Item[]> {
-    const found: Item[] = []
-    for (let after: Item | undefined; ; ) {
-      const items = await list(after)
-      found.push(...items.filter(({ repository }) => isMeant(repository)))
-      after = items.at(-1)
-      // A repository comes before those whose names it begins: behind what is meant there is nothing more of it.
-      if (items.length < page || (after && !isMeant(after.repository))) return found
-      await sleep(0)
-    }
   }
 
   async #removeUnneeded(roots: readonly Digest[], leaving: Leaving): Promise<Omit<PurgeReport, 'tags'>> {

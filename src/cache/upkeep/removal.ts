@@ -11,60 +11,70 @@ export interface RemovalOptions {
   readonly index: ContentIndex
   readonly fills: Pick<Fills, 'exclude' | 'isRead'>
   readonly observer: Observer
-  /** Memory of a digest goes: what is cached in front of the store. */
+  /** Drops what is cached of a digest in front of the store. */
   readonly forget: (digest: Digest) => void
 }
 
 /**
- * Taking blobs out of the store, with all that is known of them.
+ * Removes blobs from the store, together with what is recorded of them. While it works on a digest, nobody can open, fill
+ * or adopt that digest (`Fills.exclude`).
  *
- * A blob is forgotten first, only if its last use is still the one that was looked at, and then unlinked; meanwhile its
- * digest is held, and nobody opens or adopts it.
+ *     step                                            if it fails
+ *     1  delete the record of the last use, if that   used since: nothing is removed.
+ *        use is still the one that was looked at      The database cannot be written: the deletion of the record is
+ *                                                     pending, and step 2 goes on
+ *     2  delete the file                              the record is restored
+ *     3  delete references and links                  harmless: references of what is not stored do not count, and a link
+ *                                                     stays true
+ *
+ * A full disk takes no deletion of a record either. So the file goes first there, and the records follow at the next
+ * eviction.
  */
 export class Removal {
   readonly #options: RemovalOptions
-  /** What is gone while its record is not: a disk that is full takes no deletion of a record either. */
-  readonly #owed = new Map<Digest, Use>()
+  /** Blobs that are gone from the store while their record is not. */
+  readonly #pendingDeletions = new Map<Digest, Use>()
 
   constructor(options: RemovalOptions) {
     this.#options = options
   }
 
-  /** Bytes that are recorded and gone. */
-  get owed(): number {
-    return [...this.#owed.values()].reduce((sum, { size }) => sum + size, 0)
+  /** Bytes that are still recorded, of blobs that are gone. */
+  get pendingBytes(): number {
+    return [...this.#pendingDeletions.values()].reduce((sum, { size }) => sum + size, 0)
   }
 
-  isOwed({ digest, at }: Use): boolean {
-    return this.#owed.get(digest)?.at === at
+  /** Whether the blob is gone, and only its record is left. */
+  isPending({ digest, at }: Use): boolean {
+    return this.#pendingDeletions.get(digest)?.at === at
   }
 
-  /** False where it is being read or filled, or was used meanwhile. */
+  /** False where the blob is being read or filled, or was used since. */
   async evict(use: Use): Promise<boolean> {
     const { fills } = this.#options
-    await this.#settle()
-    const evicted = await fills.exclude(use.digest, async () => !fills.isRead(use.digest) && this.#takeOut(use))
+    await this.#deletePending()
+    const evicted = await fills.exclude(use.digest, async () => !fills.isRead(use.digest) && this.#remove(use))
     return evicted ?? false
   }
 
-  /** False where it is being filled, or was used meanwhile; who reads it reads on. */
+  /** False where the blob is being filled, or was used since. Whoever reads it reads on. */
   async force(use: Use): Promise<boolean> {
-    return (await this.#options.fills.exclude(use.digest, () => this.#takeOut(use))) ?? false
+    return (await this.#options.fills.exclude(use.digest, () => this.#remove(use))) ?? false
   }
 
-  async #takeOut(use: Use): Promise<boolean> {
+  async #remove(use: Use): Promise<boolean> {
     const { store, metadata, forget } = this.#options
-    // Before anything else: who wants it from now on looks for it, and waits.
+    // First of all, so that whoever wants the blob from now on looks into the store, and waits there.
     forget(use.digest)
     if (!(await this.#forgetUse(use))) return false
     try {
       await store.delete(use.digest)
     } catch (error) {
-      this.#owed.delete(use.digest)
+      this.#pendingDeletions.delete(use.digest)
       await metadata.recordUses([use])
       throw error
     }
-    if (!this.#owed.has(use.digest)) await this.#forgetRest(use.digest)
+    if (!this.#pendingDeletions.has(use.digest)) await this.#forgetRest(use.digest)
     return true
   }
 
@@ -75,7 +85,7 @@ export class Removal {
     } catch (error) {
       observer.storeFailed('metadata', error)
       if ((await index.use(use.digest))?.at !== use.at) return false
-      this.#owed.set(use.digest, use)
+      this.#pendingDeletions.set(use.digest, use)
       return true
     }
   }
@@ -86,22 +96,21 @@ export class Removal {
       await index.deleteReferences(digest)
       await index.deleteLinks(digest)
     } catch (error) {
-      // No harm: what is not stored claims nothing, and a link stays a fact.
       observer.storeFailed('metadata', error)
     }
-    // Links that were read meanwhile.
+    // Again, for links that were read meanwhile.
     forget(digest)
   }
 
-  /** Forgets what is owed, as soon as that can be written. */
-  async #settle(): Promise<void> {
+  /** Deletes the records that are pending. Stops at the first that cannot be deleted: the next eviction tries again. */
+  async #deletePending(): Promise<void> {
     const { metadata, fills, observer } = this.#options
-    for (const { digest, at } of this.#owed.values()) {
+    for (const { digest, at } of this.#pendingDeletions.values()) {
       try {
         await fills.exclude(digest, async () => {
-          // Not where it has been stored anew, and used.
+          // A blob that was stored again has a later use, and keeps its records.
           if (await metadata.forgetUse(digest, at)) await this.#forgetRest(digest)
-          this.#owed.delete(digest)
+          this.#pendingDeletions.delete(digest)
         })
       } catch (error) {
         observer.storeFailed('metadata', error)

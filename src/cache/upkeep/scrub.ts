@@ -1,11 +1,12 @@
 import type { ContentIndex } from '../../metadata/content-index.ts'
-import type { MetadataTier } from '../../metadata/metadata-store.ts'
+import type { MetadataTier, Use } from '../../metadata/metadata-store.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { BlobStore, StoredBlob } from '../../storage/blob-store.ts'
 import type { Fills } from '../fill/fills.ts'
 import { integrityOf } from '../integrity.ts'
 import type { Observer } from '../observer.ts'
 import { Pace, type PaceOptions } from './pace.ts'
+import { pagesOf } from './pages.ts'
 
 export interface ScrubStatus {
   readonly state: 'idle' | 'running'
@@ -34,8 +35,6 @@ export interface ScrubOptions {
   readonly replace: (digest: Digest) => Promise<boolean>
   readonly wait?: PaceOptions['wait']
 }
-
-const page = 200
 
 /**
  * Reads everything that is stored and compares it with its digest, at a bounded rate; takes out what is wrong, fetches
@@ -114,14 +113,12 @@ export class Scrub {
     const { index, store, metadata } = this.#options
     // Writes the last uses that wait, so that all are seen.
     await metadata.usage()
-    for (let after: Digest | undefined; ; ) {
-      const uses = await index.usesAfter(after, page)
+    const pages = pagesOf<Use>((after, limit) => index.usesAfter(after?.digest, limit))
+    for await (const uses of pages) {
       for (const { digest } of uses) {
         this.#stopped.signal.throwIfAborted()
         if (!(await store.stat(digest))) await this.#repair(digest)
       }
-      after = uses.at(-1)?.digest
-      if (uses.length < page) return
     }
   }
 

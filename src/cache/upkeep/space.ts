@@ -1,26 +1,26 @@
 import type { MetadataTier } from '../../metadata/metadata-store.ts'
 
-/** Bytes of the disk that the store lies on. */
+/** The disk that the store is on, in bytes. */
 export interface Disk {
   readonly total: number
   readonly free: number
 }
 
-/** What the store is kept within, besides what its disk has room for. */
+/** The configured limits of the store. The room on its disk is a further one. */
 export interface Bounds {
-  /** Bytes; undefined leaves it to the disk alone. */
+  /** Bytes. Undefined: only the disk limits the store. */
   readonly maxSize?: number | undefined
-  /** Milliseconds after which what nobody wanted goes even if there is room; undefined for never. */
+  /** Milliseconds after which an unused blob goes even if there is room. Undefined: never. */
   readonly maxIdle?: number | undefined
 }
 
-/** All bytes. */
-export interface Situation {
+/** How full the store is. Everything in bytes. */
+export interface Fullness {
   /** What the store may hold: the configured size, or what the disk has room for if that is less. */
   readonly bound: number
-  /** What has to go; not more than 0 where all is well. */
+  /** What has to go. 0 or less where nothing has to. */
   readonly excess: number
-  /** What goes with it, so that there is peace for a while. */
+  /** What goes besides, so that the next eviction is not needed at once. */
   readonly slack: number
 }
 
@@ -28,17 +28,17 @@ export interface SpaceOptions {
   readonly metadata: Pick<MetadataTier, 'usage'>
   readonly disk: () => Promise<Disk>
   readonly bounds: Bounds
-  /** Bytes that are recorded and gone. */
-  readonly owed: () => number
+  /** Bytes that are still recorded, of blobs that are gone. */
+  readonly pendingDeletions: () => number
 }
 
-/** What is evicted down to, of the bound: little, so that the cache stays full, and enough to run seldom. */
+/** Eviction goes down to this share of the bound: high enough to keep the cache full, low enough to run seldom. */
 const lowWatermark = 0.97
-/** Of the disk that is left to others, this program's metadata among them. */
+/** The share of the disk that is left to others, such as this program's metadata. */
 const reserve = 0.05
 const minReserve = 64 * 1024 * 1024
 
-/** How much the store holds, and may hold. */
+/** Compares what the store holds with what it may hold. */
 export class Space {
   readonly #options: SpaceOptions
 
@@ -46,18 +46,18 @@ export class Space {
     this.#options = options
   }
 
-  /** `expected`: bytes that lie on the disk already and are about to be adopted. Rejects where it cannot be told. */
-  async look(expected: number): Promise<Situation> {
-    const { metadata, disk, bounds, owed } = this.#options
+  /** `granted`: bytes that are on the disk already and are about to be adopted. Rejects where disk or records cannot be read. */
+  async look(granted: number): Promise<Fullness> {
+    const { metadata, disk, bounds, pendingDeletions } = this.#options
     const { total, free } = await disk()
-    const used = Math.max(0, (await metadata.usage()).bytes - owed())
-    // On a disk too small for the least reserve, half of it is as much as can be left to others.
+    const used = Math.max(0, (await metadata.usage()).bytes - pendingDeletions())
+    // On a disk that is too small for the least reserve, half of it is left to others.
     const left = Math.min(Math.max(total * reserve, minReserve), total / 2)
     const maxSize = bounds.maxSize ?? Number.POSITIVE_INFINITY
-    const bound = Math.floor(Math.max(0, Math.min(maxSize, used + expected + free - left)))
+    const bound = Math.floor(Math.max(0, Math.min(maxSize, used + granted + free - left)))
     return {
       bound,
-      excess: Math.max(used + expected - maxSize, left - free),
+      excess: Math.max(used + granted - maxSize, left - free),
       slack: bound * (1 - lowWatermark),
     }
   }

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Fills } from '../../../src/cache/fill/fills.ts'
 import { Admission } from '../../../src/cache/upkeep/admission.ts'
 import { Eviction, NoRoom } from '../../../src/cache/upkeep/eviction.ts'
-import { Claims } from '../../../src/cache/upkeep/retention.ts'
+import { Retention } from '../../../src/cache/upkeep/retention.ts'
 import type { Disk } from '../../../src/cache/upkeep/space.ts'
 import type { ContentIndex } from '../../../src/metadata/content-index.ts'
 import { MemoryTier } from '../../../src/metadata/memory/memory-tier.ts'
@@ -227,8 +227,8 @@ describe('of a hundred thousand blobs', () => {
     await house.metadata.recordUses(manifests.map((digest, at) => ({ digest, size: 1, at })))
     for (const manifest of manifests) await house.index.addReferences(manifest, [layer])
     house.asked.length = 0
-    const claims = await Claims.of(house.index, () => false)
-    assert.deepEqual(await claims.on({ digest: layer, size: 1, at: 0 }), { since: 499 })
+    const retention = await Retention.of(house.index, () => false)
+    assert.deepEqual(await retention.reasonToKeep({ digest: layer, size: 1, at: 0 }), { since: 499 })
     assert.ok(house.asked.length <= 1010, `${house.asked.length} questions`)
   })
 })
