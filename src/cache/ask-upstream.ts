@@ -16,7 +16,10 @@ export interface AskOptions extends AskLimits {
 
 type Ask<T> = (signal: AbortSignal) => Promise<T>
 
-/** Asks an upstream, with a limit on time. Rejects with UpstreamError `timeout`, with the signal's reason, or as `ask` does. */
+/**
+ * Asks an upstream, with a limit on time. Rejects with UpstreamError `timeout`, with the signal's reason, or as `ask`
+ * does.
+ */
 export function askUpstream<T>(origin: Origin, { answerTimeout, signal }: AskLimits, ask: Ask<T>): Promise<T> {
   const { upstream, repository } = origin
   const error = () => new UpstreamError(upstream.name, 'timeout', `${repository}: no answer within ${answerTimeout} ms`)
@@ -24,8 +27,8 @@ export function askUpstream<T>(origin: Origin, { answerTimeout, signal }: AskLim
 }
 
 /**
- * As `askUpstream`, for what the client cannot do without. Rejects with RegistryError `absent` where the upstream does not
- * have it, and reports an upstream that could not be asked to the observer.
+ * As `askUpstream`, for what the client cannot do without. Rejects with RegistryError `absent` where the upstream does
+ * not have it, and reports an upstream that could not be asked to the observer.
  */
 export async function requireFromUpstream<T>(
   origin: Origin,

@@ -1,12 +1,12 @@
 import { type Digest, hasherFor, hexOf } from '../oci/digest.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 
-/** `damaged`: its bytes are not its digest's, or cannot be read. */
+/** `damaged`: the bytes do not match the digest, or cannot be read. */
 export type Integrity = 'intact' | 'damaged' | 'absent'
 
 /**
- * Reads a stored blob whole. `spent` is told of every piece, and may make the reading wait; where it rejects, so does
- * this. Rejects too where the store fails before there is anything to read.
+ * Reads a whole stored blob and compares it with its digest. Calls `spent` for every piece and waits for it; rejects
+ * where it rejects, and where the blob cannot be opened.
  */
 export async function integrityOf(
   store: Pick<BlobStore, 'open'>,
@@ -19,7 +19,7 @@ export async function integrityOf(
   const hash = hasherFor(digest)
   try {
     for (;;) {
-      // A disk that cannot read it back is as bad as wrong.
+      // A blob that the disk cannot read is as useless as a wrong one.
       const bytes = await reader.read().catch(() => 'unreadable' as const)
       if (bytes === 'unreadable') return 'damaged'
       if (bytes === undefined) return hash.digest('hex') === hexOf(digest) ? 'intact' : 'damaged'

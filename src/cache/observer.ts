@@ -1,6 +1,6 @@
 import type { Digest } from '../oci/digest.ts'
 
-/** Where an answer came from; also the vocabulary of logs, metrics and `Cache-Status` (RFC 9211). */
+/** Where an answer came from. Logs, metrics and `Cache-Status` (RFC 9211) use the same words. */
 export type Outcome = 'hit' | 'miss' | 'collapsed' | 'revalidated' | 'stale'
 
 export const outcomes = ['hit', 'miss', 'collapsed', 'revalidated', 'stale'] as const satisfies readonly Outcome[]
@@ -8,8 +8,8 @@ export const outcomes = ['hit', 'miss', 'collapsed', 'revalidated', 'stale'] as 
 export type ContentKind = 'manifest' | 'blob'
 
 /**
- * How a fill ended: `stored`; `mismatch` (the bytes were not the digest's); `failed` (the upstream gave up on it);
- * `unwritable` (the store did); `abandoned` (nobody followed it any more, and others needed its place).
+ * How a fill ended: `stored`; `mismatch` (the bytes do not match the digest); `failed` (no upstream delivered it);
+ * `unwritable` (the store could not take it); `abandoned` (it had no followers, and others needed its place).
  */
 export type FillEnd = 'stored' | 'mismatch' | 'failed' | 'unwritable' | 'abandoned'
 
@@ -24,23 +24,23 @@ export interface FillReport {
   readonly error?: unknown
 }
 
-/** What the cache tells the world. Methods are quick and never throw. */
+/** What the cache reports. Methods are quick and never throw. */
 export interface Observer {
   answered(kind: ContentKind, upstream: string, outcome: Outcome): void
-  /** Body bytes of blobs and manifests that came from an upstream, stored or not. */
+  /** Body bytes of blobs and manifests from an upstream, stored or not. */
   received(upstream: string, bytes: number): void
   fillStarted(upstream: string, digest: Digest): void
   fillEnded(report: FillReport): void
-  /** What had to make room, or had not been wanted for too long. */
+  /** Blobs went to make room, or were idle for too long. */
   evicted(report: { readonly blobs: number; readonly bytes: number }): void
-  /** The content store has taken something: it works. */
+  /** The content store took something, so it works. */
   storeWorks(): void
-  /** A stored blob turned out missing, short or wrong, and was taken out. */
+  /** A stored blob was missing, short or wrong, and was removed. */
   damaged(digest: Digest): void
-  /** A client pulled the probe image: it uses the mirror. */
+  /** A client pulled the probe image, so it uses the mirror. */
   probed(upstream: string, client: { readonly address: string; readonly userAgent: string | undefined }): void
-  /** The content store or the metadata store failed, and the cache went on without it. */
+  /** The content store or the metadata store failed. The cache goes on without it. */
   storeFailed(store: 'content' | 'metadata', error: unknown): void
-  /** An upstream could not be asked for something that was then answered stale, or not at all. */
+  /** An upstream could not be asked. The client got a stale answer, or an error. */
   upstreamFailed(upstream: string, error: unknown): void
 }

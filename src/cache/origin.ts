@@ -1,11 +1,11 @@
 import type { Upstream, Visibility } from '../upstream/upstream.ts'
 
-/** A repository as a place to get content from. */
+/** A repository of an upstream, as a source of content. */
 export interface Origin {
   readonly upstream: Upstream
   /** As the upstream knows it: `library/alpine`. */
   readonly name: string
-  /** Whole: `docker.io/library/alpine`. */
+  /** With the upstream: `docker.io/library/alpine`. */
   readonly repository: string
 }
 
@@ -13,7 +13,7 @@ export function originOf(upstream: Upstream, name: string): Origin {
   return { upstream, name, repository: `${upstream.name}/${name}` }
 }
 
-/** Whether what was proven so openly may be served to anyone who reaches the mirror. */
+/** Whether content that was proven with this visibility may be served to every client. */
 export function mayServe(origin: Origin, visibility: Visibility): boolean {
   return visibility === 'public' || origin.upstream.servesPrivate
 }

@@ -4,7 +4,7 @@ import { ociIndex, ociManifest, octetStream } from '../oci/media-type.ts'
 import type { Reference } from '../oci/reference.ts'
 import type { KeptManifest } from './content-cache.ts'
 
-/** Reserved in every upstream's space, and never looked up there. */
+/** A reserved name. No upstream is ever asked for it. */
 export const probeName = 'entrepot/probe'
 
 const platforms = [
@@ -20,11 +20,11 @@ const platforms = [
 ] as const
 
 /**
- * An image that exists nowhere but in this process: whoever can pull it uses this mirror. Docker and containerd fall
- * back to the upstream without a word, so that a mirror nobody uses looks like one that works.
+ * An image that exists in this process only: a client that can pull it uses this mirror. Docker and containerd silently
+ * fall back to the upstream, so without a probe an unused mirror looks like one that works.
  *
- * Its one tag is the nonce: an index for the common platforms over one tiny layer. The nonce is part of the layer, so
- * no client can have the image from an earlier start.
+ * Its only tag is the nonce. The tag is an index for the common platforms, which share one tiny layer. The layer
+ * contains the nonce, so no client can have the image from an earlier start.
  */
 export class Probe {
   readonly nonce: string
@@ -48,7 +48,7 @@ export class Probe {
     return `${probeName}:${this.nonce}`
   }
 
-  /** Undefined for every tag but the nonce, and for every digest that is not the probe's. */
+  /** Undefined for every tag except the nonce, and for every digest that is not part of the probe. */
   manifest(reference: Reference): KeptManifest | undefined {
     if ('tag' in reference) return reference.tag === this.nonce ? this.#index : undefined
     return this.#manifests.get(reference.digest)
@@ -76,7 +76,7 @@ function descriptorOf({ mediaType, digest, size }: KeptManifest): Descriptor {
   return { mediaType, digest, size }
 }
 
-/** image-spec, config.md; the layer is not compressed, so its digest is its diff id. */
+/** image-spec, config.md. The layer is not compressed, so its digest is its diff id. */
 function configOf(platform: object, diffId: Digest): Buffer {
   return json({
     ...platform,

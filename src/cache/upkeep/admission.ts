@@ -15,7 +15,7 @@ export interface AdmissionOptions {
   readonly now: () => number
 }
 
-/** The one way into the store: room is made first, and what has come is recorded as used in the same breath. */
+/** The one way into the store: makes room, adopts the content, and records it as used now. */
 export class Admission {
   readonly #options: AdmissionOptions
 
@@ -23,7 +23,7 @@ export class Admission {
     this.#options = options
   }
 
-  /** Takes over the spool of a fill, which keeps everybody else away. Rejects where the store fails, or has no room. */
+  /** Adopts the spool of a fill; nobody else works on that digest. Rejects where the store fails, or has no room. */
   async blob(digest: Digest, spool: Spool): Promise<void> {
     const { eviction, observer } = this.#options
     using room = await eviction.room(spool.written)
@@ -32,7 +32,7 @@ export class Admission {
     observer.storeWorks()
   }
 
-  /** As `blob`, where nobody else is kept away: not while an older copy is on its way out. */
+  /** Adopts a manifest. Waits where an older copy of it is being removed. Rejects as `blob` does. */
   async manifest(digest: Digest, spool: Spool, note: ManifestNote): Promise<void> {
     const { eviction, fills, observer } = this.#options
     using room = await eviction.room(spool.written)
@@ -41,7 +41,7 @@ export class Admission {
       room[Symbol.dispose]()
       return true
     }
-    // What is being filled is not on its way out.
+    // Undefined where the digest is being filled: then nobody removes it.
     if (!(await fills.exclude(digest, adopt))) await adopt()
     observer.storeWorks()
   }

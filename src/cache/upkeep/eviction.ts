@@ -82,8 +82,8 @@ export class Eviction {
   }
 
   /**
-   * Makes room for a blob whose bytes are on the disk already. The room is reserved until it is disposed of: once the blob
-   * is recorded, or will not be. Rejects with NoRoom.
+   * Makes room for a blob whose bytes are on the disk already. The room is reserved until it is disposed of: once the
+   * blob is recorded, or will not be. Rejects with NoRoom.
    */
   async room(size: number): Promise<Disposable> {
     return await this.#inTurn(async () => {
@@ -221,7 +221,8 @@ export class Eviction {
     if (this.#removal.isPending(use)) return false
     const reason = await retention.reasonToKeep(use)
     if (typeof reason === 'string') return reason === 'none'
-    // It moves in the order to the place behind its manifest. By the time that place is reached, the manifest has gone or not.
+    // It moves in the order to the place behind its manifest. By the time that place is reached, the manifest has gone
+    // or not.
     await this.#options.metadata.recordUses([{ ...use, at: reason.since + 1 }])
     return false
   }

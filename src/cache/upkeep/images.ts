@@ -10,23 +10,23 @@ import { ContentGraph } from './content-graph.ts'
 import type { Pin } from './pin.ts'
 import type { Pins } from './pins.ts'
 
-/** A platform that an image is for. */
+/** A platform of an image. */
 export interface CachedPlatform {
   /** `linux/arm/v7`. */
   readonly platform: string
-  /** Everything that it takes is stored. */
+  /** Whether everything that this platform needs is stored. */
   readonly cached: boolean
 }
 
 /** A tag whose manifest is stored. */
 export interface CachedImage extends TaggedImage {
-  /** All that it is for, in its own order; empty where it is no image, or where it is not known. */
+  /** In the order of the index. Empty where it is no image, or its platform is not known. */
   readonly platforms: readonly CachedPlatform[]
-  /** Bytes of everything stored that it leads to. */
+  /** Bytes of everything stored that the manifest leads to. */
   readonly size: number
-  /** Of these, what would go with it. */
+  /** Of these, what a purge of this tag would remove. */
   readonly unique: number
-  /** Of these, what another cached image needs too. */
+  /** Of these, what another cached image needs as well. */
   readonly shared: number
   /** Epoch milliseconds. */
   readonly lastUsed: number
@@ -42,23 +42,23 @@ export interface ImagesOptions {
 }
 
 export interface ImageQuery {
-  /** How their repositories begin; '' for all. */
+  /** The beginning of the repository's name; '' for all. */
   readonly prefix: string
   readonly after: ImageCursor | undefined
-  /** The most to tell at a time; there may be fewer of them and still a `next`. */
+  /** The most images of one list. There may be fewer, and still a `next`. */
   readonly limit: number
 }
 
 export interface ImageList {
   readonly images: readonly CachedImage[]
-  /** What to go on behind; undefined at the end. */
+  /** Where the next list begins; undefined at the end. */
   readonly next: ImageCursor | undefined
 }
 
-/** Of an image config, which says of what platform it is: a larger one is not read for that. */
+/** Bytes. A larger image config is not read to learn its platform. */
 const maxConfigSize = 1024 * 1024
 
-/** What is cached, as images. A listing costs what it tells of, not what there is. */
+/** Lists the cache as images. A listing costs as much as the images that it returns, not as the whole cache. */
 export class Images {
   readonly #options: ImagesOptions
 
@@ -68,7 +68,7 @@ export class Images {
 
   async list({ prefix, after, limit }: ImageQuery): Promise<ImageList> {
     const { index, metadata, pins } = this.#options
-    // Writes the last uses that wait.
+    // Writes the uses that wait in memory, so that the graph has them.
     await metadata.usage()
     const graph = new ContentGraph(index)
     const all = await pins.list()
@@ -81,7 +81,7 @@ export class Images {
     return { images, next: tagged.length < limit ? undefined : tagged.at(-1) }
   }
 
-  /** Undefined where its manifest is not stored. */
+  /** Undefined where the manifest is not stored. */
   async #describe(image: TaggedImage, graph: ContentGraph, pins: readonly Pin[]): Promise<CachedImage | undefined> {
     const use = await graph.use(image.digest)
     if (!use) return undefined
@@ -130,7 +130,7 @@ export class Images {
   }
 }
 
-/** Whether a manifest is stored with all that it names. */
+/** Whether a manifest and everything that it names is stored. */
 async function isWhole(manifest: Digest, graph: ContentGraph): Promise<boolean> {
   for (const digest of [manifest, ...(await graph.childrenOf(manifest))]) {
     if (!(await graph.use(digest))) return false

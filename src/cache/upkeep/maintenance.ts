@@ -9,18 +9,18 @@ export interface MaintenanceOptions {
   readonly index: Pick<ContentIndex, 'expire'>
   readonly observer: Observer
   readonly now: () => number
-  /** Bytes a second; 0 for no scrubbing. */
+  /** Bytes a second; 0 for no scrub. */
   readonly scrubRate: number
-  /** Milliseconds after which a tag that nobody asked for is forgotten. */
+  /** Milliseconds since the last confirmation by an upstream, after which a tag is forgotten. */
   readonly forgetTagsAfter: number
-  /** Where the content store has failed, whether it works again. Rejects where it does not. */
+  /** Tries whether a content store that has failed works again. Rejects where it does not. */
   readonly tryStorage: () => Promise<void>
 }
 
 const minute = 60_000
 const day = 24 * 60 * minute
 
-/** What is done from time to time without being asked, so that the cache can be left alone. */
+/** What runs by itself: eviction each minute; expiry of tags and scrub each day. */
 export class Maintenance implements Disposable {
   readonly #options: MaintenanceOptions
   readonly #timers: NodeJS.Timeout[]
@@ -30,7 +30,7 @@ export class Maintenance implements Disposable {
     this.#timers = [
       setInterval(() => void this.#minutely(), minute).unref(),
       setInterval(() => void this.#daily(), day).unref(),
-      // Not at once: a start has better things to do.
+      // Not at once, to keep the start quick.
       setTimeout(() => void this.#daily(), 5 * minute).unref(),
     ]
   }
@@ -41,7 +41,7 @@ export class Maintenance implements Disposable {
 
   async #minutely(): Promise<void> {
     const { eviction, observer, tryStorage } = this.#options
-    // What has been idle for too long, and a disk that others fill.
+    // For blobs that are idle for too long, and for a disk that others fill.
     eviction.check()
     await tryStorage().catch((error: unknown) => observer.storeFailed('content', error))
   }

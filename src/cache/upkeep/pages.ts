@@ -5,7 +5,9 @@ export type Listing<Item> = (after: Item | undefined, limit: number) => Promise<
 
 const pageSize = 200
 
-/** The pages of a listing, one after the other. The index answers synchronously, so other work runs between two pages. */
+/**
+ * The pages of a listing, one after the other. The index answers synchronously, so other work runs between two pages.
+ */
 export async function* pagesOf<Item>(list: Listing<Item>): AsyncGenerator<readonly Item[], undefined> {
   for (let after: Item | undefined; ; ) {
     const items = await list(after, pageSize)

@@ -1,9 +1,12 @@
-/** What a pin keeps: `docker.io/library/alpine`, `docker.io/library/alpine:3.20`, `docker.io/*`, `ghcr.io/org/app:v1.*`. */
+/**
+ * A pattern of images to keep: `docker.io/library/alpine`, `docker.io/library/alpine:3.20`, `docker.io/*`,
+ * `ghcr.io/org/app:v1.*`.
+ */
 export interface Pin {
   readonly pattern: string
-  /** The part of the repository before the first `*`: where to look for what it may match. */
+  /** The part of the repository before the first `*`: every repository that the pin can match begins with it. */
   readonly prefix: string
-  /** The pattern names one image, or one repository: it has no `*`. */
+  /** The pattern has no `*`: it names one image, or one repository. */
   readonly isExact: boolean
   matches(repository: string, tag: string): boolean
   /** Whether some tag of the repository could match. */
@@ -14,7 +17,7 @@ const maxLength = 400
 const form =
   /^(?<repository>[a-z0-9][a-z0-9.-]*(?::\d{1,5})?(?:\/[a-z0-9._*-]+)+|[a-z0-9.-]*\*[a-z0-9._*/-]*)(?::(?<tag>[A-Za-z0-9_*][A-Za-z0-9._*-]{0,127}))?$/
 
-/** Undefined for what cannot name an image: `*` stands for any run of characters, a tag may follow the last `:`. */
+/** `*` stands for any characters, or none. A tag may follow the last `:`. Undefined for text that names no image. */
 export function parsePin(pattern: string): Pin | undefined {
   const { repository, tag = '*' } = (pattern.length <= maxLength && form.exec(pattern)?.groups) || {}
   if (repository === undefined) return undefined
@@ -27,7 +30,7 @@ export function parsePin(pattern: string): Pin | undefined {
   }
 }
 
-/** Part by part, each as early as it fits: no pattern makes it slow, which cannot be said of a regular expression. */
+/** Looks for one part after the other, each at its first place. A regular expression could be slow; this cannot. */
 function matches(glob: string, text: string): boolean {
   const [first = '', ...rest] = glob.split('*')
   const last = rest.pop()

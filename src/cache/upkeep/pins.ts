@@ -2,7 +2,7 @@ import type { ContentIndex, TaggedImage } from '../../metadata/content-index.ts'
 import { pagesOf } from './pages.ts'
 import { type Pin, parsePin } from './pin.ts'
 
-/** The images that stay, whatever happens: by patterns. */
+/** The patterns of images that are never evicted. */
 export class Pins {
   readonly #index: ContentIndex
 
@@ -15,7 +15,7 @@ export class Pins {
     return (await this.#index.pins()).flatMap((pattern) => parsePin(pattern) ?? [])
   }
 
-  /** Whether a tag is known that a pin matches. */
+  /** Whether the pin matches a known tag. */
   async isMatched(pin: Pin): Promise<boolean> {
     const pages = pagesOf<TaggedImage>((after, limit) => this.#index.images(pin.prefix, after, limit))
     for await (const images of pages) {
@@ -24,12 +24,12 @@ export class Pins {
     return false
   }
 
-  /** False where it was there already. */
+  /** False where the pin was there already. */
   add(pin: Pin): Promise<boolean> {
     return this.#index.addPin(pin.pattern)
   }
 
-  /** False where there was none. */
+  /** False where there was no such pin. */
   delete(pin: Pin): Promise<boolean> {
     return this.#index.deletePin(pin.pattern)
   }

@@ -10,26 +10,28 @@ export interface PurgeOptions {
   readonly store: BlobStore
   readonly metadata: MetadataTier
   readonly index: ContentIndex
-  /** Takes a blob out, of memory too; false where it is being filled or looked up, or was used since. */
+  /** Removes a blob from the store and from memory. False where it is being filled or looked up, or was used since. */
   readonly remove: (use: Use) => Promise<boolean>
 }
 
-/** What went. */
+/** What was removed. */
 export interface PurgeReport {
   readonly tags: number
   readonly blobs: number
   readonly bytes: number
 }
 
-/** How often something that is being looked up, or was used a moment ago, is tried again, and after how long. */
-const attempts = 5
-const pause = 20
+/**
+ * A blob that is being looked up, or was used a moment ago, is tried so often, with a pause of milliseconds in between.
+ */
+const maxAttempts = 5
+const retryPause = 20
 
 /**
- * Forgets what an operator wants gone, pinned or not: the next pull fetches it anew. What another cached image needs
- * stays; what is being read goes, and is read to its end all the same; what is being filled stays.
+ * Removes what an operator names, even if it is pinned. The next pull fetches it again. What another cached image needs
+ * stays, and so does a blob that is being filled. A blob that is being read goes, and its readers still get all of it.
  *
- * Undefined is the answer where there is nothing of that name.
+ * Methods resolve to undefined where there is nothing of that name.
  */
 export class Purge {
   readonly #options: PurgeOptions
@@ -38,7 +40,7 @@ export class Purge {
     this.#options = options
   }
 
-  /** A tag, with everything that only it needs. */
+  /** Removes a tag, with everything that only it needs. */
   async image(repository: string, tag: string): Promise<PurgeReport | undefined> {
     const { metadata } = this.#options
     const record = await metadata.tag(repository, tag)
@@ -51,24 +53,24 @@ export class Purge {
     return { tags: 1, ...removed }
   }
 
-  /** Everything that a repository holds and no other. */
+  /** Removes everything that this repository holds and no other. */
   repository(name: string): Promise<PurgeReport | undefined> {
     return this.#repositories(name, (repository) => repository === name)
   }
 
-  /** Everything that came from an upstream. */
+  /** Removes everything that came from an upstream. */
   upstream(host: string): Promise<PurgeReport | undefined> {
     return this.#repositories(`${host}/`, () => true)
   }
 
-  /** One blob or manifest, whoever needs it. */
+  /** Removes one blob or manifest, whoever needs it. */
   async digest(digest: Digest): Promise<PurgeReport | undefined> {
     const { store, metadata, index } = this.#options
     await metadata.usage()
     const stored = await store.stat(digest)
     const use = await index.use(digest)
     if (!stored && !use) return undefined
-    // What has no record is given the oldest, so that it goes like everything else.
+    // A blob without a record gets one with the oldest use, so that it can be removed like all others.
     if (stored && !use) await metadata.recordUses([{ ...stored, at: 0 }])
     return { tags: 0, ...(await this.#removeAll(async () => [digest])) }
   }
@@ -93,22 +95,22 @@ export class Purge {
   }
 
   async #removeUnneeded(roots: readonly Digest[], leaving: Leaving): Promise<Omit<PurgeReport, 'tags'>> {
-    // What is known of last uses is written, so that everything stored is seen.
     return this.#removeAll(async (left) => {
+      // Writes the uses that wait in memory, so that the graph has everything that is stored.
       await this.#options.metadata.usage()
       return (await new ContentGraph(this.#options.index).neededOnlyBy(left ?? roots, leaving)).keys()
     })
   }
 
-  /** `wanted` is asked again, with what could not be taken out, as long as there is such, and only so often. */
+  /** Asks `wanted` what to remove, and again with the digests that could not be removed, up to `maxAttempts` times. */
   async #removeAll(
     wanted: (left: readonly Digest[] | undefined) => Promise<Iterable<Digest>>,
   ): Promise<Omit<PurgeReport, 'tags'>> {
     const { index, remove } = this.#options
     const report = { blobs: 0, bytes: 0 }
     let left: Digest[] | undefined
-    for (let attempt = 1; attempt <= attempts && left?.length !== 0; attempt += 1) {
-      if (attempt > 1) await sleep(pause)
+    for (let attempt = 1; attempt <= maxAttempts && left?.length !== 0; attempt += 1) {
+      if (attempt > 1) await sleep(retryPause)
       const trying: readonly Digest[] = [...(await wanted(left))]
       left = []
       for (const digest of trying) {

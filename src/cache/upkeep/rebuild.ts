@@ -15,8 +15,8 @@ export interface RebuildOptions {
 }
 
 /**
- * Fills empty metadata from what is stored: last uses from the blobs, links from the notes beside the manifests. Tags
- * come back by themselves, when they are next asked for. Meanwhile everything works, by proofs from upstream.
+ * Restores lost metadata from the store: last uses from the blobs, links from the notes beside the manifests. Tags come
+ * back when clients next ask for them. Meanwhile the mirror works: a missing link is proven by the upstream.
  */
 export async function rebuild(options: RebuildOptions): Promise<void> {
   const { store, metadata, observer, now, signal } = options
@@ -31,14 +31,14 @@ export async function rebuild(options: RebuildOptions): Promise<void> {
   }
 }
 
-/** Records again what a stored manifest proves and names, by the note beside it. */
+/** Restores the links and references of a stored manifest from the note beside it. */
 export async function relink(
   { digest, note }: StoredBlob,
   { store, metadata, index }: Pick<RebuildOptions, 'store' | 'metadata' | 'index'>,
 ): Promise<void> {
   if (!note) return
   const body = await readManifest(store, digest)
-  // A damaged manifest may name anything.
+  // A damaged manifest must prove nothing.
   if (!body || digestOf(body, algorithmOf(digest)) !== digest) return
   for (const [repository, visibility] of Object.entries(note.repositories)) {
     const links = linksOf({ digest, mediaType: note.mediaType, size: body.length, body }, visibility)

@@ -16,16 +16,15 @@ export interface RemovalOptions {
 }
 
 /**
- * Removes blobs from the store, together with what is recorded of them. While it works on a digest, nobody can open, fill
- * or adopt that digest (`Fills.exclude`).
+ * Removes blobs from the store, together with what is recorded of them. While it works on a digest, nobody can open,
+ * fill or adopt that digest (`Fills.exclude`).
  *
- *     step                                            if it fails
- *     1  delete the record of the last use, if that   used since: nothing is removed.
- *        use is still the one that was looked at      The database cannot be written: the deletion of the record is
- *                                                     pending, and step 2 goes on
- *     2  delete the file                              the record is restored
- *     3  delete references and links                  harmless: references of what is not stored do not count, and a link
- *                                                     stays true
+ *     step                                           if it fails
+ *     1  delete the record of the last use, if that  used since: nothing is removed.
+ *        use is still the one that was looked at     Database cannot be written: step 2 follows, and the deletion of
+ *                                                    the record is pending
+ *     2  delete the file                             the record is restored
+ *     3  delete references and links                 no harm: what is not stored keeps nothing, and a link stays true
  *
  * A full disk takes no deletion of a record either. So the file goes first there, and the records follow at the next
  * eviction.

@@ -10,11 +10,11 @@ import { pagesOf } from './pages.ts'
 
 export interface ScrubStatus {
   readonly state: 'idle' | 'running'
-  /** Blobs looked at in this run, or the last. */
+  /** Blobs compared in this run, or the last one. */
   readonly checked: number
-  /** Of them: missing, of a wrong size, or of other bytes than their digest says. */
+  /** Of these: missing, of a wrong size, or with bytes that do not match the digest. */
   readonly damaged: number
-  /** Of those: fetched again. */
+  /** Of the damaged: fetched again. */
   readonly repaired: number
   /** Epoch milliseconds; null before the first run has ended. */
   readonly finishedAt: number | null
@@ -27,18 +27,22 @@ export interface ScrubOptions {
   readonly fills: Pick<Fills, 'exclude'>
   readonly observer: Observer
   readonly now: () => number
-  /** Memory of a digest goes: what is cached in front of the store. */
+  /** Drops what is cached of a digest in front of the store. */
   readonly forget: (digest: Digest) => void
-  /** Records again what a stored manifest proves and names. */
+  /** Restores the links and references of a stored manifest. */
   readonly relink: (blob: StoredBlob) => Promise<void>
-  /** Fetches a digest anew, from any repository that holds it. False where none can be had now. */
+  /** Fetches a digest again, from any repository that holds it. False where none has it now. */
   readonly replace: (digest: Digest) => Promise<boolean>
   readonly wait?: PaceOptions['wait']
 }
 
 /**
- * Reads everything that is stored and compares it with its digest, at a bounded rate; takes out what is wrong, fetches
- * it anew, and puts the records of last uses and sizes right against the disk. One run at a time.
+ * Compares everything that is stored with its digest, at a bounded rate. One run at a time.
+ *
+ *     a stored blob is      the scrub
+ *     intact                corrects the record of its size, and makes one where there is none
+ *     damaged               removes it, and fetches it again
+ *     recorded, but gone    removes the record, and fetches it again
  */
 export class Scrub {
   readonly #options: ScrubOptions
@@ -54,7 +58,7 @@ export class Scrub {
     return this.#status
   }
 
-  /** Resolves when the run has ended. False, at once, where one is under way. `rate` in bytes a second. */
+  /** Resolves when the run has ended. False, at once, where one is running. `rate` in bytes a second. */
   async run(rate: number): Promise<boolean> {
     if (this.#running || this.#stopped.signal.aborted) return false
     this.#status = { ...this.#status, state: 'running', checked: 0, damaged: 0, repaired: 0 }
@@ -65,7 +69,7 @@ export class Scrub {
     return true
   }
 
-  /** No further runs; resolves when one that is under way has ended, soon. */
+  /** Starts no further run. Resolves when the current one has ended, which is soon. */
   async stop(): Promise<void> {
     this.#stopped.abort()
     await this.#running
@@ -93,14 +97,14 @@ export class Scrub {
     if (integrity === 'damaged') await this.#repair(blob.digest)
   }
 
-  /** A blob without a record would never be evicted; one with a wrong size would not be counted right. */
+  /** Corrects the record: a blob without one would never be evicted, and a wrong size is counted wrong. */
   async #record(blob: StoredBlob): Promise<void> {
     const { digest } = blob
     const { index, metadata, store, fills, now, relink } = this.#options
     const known = await index.use(digest)
     if (known?.size === blob.size) return
-    // It may have been evicted since it was listed.
     await fills.exclude(digest, async () => {
+      // It may have been evicted since it was listed.
       const stored = await store.stat(digest)
       if (!stored) return
       await metadata.recordUses([{ ...stored, at: (await index.use(digest))?.at ?? now() }])
@@ -108,10 +112,10 @@ export class Scrub {
     })
   }
 
-  /** What is recorded and not there. */
+  /** Repairs what is recorded and not stored. */
   async #findMissing(): Promise<void> {
     const { index, store, metadata } = this.#options
-    // Writes the last uses that wait, so that all are seen.
+    // Writes the uses that wait in memory, so that the listing has all of them.
     await metadata.usage()
     const pages = pagesOf<Use>((after, limit) => index.usesAfter(after?.digest, limit))
     for await (const uses of pages) {
@@ -124,15 +128,15 @@ export class Scrub {
 
   async #repair(digest: Digest): Promise<void> {
     const { fills, observer, replace } = this.#options
-    // Where it is being filled at this moment, somebody missed it before.
-    if (!(await fills.exclude(digest, () => this.#takeOut(digest)))) return
+    // Undefined where it is being filled: a request found the damage first.
+    if (!(await fills.exclude(digest, () => this.#remove(digest)))) return
     this.#count('damaged')
     observer.damaged(digest)
     if (await replace(digest)) this.#count('repaired')
   }
 
-  /** Looks again while nobody can replace it: false where somebody has, or where all is forgotten by now. */
-  async #takeOut(digest: Digest): Promise<boolean> {
+  /** Checks again while nobody else can replace the blob. False where it was replaced, or removed with its record. */
+  async #remove(digest: Digest): Promise<boolean> {
     const { store, index, metadata, forget } = this.#options
     const integrity = await integrityOf(store, digest, async () => this.#stopped.signal.throwIfAborted())
     await metadata.usage()
@@ -140,7 +144,7 @@ export class Scrub {
     if (integrity === 'intact' || (integrity === 'absent' && !use)) return false
     forget(digest)
     await store.delete(digest)
-    // Used since it was looked at or not: what is gone has no use.
+    // Repeated, since the blob may have been used meanwhile: a blob that is gone must have no record.
     for (let last = use; last && !(await metadata.forgetUse(digest, last.at)); last = await index.use(digest));
     return true
   }

@@ -46,7 +46,10 @@ export class Space {
     this.#options = options
   }
 
-  /** `granted`: bytes that are on the disk already and are about to be adopted. Rejects where disk or records cannot be read. */
+  /**
+   * `granted`: bytes that are on the disk already and are about to be adopted. Rejects where disk or records cannot be
+   * read.
+   */
   async look(granted: number): Promise<Fullness> {
     const { metadata, disk, bounds, pendingDeletions } = this.#options
     const { total, free } = await disk()
