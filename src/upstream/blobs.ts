@@ -10,7 +10,7 @@ import { contentEncodingOf, contentLengthOf, headerOf } from './transfer/respons
 import type { ResponseBody } from './transfer/response-body.ts'
 import type { BlobRest, BlobSpan } from './upstream.ts'
 
-/** How much of an answer that ignored our range is read and thrown away to get to its start, in bytes. */
+/** Bytes of an answer that ignored our range: so many are read and dropped to reach the start of the range. */
 const maxSkipped = 1024 * 1024
 
 export interface Presence {
@@ -25,7 +25,7 @@ export interface RegistryBlobsOptions {
   readonly headSupport: HeadSupport
 }
 
-/** Blobs of one registry: whether they are there, and one attempt at their bytes. */
+/** Requests for the blobs of one registry: whether a blob is there, and one attempt to get its bytes. */
 export class RegistryBlobs {
   readonly #options: RegistryBlobsOptions
 
@@ -33,7 +33,10 @@ export class RegistryBlobs {
     this.#options = options
   }
 
-  /** By HEAD; by a GET for one byte where HEAD lies (public.ecr.aws: 401; ghcr.io: 403 from its storage) or hides the size. */
+  /**
+   * Sends a HEAD, and a GET for one byte where HEAD lies (public.ecr.aws: 401; ghcr.io: 403 from its storage) or hides
+   * the size.
+   */
   async stat(repository: string, digest: Digest, context: RequestContext): Promise<Presence | undefined> {
     const { headSupport } = this.#options
     const path = pathOf(repository, digest)
@@ -47,7 +50,7 @@ export class RegistryBlobs {
     return got === 'absent' || got === 'refused' ? undefined : got
   }
 
-  /** Undefined where it is absent. Returns when the headers are in. */
+  /** Resolves when the headers have arrived. Undefined where the blob is absent. */
   async open(
     repository: string,
     digest: Digest,
@@ -159,7 +162,7 @@ export class RegistryBlobs {
   #unexpected({ status, fromStorage }: UpstreamResponse<ResponseBody>): UpstreamError {
     const { upstream } = this.#options
     const refusal = fromStorage && status >= 400 && status !== 416
-    // Its address came from the registry a moment ago: a signature that has expired, or a clock that is wrong.
+    // The registry has just signed this address, so the signature has expired early, or a clock is wrong.
     if (refusal) return new UpstreamError(upstream, 'unavailable', `storage behind it answered ${status}`, { status })
     return statusError(upstream, 'GET blob', status, undefined)
   }
@@ -185,12 +188,12 @@ function emptyOf(digest: Digest): Digest {
   return digestOf(Buffer.alloc(0), algorithmOf(digest))
 }
 
-/** Of a 200's body once decoded. */
+/** The size of the whole blob, from the headers of a 200. */
 function wholeSizeOf({ headers }: UpstreamResponse<ResponseBody>): number | undefined {
   return contentEncodingOf(headers) === undefined ? contentLengthOf(headers) : undefined
 }
 
-/** The last byte of what is wanted, as far as it is known. */
+/** The last byte of the span, if it is known. */
 function lastOf({ end }: BlobSpan, size: number | undefined): number | undefined {
   return size === undefined ? end : Math.min(end ?? size - 1, size - 1)
 }

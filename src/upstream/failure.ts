@@ -4,17 +4,17 @@ const timeouts = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
 const violations = new Set(['UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_EXCEEDED_MAX_SIZE', 'UND_ERR_INVALID_ARG'])
 const brokenConnections = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'])
 
-/** What went wrong below HTTP, as seen from above it. `doing` names the request without its query. */
+/** Turns a failure below HTTP into an UpstreamError. `doing` names the request, without its query. */
 export function toUpstreamError(upstream: string, doing: string, cause: unknown): UpstreamError {
   if (cause instanceof UpstreamError) return cause
   const code = codeOf(cause)
   const detail = code ?? (cause instanceof Error ? cause.name : 'unknown failure')
-  // A parser's error carries what it could not parse, which may be a token.
+  // The parser's error contains the bytes that it could not parse, which may be a token.
   const options = code?.startsWith('HPE_') ? {} : { cause }
   return new UpstreamError(upstream, kindOf(code), `${doing}: ${detail}`, options)
 }
 
-/** A status that is no answer to what was asked. `retryAfter` in seconds. */
+/** The error for a status that does not answer the request. `retryAfter` in seconds. */
 export function statusError(
   upstream: string,
   what: string,
@@ -26,14 +26,14 @@ export function statusError(
   return new UpstreamError(upstream, kind, `${what} answered ${status}`, options)
 }
 
-/** Whether a connection was made, and broke. */
+/** Whether a connection was made and then broke. */
 export function isBrokenConnection(error: unknown): boolean {
   return error instanceof UpstreamError && brokenConnections.has(codeOf(error.cause) ?? '')
 }
 
 /**
- * Whether a request may have failed only because the server closed a kept connection at the moment it was sent. A
- * connection that has carried an answer before is such a one; ECONNRESET does not tell.
+ * Whether a request may have failed only because the server closed a kept connection at the same moment. A connection
+ * that has carried an answer before was kept. With ECONNRESET and EPIPE nothing shows whether it was.
  */
 export function isStaleConnection(cause: unknown): boolean {
   const code = codeOf(cause)
@@ -45,7 +45,7 @@ export function isStaleConnection(cause: unknown): boolean {
 function kindOf(code: string | undefined): UpstreamErrorKind {
   if (code === undefined) return 'unreachable'
   if (timeouts.has(code)) return 'timeout'
-  if (code === 'HPE_INVALID_EOF_STATE') return 'unreachable' // chunks that break off
+  if (code === 'HPE_INVALID_EOF_STATE') return 'unreachable' // a chunked body that ends too early
   return violations.has(code) || code.startsWith('HPE_') ? 'protocol' : 'unreachable'
 }
 

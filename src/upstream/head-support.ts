@@ -8,9 +8,9 @@ type Clock = () => number
 const quarterHour = 15 * 60 * 1000
 
 /**
- * What has been learnt of a registry's HEADs, so that a useless one is not sent again and again before the GET that
- * answers. Kept for each repository, and not for long: one bad moment of Docker Hub's must not turn every HEAD, which it
- * does not count, into a GET, which it does.
+ * Remembers where a registry's HEADs are useless, so that the GET that answers is sent at once. Remembers it per
+ * repository and for a quarter of an hour: after one failure of Docker Hub, we must not send GETs, which count against
+ * its rate limit, in place of HEADs, which do not.
  */
 export class HeadSupport {
   readonly #useless: LRUCache<string, true>
@@ -26,12 +26,12 @@ export class HeadSupport {
     return this.#useless.has(`${kind} ${repository}`)
   }
 
-  /** A GET has brought what HEAD did not tell. */
+  /** Call when a GET brought what the HEAD before it did not. */
   markUseless(kind: 'manifest' | 'blob', repository: string): void {
     this.#useless.set(`${kind} ${repository}`, true)
   }
 
-  /** Whether a 401 or 403 to HEAD means the same as one to GET. */
+  /** Whether a GET of this path was refused like the HEAD before it. */
   isConfirmed(path: string): boolean {
     return this.#confirmed.has(path)
   }
@@ -42,8 +42,8 @@ export class HeadSupport {
 }
 
 /**
- * `unclear` where a HEAD failed in a way that its GET may not: mcr.microsoft.com has broken the connection on HEADs
- * (containerregistry#180), others answer 5xx. A registry that asks to be left alone for a while means it.
+ * Sends a HEAD. `unclear` where it fails in a way in which the GET may not: mcr.microsoft.com has broken the connection
+ * on HEADs (containerregistry#180), other registries answer 5xx. A failure with `Retry-After` is thrown.
  */
 export async function headOrUnclear<T>(ask: () => Promise<T>): Promise<T | 'unclear'> {
   try {

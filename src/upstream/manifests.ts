@@ -13,10 +13,10 @@ import type { UpstreamLimits } from './transfer/limits.ts'
 import { contentEncodingOf, contentLengthOf, headerOf } from './transfer/response.ts'
 import type { KnownTag } from './upstream.ts'
 
-/** Who asks, and for how long. */
+/** In whose name to ask, for how long, and where to report the upstream's health. */
 export type RequestContext = Pick<UpstreamRequest, 'identity' | 'signal' | 'health'>
 
-/** A manifest as an upstream's answer brought it. */
+/** A manifest from an upstream's answer. */
 export interface Fetched {
   readonly digest: Digest
   readonly mediaType: string
@@ -31,7 +31,7 @@ export type Finding =
   | { readonly kind: 'descriptor'; readonly head: Omit<Fetched, 'body'> }
   | { readonly kind: 'manifest'; readonly fetched: Fetched }
 
-/** `refused` is who asked; `absent` is what was asked for. */
+/** `refused`: the registry refused the identity. `absent`: it does not have the manifest. */
 export type Missing = 'absent' | 'refused'
 
 export interface RegistryManifestsOptions {
@@ -58,7 +58,10 @@ export class RegistryManifests {
     return got.fetched
   }
 
-  /** HEAD first: Docker Hub counts a GET even where it answers 304. A GET where HEAD does not tell enough. */
+  /**
+   * Sends a HEAD first, since Docker Hub counts every GET, also one that it answers with 304. Then a GET, if HEAD does
+   * not say enough.
+   */
   async find(
     repository: string,
     reference: Reference,
@@ -94,7 +97,7 @@ export class RegistryManifests {
     if (digest === known?.digest) return { kind: 'unchanged', withLogin }
     const mediaType = essence(headerOf(headers, 'content-type') ?? '')
     const size = contentEncodingOf(headers) ? undefined : contentLengthOf(headers)
-    // registry.access.redhat.com: text/plain for some old images; only the body tells what it is.
+    // registry.access.redhat.com sends text/plain for some old images: then only the body shows the media type.
     if (!size || !mediaType.startsWith('application/vnd.')) return 'unclear'
     return { kind: 'descriptor', head: { digest, mediaType, size, etag: headerOf(headers, 'etag'), withLogin } }
   }
@@ -144,7 +147,7 @@ export class RegistryManifests {
     try {
       return await decode(bytes, { maxOutputLength: limits.manifestBytes })
     } catch (cause) {
-      throw new UpstreamError(upstream, 'protocol', 'manifest whose content encoding cannot be undone', { cause })
+      throw new UpstreamError(upstream, 'protocol', 'manifest with a broken content encoding', { cause })
     }
   }
 
@@ -153,7 +156,7 @@ export class RegistryManifests {
   }
 }
 
-/** registry.access.redhat.com compresses for some who did not ask for it. */
+/** registry.access.redhat.com compresses some answers although we ask for `identity`. */
 const decoders = new Map([
   ['gzip', promisify(gunzip)],
   ['x-gzip', promisify(gunzip)],

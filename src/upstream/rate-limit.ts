@@ -2,8 +2,8 @@ import { type Headers, headerOf } from './transfer/response.ts'
 import type { RateLimit } from './upstream.ts'
 
 /**
- * What is left of the right to pull, as Docker Hub tells it: `ratelimit-limit: 100;w=21600`, `ratelimit-remaining: 76;w=21600`.
- * Undefined where either is absent: that image or account has no limit, or the registry does not tell.
+ * Reads a rate limit from Docker Hub's headers: `ratelimit-limit: 100;w=21600`, `ratelimit-remaining: 76;w=21600`.
+ * Undefined where one of them is absent: this image or account has no limit, or the registry does not say.
  */
 export function parseRateLimit(headers: Headers): RateLimit | undefined {
   const limit = parse(headerOf(headers, 'ratelimit-limit'))

@@ -12,8 +12,9 @@ import type { ResponseBody } from './transfer/response-body.ts'
 import { type Request, type Transport, userAgent } from './transfer/transport.ts'
 
 /**
- * In whose name to ask. `anonymous`: nobody's. `login`: ours; while it rests, what a stranger may not have is `denied`.
- * `public`: ours for its rate limit's sake, of what anybody may have; where it does not help, nobody's.
+ * In whose name to ask. `anonymous`: without the login. `login`: with the login; while that rests, what needs it is
+ * `denied`. `public`: for content that anybody may have, with the login for its rate limit; without it where that
+ * fails.
  */
 export type Identity = 'anonymous' | 'login' | 'public'
 
@@ -30,7 +31,7 @@ export interface UpstreamRequest {
 }
 
 export interface UpstreamResponse<Content extends ResponseBody = Body> extends Response<Content> {
-  /** Whether it came from a place without registry API that a registry sent us to. */
+  /** Whether it came from a storage host without a registry API, to which the registry redirected. */
   readonly fromStorage: boolean
   readonly withLogin: boolean
 }
@@ -43,17 +44,17 @@ export interface RegistryClientOptions {
   readonly transport: Transport
   readonly authorizer: Authorizer
   readonly credentials: Credentials
-  /** Of every answer of the registry's own; for its rate limits. */
+  /** Called with the headers of every answer from the registry itself, for its rate limits. */
   readonly onHeaders: (headers: Headers, withLogin: boolean) => void
 }
 
 /** By whom a request is sent. */
 type Send<Content extends ResponseBody> = (request: Request) => Promise<Response<Content>>
 
-/** Without a token, with one that was kept, with a new one. */
+/** One without a token, one with a kept token, one with a new token. */
 const maxAttempts = 3
 
-/** One question to one registry, with whatever it takes in challenges, tokens and redirects to get it answered. */
+/** Sends a request to one registry, and does all that it takes to get an answer: challenges, tokens and redirects. */
 export class RegistryClient {
   readonly #options: RegistryClientOptions
   readonly #base: string
@@ -64,8 +65,8 @@ export class RegistryClient {
   }
 
   /**
-   * `refused` where a registry said 401 or 403 to the best that could be shown, or its token service did. 429 and 5xx
-   * are thrown; any other status is an answer.
+   * `refused` where the registry or its token service answered 401 or 403 to the best authorization that we have.
+   * Throws for 429 and 5xx; any other status is an answer.
    */
   ask(request: UpstreamRequest): Promise<UpstreamResponse | 'refused'> {
     return this.#ask(request, (request) => this.#options.transport.send(request))
@@ -87,9 +88,13 @@ export class RegistryClient {
     const known = login && (await this.#askAs(login, request, send))
     if (known && (known !== 'refused' || identity === 'login')) return known
     const answer = await this.#walk(request, undefined, send)
-    // A HEAD may lie about who may have what; the GET that follows it decides.
+    // A HEAD may be refused although the GET is not. The GET that follows decides.
     if (answer === 'refused' && identity === 'login' && method === 'GET') {
-      throw new UpstreamError(upstream, 'denied', 'our login was refused and rests, and a stranger may not have this')
+      throw new UpstreamError(
+        upstream,
+        'denied',
+        'our login was refused and is not used for now, and anonymous access is refused',
+      )
     }
     return answer
   }
@@ -118,7 +123,7 @@ export class RegistryClient {
     let withLogin = false
     for (let hop = 0; hop <= limits.redirects; hop += 1) {
       const isHome = url.origin === home.origin
-      // Nor does the login come back: a stranger must not choose what our registry is asked for in our name.
+      // The login is dropped for good: another host must not choose what we ask our registry for with it.
       if (!isHome) shown = undefined
       const authScope = this.#authScopeAt(url, request, shown)
       const step = await this.#step(request, url, authScope, send)
@@ -135,15 +140,15 @@ export class RegistryClient {
     throw new UpstreamError(upstream, 'protocol', `more than ${limits.redirects} redirects`)
   }
 
-  /** Undefined for a place that only stores: it knows no tokens, and must not see ours. */
+  /** Undefined for a storage host: it knows no tokens, and must not get ours. */
   #authScopeAt(url: URL, request: UpstreamRequest, login: Login | undefined): AuthScope | undefined {
     const { origin, pathname } = url
     const isHome = origin === this.#options.home.origin
     const base = isHome ? this.#base : '/'
     const path = pathname.startsWith(base) ? pathname.slice(base.length) : ''
-    // registry.k8s.io sends manifests to <region>-docker.pkg.dev, a registry with a challenge of its own.
+    // registry.k8s.io redirects manifests to <region>-docker.pkg.dev, which is a registry with its own challenge.
     const repository = /^v2\/(.+)\/(?:manifests|blobs)\/[^/]+$/.exec(path)?.[1]
-    // Artifact Registry keeps blobs under another path of its own host, where the same token is right.
+    // Artifact Registry redirects blobs to another path of its own host, where the same token is valid.
     if (isHome) return { origin, base, repository: repository ?? request.repository, login }
     return repository === undefined ? undefined : { origin, base, repository, login: undefined }
   }
@@ -167,7 +172,7 @@ export class RegistryClient {
       const next = await authorizer.answer(response, grant, authScope, request.signal)
       if (next === 'none') {
         if (credentials.configured || request.method === 'HEAD') return 'refused'
-        throw new UpstreamError(upstream, 'denied', `${url.host} wants a login, and none is configured`, { status })
+        throw new UpstreamError(upstream, 'denied', `${url.host} demands a login, and none is configured`, { status })
       }
       grant = next
     }
@@ -207,7 +212,7 @@ export class RegistryClient {
     const { status } = response
     if (isBlockPage(response)) {
       response.body.discard()
-      const told = `${method} ${kind} at ${url.host} answered ${status} with a page: something in front refuses us`
+      const told = `${method} ${kind} at ${url.host} answered ${status} with a web page: a firewall or proxy refuses us`
       throw new UpstreamError(upstream, 'unavailable', told, { status })
     }
     if (status !== 429 && status < 500) return response
@@ -217,8 +222,8 @@ export class RegistryClient {
 }
 
 /**
- * A page for a person where a registry would answer in JSON: a firewall or a content network that blocks us. It says
- * nothing of the repository, so it is an outage, not absence.
+ * Whether the answer is a web page where a registry would send JSON: a firewall or a content network blocks us. This
+ * says nothing about the repository, so it is an outage and not absence.
  */
 function isBlockPage({ status, headers }: Response<ResponseBody>): boolean {
   if (status !== 403 || headerOf(headers, 'www-authenticate') !== undefined) return false

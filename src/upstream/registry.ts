@@ -34,21 +34,21 @@ import type {
   Visibility,
 } from './upstream.ts'
 
-/** What a registry tells the world. Functions are quick and never throw. */
+/** What a registry reports. Functions are quick and never throw. */
 export interface UpstreamHooks {
-  /** Our login was refused, or cannot be used: an operator has to act. */
+  /** The login was refused, or cannot be used. An operator has to act. */
   readonly onRefused: (refusal: LoginRefusal) => void
-  /** `status` is undefined where no answer came; `seconds` until the headers. */
+  /** `status` is undefined where no answer came. `seconds`: until the headers. */
   readonly onRequest?: ((kind: UpstreamRequestKind, status: number | undefined, seconds: number) => void) | undefined
 }
 
 export interface RegistryUpstreamOptions {
   /** As users write it: `docker.io`. */
   readonly name: string
-  /** Where it is: `https://registry-1.docker.io`. A path stands before `/v2/`. */
+  /** The address: `https://registry-1.docker.io`. A path in it comes before `/v2/`. */
   readonly url: URL
   readonly credential?: Credential | undefined
-  /** Where the login may go besides the registry's own domain: a host, with a port if need be, or a URL. */
+  /** Where the login may go besides the registry's own domain: a host, a host with a port, or a URL. */
   readonly tokenRealm?: URL | string | undefined
   readonly privateRepositories: 'refuse' | 'serve'
   readonly limits: UpstreamLimits
@@ -59,7 +59,7 @@ export interface RegistryUpstreamOptions {
   readonly hooks: UpstreamHooks
 }
 
-/** An upstream that speaks the distribution API. Nothing is sent before it is asked something. */
+/** An upstream that speaks the distribution API. It sends nothing before it is used. */
 export class RegistryUpstream implements Upstream, AsyncDisposable {
   readonly name: string
   readonly servesPrivate: boolean
@@ -69,7 +69,7 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
   readonly #manifests: RegistryManifests
   readonly #blobs: RegistryBlobs
   readonly #rest: Rest
-  #rateLimit: { readonly strangers?: RateLimit; readonly login?: RateLimit } = {}
+  #rateLimit: { readonly anonymous?: RateLimit; readonly login?: RateLimit } = {}
 
   constructor(options: RegistryUpstreamOptions) {
     const { name, url, credential, tokenRealm, privateRepositories, limits, threads, now, hooks } = options
@@ -82,7 +82,7 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     const realm = tokenRealm instanceof URL ? tokenRealm.href : tokenRealm
     const tokens = new Tokens({ upstream, home: url, tokenRealm: realm, limits, now, transport, credentials })
     const authorizer = new Authorizer({ upstream, tokens, credentials, transport, now })
-    const onHeaders = this.#hearRateLimit.bind(this)
+    const onHeaders = this.#noteRateLimit.bind(this)
     const client = new RegistryClient({
       upstream,
       home: url,
@@ -179,12 +179,12 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
 
   status(): UpstreamStatus {
     const { requests, errors } = this.#transport
-    const { strangers, login } = this.#rateLimit
+    const { anonymous, login } = this.#rateLimit
     const state = this.restsUntil === undefined ? 'ok' : 'resting'
-    return { name: this.name, state, requests, errors, rateLimit: login ?? strangers ?? null }
+    return { name: this.name, state, requests, errors, rateLimit: login ?? anonymous ?? null }
   }
 
-  /** Breaks what is running off. */
+  /** Ends everything that is running. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#transport[Symbol.asyncDispose]()
   }
@@ -261,7 +261,7 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     try {
       return await attempt()
     } catch (error) {
-      // The storage that the registry sent us to: another redirect may lead elsewhere.
+      // The storage failed, not the registry: another redirect may lead to another storage host.
       if (!answered || !(error instanceof UpstreamError) || error.kind === 'protocol') throw error
       await pause(this.#limits.resumeDelay, signal)
       return attempt()
@@ -276,9 +276,9 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     return withLogin && this.servesPrivate ? 'unproven' : 'public'
   }
 
-  #hearRateLimit(headers: Headers, withLogin: boolean): void {
+  #noteRateLimit(headers: Headers, withLogin: boolean): void {
     const limit = parseRateLimit(headers)
-    if (limit) this.#rateLimit = { ...this.#rateLimit, [withLogin ? 'login' : 'strangers']: limit }
+    if (limit) this.#rateLimit = { ...this.#rateLimit, [withLogin ? 'login' : 'anonymous']: limit }
   }
 }
 
@@ -288,7 +288,7 @@ type Open<Content extends ResponseBody> = (
   context: RequestContext,
 ) => Promise<Attempt<Content> | undefined>
 
-/** Absence as the port tells it. */
+/** Absence and refusal, as the `Upstream` port reports them. */
 function unlessMissing<T extends object>(answer: T | Missing): T | undefined {
   if (answer === 'refused') throw new RegistryError('NAME_UNKNOWN')
   return answer === 'absent' ? undefined : answer

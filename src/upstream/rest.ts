@@ -1,17 +1,17 @@
 import { UpstreamError, type UpstreamErrorKind } from '../oci/error.ts'
 import { withTimeLimit } from '../oci/time-limit.ts'
 
-/** One task's account of the upstream's health, by the questions that it puts. */
+/** What a task reports of the upstream's health, for each request that it sends. */
 export interface HealthProbe {
-  /** A question goes out: until it is answered, a failure is the upstream's. */
+  /** A request goes out. Until it is answered, a failure is the upstream's. */
   asked(): void
-  /** The upstream has answered: what fails from here on, such as the storage that it sent us to, is not its failure. */
+  /** The upstream has answered. A later failure, such as the storage's that it redirects to, is not the upstream's. */
   answered(): void
 }
 
 export interface RestOptions {
   readonly upstream: string
-  /** Milliseconds: of the first rest, of the longest, of the longest that `Retry-After` gets. */
+  /** Milliseconds: the first rest, the longest one, and the longest that `Retry-After` can set. */
   readonly first: number
   readonly max: number
   readonly maxRetryAfter: number
@@ -19,58 +19,64 @@ export interface RestOptions {
   readonly now: () => number
 }
 
-/** The kinds that speak of the whole upstream; the others speak of one repository or one login. */
+/** The kinds of failure that concern the whole upstream. The others concern one repository or one login. */
 type RestKind = Extract<UpstreamErrorKind, 'unreachable' | 'timeout' | 'rate-limited' | 'unavailable'>
 
 type Fate = 'success' | 'failure' | 'unknown'
 
 /**
- * A time in which an upstream that failed is not asked, but for one probe.
+ * Keeps requests away from an upstream that has failed, for a while: a circuit breaker.
  *
- *     in order ──failure──▶ resting ──a success──▶ in order
- *                             │ its time passes: everybody asks again; the next failure rests twice as long
+ *     state          requests                               leaves the state
+ *     in order       all go out                             a failure → resting; a 429 → limited
+ *     resting        one at a time goes out, as a trial;    a success → in order; its time is over → in order, but the
+ *                    the others wait for its outcome        next failure rests twice as long
+ *     limited        none goes out                          its time is over → in order
  *
- * While it rests one request at a time goes through, and the others wait to hear how that one fared. After a 429 there
- * is no probe, and no success ends the rest: who is told to stay away stays away.
+ * The first rest takes `first`, and each failure without a success in between doubles it, up to `max`. `Retry-After`
+ * sets the time instead, up to `maxRetryAfter`. A late success does not end a limit.
  */
 export class Rest {
   readonly #options: RestOptions
   #kind: RestKind = 'unavailable'
   #until = 0
-  /** Failures without a success between them. */
+  /** Failures since the last success. */
   #failures = 0
-  /** Rests begun: tells a failure of this outage from one that was under way when it began. */
+  /**
+   * Counts the rests. A request that began in an earlier epoch belongs to the same outage: its failure does not count
+   * again.
+   */
   #epoch = 0
-  #probe: PromiseWithResolvers<Fate> | undefined
+  #trial: PromiseWithResolvers<Fate> | undefined
 
   constructor(options: RestOptions) {
     this.#options = options
   }
 
-  /** Epoch milliseconds; undefined while the upstream is in order. */
+  /** The end of the rest, in epoch milliseconds; undefined while the upstream is in order. */
   get until(): number | undefined {
     return this.#until > this.#options.now() ? this.#until : undefined
   }
 
-  /** An answer is overdue. */
+  /** Reports that an answer is overdue: begins a rest. */
   overdue(): void {
     if (this.until === undefined) this.#begin('timeout', undefined)
   }
 
-  /** Throws what `act` throws; and, while the upstream rests, UpstreamError of the kind that it rests for. */
+  /** Rejects as `act` does; while the upstream rests, with an UpstreamError of the kind that began the rest. */
   async run<T>(signal: AbortSignal, act: (health: HealthProbe) => Promise<T>): Promise<T> {
     for (;;) {
       signal.throwIfAborted()
       if (this.until === undefined) return this.bypass(act)
       if (this.#kind === 'rate-limited') throw this.#refusal()
-      const running = this.#probe
-      if (!running) return this.#runProbe(act)
+      const running = this.#trial
+      if (!running) return this.#runTrial(act)
       const fate = await withTimeLimit({ signal }, () => running.promise)
       if (fate === 'failure') throw this.#refusal()
     }
   }
 
-  /** Asks whether it rests or not; what comes of it counts all the same. */
+  /** Runs `act` even while the upstream rests. Its outcome counts like any other. */
   bypass<T>(act: (health: HealthProbe) => Promise<T>): Promise<T> {
     return this.#watch(act, () => {})
   }
@@ -100,17 +106,18 @@ export class Rest {
     }
   }
 
-  async #runProbe<T>(act: (health: HealthProbe) => Promise<T>): Promise<T> {
-    const probe = Promise.withResolvers<Fate>()
-    this.#probe = probe
+  async #runTrial<T>(act: (health: HealthProbe) => Promise<T>): Promise<T> {
+    const trial = Promise.withResolvers<Fate>()
+    this.#trial = trial
     const end = (fate: Fate) => {
-      if (this.#probe === probe) this.#probe = undefined
-      probe.resolve(fate)
+      if (this.#trial === trial) this.#trial = undefined
+      trial.resolve(fate)
     }
     try {
       return await this.#watch(act, end)
     } finally {
-      end('unknown') // where its client left before there was an answer; another one probes
+      // No answer came, since the client left: another request becomes the trial.
+      end('unknown')
     }
   }
 
@@ -127,14 +134,14 @@ export class Rest {
 
   #begin(kind: RestKind, retryAfter: number | undefined): void {
     const { now } = this.#options
-    // While a 429's rest lasts, nothing else makes it a lesser one.
+    // No other failure ends a limit early.
     if (this.until === undefined || this.#kind !== 'rate-limited') this.#kind = kind
     this.#epoch += 1
     this.#failures += 1
     this.#until = Math.max(this.until ?? 0, now() + this.#duration(retryAfter))
   }
 
-  /** One more voice of the same outage. */
+  /** One more failure of the same outage. */
   #prolong(kind: RestKind, retryAfter: number | undefined): void {
     if (kind === 'rate-limited') this.#kind = kind
     this.#until = Math.max(this.#until, this.#options.now() + this.#duration(retryAfter))

@@ -1,9 +1,11 @@
 import { BlockList, isIP } from 'node:net'
 
-// Whoever may make us send requests (a registry by its redirects and token realms) must not reach what only this
-// machine can reach. Literal addresses only: a name that resolves to such an address is not seen here.
+// A registry chooses where we send requests, by redirects and token realms. It must not make us reach addresses that
+// only this machine can reach. This file checks literal addresses only, not what a name resolves to.
 
-/** Link-local addresses, and the fixed ones that clouds serve credentials on. Nothing of a registry is ever there. */
+/**
+ * Link-local, multicast and reserved addresses, and those on which clouds serve credentials. No registry is ever there.
+ */
 const forbidden = blockList([
   '169.254.0.0/16',
   'fe80::/10',
@@ -17,6 +19,7 @@ const forbidden = blockList([
   'ff00::/8',
 ])
 
+/** Private and loopback addresses. A registry on such an address may lead to others; a public one may not. */
 const internal = blockList([
   '0.0.0.0/8',
   '10.0.0.0/8',
@@ -31,7 +34,7 @@ const internal = blockList([
   'fc00::/7',
 ])
 
-/** Why a request may not go to `target` on the word of the registry at `home`; undefined where it may. */
+/** Why a request that the registry at `home` asks for must not go to `target`; undefined where it may. */
 export function targetRefusal(target: URL, home: URL): string | undefined {
   if (target.origin === home.origin) return undefined
   if (target.protocol !== 'https:' && target.protocol !== 'http:') return 'not an HTTP address'
@@ -42,7 +45,7 @@ export function targetRefusal(target: URL, home: URL): string | undefined {
   return undefined
 }
 
-/** The host name alone: lower-case, without port, brackets and the root's dot. */
+/** The host name in lower case, without port, brackets and final dot. */
 export function hostOf(url: URL): string {
   return url.hostname.replace(/^\[|\]$|\.$/g, '')
 }

@@ -3,22 +3,22 @@ import type { Digest } from '../oci/digest.ts'
 import type { Reference } from '../oci/reference.ts'
 
 /**
- * Whether an answer is one that a stranger could have had.
+ * Whether anybody may have this content.
  *
- * `public`: it came anonymously, or an anonymous request has shown within the last minutes that anyone may read the
- * repository. `unproven`: it came with the help of a login, and nobody has looked whether it needed to.
+ * `public`: it came anonymously, or an anonymous request within the last minutes has shown that anybody may read the
+ * repository. `unproven`: it came with the login, and nobody checked whether the login was needed.
  */
 export type Visibility = 'public' | 'unproven'
 
 export interface Manifest extends Descriptor {
-  /** Exactly as sent: `digest` is computed from these bytes, never taken from a header. */
+  /** Exactly as sent. `digest` is computed from these bytes, never taken from a header. */
   readonly body: Buffer
-  /** The upstream's validator, quotes and `W/` included; undefined where it sent none. */
+  /** The upstream's validator, with its quotes and `W/`; undefined where it sent none. */
   readonly etag: string | undefined
   readonly visibility: Visibility
 }
 
-/** What asking an upstream about a tag brought: by HEAD where the registry's HEAD is good, by conditional GET otherwise. */
+/** The answer about a tag. `descriptor` comes from HEAD; `manifest` from a GET, where HEAD is of no use. */
 export type Resolution =
   | { readonly kind: 'unchanged'; readonly visibility: Visibility }
   | {
@@ -29,7 +29,7 @@ export type Resolution =
     }
   | { readonly kind: 'manifest'; readonly manifest: Manifest }
 
-/** What is already known of a tag: makes the question conditional. */
+/** What is already known of a tag. Makes the request conditional. */
 export interface KnownTag {
   readonly digest: Digest
   readonly etag: string | undefined
@@ -93,12 +93,12 @@ export interface UpstreamStatus {
   /** Requests sent to the registry, its token service and the places it redirects to. */
   readonly requests: number
   readonly errors: number
-  /** As last told in `ratelimit-*` headers; null where it never was. */
+  /** From the last `ratelimit-*` headers; null where there were none. */
   readonly rateLimit: RateLimit | null
 }
 
 /**
- * One remote registry, seen from here.
+ * One remote registry.
  *
  * `name` arguments are repository names as the registry knows them (`library/alpine`), already validated.
  * Absence is `undefined`: the registry said 404. A refusal is absence too: the registry said 401/403 to a fresh
@@ -112,14 +112,16 @@ export interface Upstream {
   readonly name: string
   /** Whether content may be served that only our login can read. */
   readonly servesPrivate: boolean
-  /** Epoch milliseconds until which the upstream rests after a failure; undefined while it is in order. */
+  /** The end of the rest after a failure, in epoch milliseconds; undefined while the upstream is in order. */
   readonly restsUntil: number | undefined
-  /** Tell that an answer is overdue: the upstream rests until it answers, or for its time. */
+  /** Reports that an answer is overdue: the upstream rests until it answers, or until the rest is over. */
   overdue(): void
 
   resolve(name: string, tag: string, known: KnownTag | undefined, signal: AbortSignal): Promise<Resolution | undefined>
   manifest(name: string, reference: Reference, signal: AbortSignal): Promise<Manifest | undefined>
-  /** Proves that the repository holds a blob, without moving its bytes. `size` is undefined where the registry hides it. */
+  /**
+   * Proves that the repository holds a blob, without moving its bytes. `size` is undefined where the registry hides it.
+   */
   statBlob(
     name: string,
     digest: Digest,

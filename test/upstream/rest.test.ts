@@ -85,7 +85,7 @@ test('one probe at a time; its answer lets the others go on before it is done', 
   const { rest, fail } = start()
   await fail('unreachable')
   let answered = () => {}
-  const probe = await held(rest, (health) => {
+  const trial = await held(rest, (health) => {
     answered = health.answered
   })
   let running = 0
@@ -100,21 +100,21 @@ test('one probe at a time; its answer lets the others go on before it is done', 
   answered()
   assert.deepEqual(await Promise.all(others), [1, 2, 3])
   assert.equal(rest.until, undefined)
-  probe.resolve('done')
-  assert.equal(await probe.result, 'done')
+  trial.resolve('done')
+  assert.equal(await trial.result, 'done')
 })
 
 test('a probe that fails fails the others, and the rest grows', async () => {
   const { rest, fail, left } = start()
   await fail('unreachable')
-  const probe = await held(rest)
+  const trial = await held(rest)
   const others = [1, 2].map(() => rest.run(never, async () => assert.fail('asked')))
   const refused = Promise.all(
     others.map((other) => assert.rejects(other, { kind: 'timeout', message: 'r: resting after a failure' })),
   )
   const failure = new UpstreamError('r', 'timeout', 'silent')
-  probe.reject(failure)
-  await assert.rejects(probe.result, failure)
+  trial.reject(failure)
+  await assert.rejects(trial.result, failure)
   await refused
   assert.equal(left(), 10)
 })
@@ -122,10 +122,10 @@ test('a probe that fails fails the others, and the rest grows', async () => {
 test('a probe whose client leaves hands over to the next', async () => {
   const { rest, fail } = start()
   await fail('unreachable')
-  const probe = await held(rest)
+  const trial = await held(rest)
   const next = rest.run(never, async () => 'probed')
-  probe.reject(new DOMException('left', 'AbortError'))
-  await assert.rejects(probe.result, { name: 'AbortError' })
+  trial.reject(new DOMException('left', 'AbortError'))
+  await assert.rejects(trial.result, { name: 'AbortError' })
   assert.equal(await next, 'probed')
   assert.equal(rest.until, undefined)
 })
@@ -133,14 +133,14 @@ test('a probe whose client leaves hands over to the next', async () => {
 test('who waits for a probe leaves when told to', async () => {
   const { rest, fail } = start()
   await fail('unreachable')
-  const probe = await held(rest)
+  const trial = await held(rest)
   const leaver = new AbortController()
   const waiting = rest.run(leaver.signal, async () => assert.fail('asked'))
   const reason = new Error('no longer wanted')
   leaver.abort(reason)
   await assert.rejects(waiting, reason)
-  probe.resolve('fine')
-  await probe.result
+  trial.resolve('fine')
+  await trial.result
 })
 
 test('the failures of one outage count once', async () => {

@@ -40,7 +40,7 @@ export class Subject extends RegistryUpstream {
 /** How a manifest is absent that a stranger may not have. */
 export const refused = { name: 'RegistryError', code: 'NAME_UNKNOWN' }
 
-/** A signal for who will wait as long as it takes. */
+/** A signal that is never aborted. */
 export function neverAborted(): AbortSignal {
   return new AbortController().signal
 }

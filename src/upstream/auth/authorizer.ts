@@ -7,7 +7,7 @@ import { type Challenge, parseChallenges } from './challenge.ts'
 import type { Credentials, Login } from './credentials.ts'
 import { LoginUnavailable, type TokenSource, type Tokens } from './tokens.ts'
 
-/** Whom a request is for: a repository on one registry, with or without a login. */
+/** What a request is authorized for: one repository on one registry, with or without a login. */
 export interface AuthScope {
   readonly origin: string
   /** The path before `v2/`, with its closing slash. */
@@ -16,19 +16,19 @@ export interface AuthScope {
   readonly login: Login | undefined
 }
 
-/** The right to ask once; disposed of when the answer is in. */
+/** The right to send one request. Dispose of it when the answer has arrived. */
 export interface Grant extends Disposable {
   readonly authorization: string
-  /** Whether it was got for this very request, so that a refusal is final. */
+  /** Whether it was obtained for this request, so that a refusal is final. */
   readonly fresh: boolean
   readonly withLogin: boolean
-  /** The registry knows who asked. */
+  /** Call when the registry accepts it. */
   accepted(): void
-  /** The registry does not. Throws LoginUnavailable where it was the login itself that it rejected. */
+  /** Call when the registry rejects it. Throws LoginUnavailable where it rejected the login itself. */
   rejected(): void
 }
 
-/** What a registry wants of us for one repository. */
+/** What a registry demands for one repository. */
 type Demand = { readonly kind: 'bearer'; readonly source: TokenSource } | { readonly kind: 'basic' }
 
 export interface AuthorizerOptions {
@@ -42,7 +42,7 @@ export interface AuthorizerOptions {
 
 const hour = 60 * 60 * 1000
 
-/** Answers challenges, and remembers them: a known repository is asked with a token at once. */
+/** Answers challenges and remembers them, so that the next request to the same repository carries a token at once. */
 export class Authorizer {
   readonly #options: AuthorizerOptions
   readonly #demands = new LRUCache<string, Demand>({ max: 4096 })
@@ -53,15 +53,15 @@ export class Authorizer {
     this.#pings = new LRUCache({ max: 64, ttl: hour, ttlResolution: 0, perf: { now: options.now } })
   }
 
-  /** Undefined where nothing is known to be needed; `refused` where the token service refuses. */
+  /** For a first attempt. Undefined where no demand is known; `refused` where the token service refuses. */
   async beforehand(authScope: AuthScope, signal: AbortSignal): Promise<Grant | 'refused' | undefined> {
     const demand = this.#demands.get(keyOf(authScope))
     return demand && this.#satisfy(demand, authScope, signal)
   }
 
   /**
-   * After a 401 or 403 to `used`. `refused` where that was the best there is; `none` where the registry names no way
-   * that is open to us.
+   * For a further attempt, after a 401 or 403 to `used`. `refused` where no better grant exists; `none` where the
+   * registry names no scheme that we can use.
    */
   async answer(
     refusal: Pick<Response, 'status' | 'headers'>,
@@ -70,10 +70,10 @@ export class Authorizer {
     signal: AbortSignal,
   ): Promise<Grant | 'refused' | 'none'> {
     const known = this.#demands.get(keyOf(authScope))
-    const told = demandOf(challengesOf(refusal), authScope)
-    if (used?.fresh && (!told || isDeepStrictEqual(told, known))) return 'refused'
-    // Some 401s say nothing of how to authenticate: gcr.io's on real requests, dhi.io's to an expired token.
-    const demand = told ?? known ?? (await this.#ping(authScope, signal))
+    const stated = demandOf(challengesOf(refusal), authScope)
+    if (used?.fresh && (!stated || isDeepStrictEqual(stated, known))) return 'refused'
+    // Some 401s have no challenge: gcr.io's to real requests, dhi.io's to an expired token.
+    const demand = stated ?? known ?? (await this.#ping(authScope, signal))
     if (!demand) return 'none'
     this.#demands.set(keyOf(authScope), demand)
     return this.#satisfy(demand, authScope, signal)
@@ -129,7 +129,7 @@ export class Authorizer {
     }
     const demand = demandOf(ping.challenges, authScope)
     if (demand?.kind !== 'bearer' || demand.source.scope !== undefined) return demand
-    // A challenge to a ping cannot know what will be asked for; then the scope is the one that the specification makes.
+    // A challenge to a ping cannot name the repository, so this is the scope of the distribution specification.
     return { kind: 'bearer', source: { ...demand.source, scope: `repository:${authScope.repository}:pull` } }
   }
 }

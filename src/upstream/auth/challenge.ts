@@ -10,12 +10,12 @@ const token = /[!#$%&'*+.^_`|~\w-]+/y
 const token68 = /[ \t]+([\w.~+/-]+=*)(?=[ \t]*(?:,|$))/y
 const equals = /[ \t]*=[ \t]*/y
 const quoted = /"([^"\\]*(?:\\.[^"\\]*)*)(?:"|\\?$)/sy
-// Looser than the grammar's token: some servers leave the quotes off a realm, which is a URL.
+// Wider than the grammar's token: some servers send a realm, which is a URL, without quotes.
 const bare = /[^\s,]*/y
 
 /**
- * Every challenge in one `WWW-Authenticate` field or several. What cannot be read is skipped, so that one odd challenge
- * does not hide the next; no text makes this throw.
+ * Reads all challenges of one or several `WWW-Authenticate` fields. Skips what it cannot read, so that one malformed
+ * challenge does not hide the next. Never throws.
  */
 export function parseChallenges(fields: string | readonly string[] | undefined): Challenge[] {
   return [fields ?? []].flat().flatMap(parseField)

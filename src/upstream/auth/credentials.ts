@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { withTimeLimit } from '../../oci/time-limit.ts'
 
-/** A login as configured. The file holds the password, a final newline apart, and may change at any time. */
+/** A login as configured. The file holds the password, may end in a newline, and may change at any time. */
 export type Credential =
   | { readonly username: string; readonly password: string }
   | { readonly username: string; readonly passwordFile: string }
@@ -10,11 +10,11 @@ export interface Login {
   readonly username: string
   /** For an Authorization header of scheme Basic. */
   readonly basic: string
-  /** Differs between passwords, and says nothing of them. */
+  /** Differs between two passwords, and reveals neither. */
   readonly id: string
 }
 
-/** Why a login rests; goes to the log, without the password. */
+/** Why a login is not used for a while. Goes to the log, so it has no password. */
 export interface LoginRefusal {
   readonly username: string
   readonly reason: string
@@ -22,7 +22,7 @@ export interface LoginRefusal {
   readonly restsUntil: number
 }
 
-/** The right to send a login once. Without a verdict (no answer came) it is still untried. */
+/** The right to send a login once. Disposed of without a verdict, since no answer came, it leaves the login untried. */
 export interface LoginAttempt extends Disposable {
   accepted(): void
   refused(reason: string): void
@@ -30,7 +30,7 @@ export interface LoginAttempt extends Disposable {
 
 export interface CredentialsOptions {
   readonly credential: Credential | undefined
-  /** Milliseconds. */
+  /** Milliseconds for which a refused login is not used. */
   readonly rest: number
   /** Epoch milliseconds. */
   readonly now: () => number
@@ -38,8 +38,15 @@ export interface CredentialsOptions {
 }
 
 /**
- * The login for one registry. A refused one is not used again until its time has passed or its file has changed: Docker
- * Hub bans addresses that fail repeatedly. For the same reason an untried login goes out one request at a time.
+ * The login for one registry.
+ *
+ *     state       requests                                leaves the state
+ *     untried     one at a time carries the login         accepted → accepted; refused → resting; no answer → untried
+ *     accepted    all carry it                            refused → resting
+ *     resting     none carries it                         after `rest` → untried
+ *
+ * A changed password file makes the login untried, whatever its state. Docker Hub bans addresses whose logins fail
+ * repeatedly: hence the rest, and one request at a time.
  */
 export class Credentials {
   readonly #options: CredentialsOptions
@@ -57,13 +64,13 @@ export class Credentials {
     return this.#options.credential !== undefined
   }
 
-  /** Undefined where there is none, or it rests. */
+  /** Undefined where no login is configured, or it rests. */
   async current(): Promise<Login | undefined> {
     await this.#load()
     return this.#restsUntil > this.#options.now() ? undefined : this.#login
   }
 
-  /** Undefined where the login has meanwhile been refused or replaced. */
+  /** Waits for the running attempt of an untried login. Undefined where the login was refused or replaced meanwhile. */
   async attempt(login: Login, signal: AbortSignal): Promise<LoginAttempt | undefined> {
     for (;;) {
       if ((await this.current()) !== login) return undefined
@@ -80,7 +87,7 @@ export class Credentials {
     })
   }
 
-  /** Nobody has refused it, but it cannot be used: it rests all the same. */
+  /** Makes a login rest that nobody refused but that cannot be used. */
   unusable(login: Login, reason: string): void {
     if (login === this.#login) this.#refuse(login.username, reason)
   }
@@ -121,7 +128,7 @@ export class Credentials {
       this.#accepted = false
       this.#restsUntil = 0
     } catch {
-      // A secret that is being replaced may be away for a moment: the last one read stays in use.
+      // A secret that is being replaced may be absent for a moment: then the last password stays in use.
       if (!this.#login) this.#refuse(credential.username, 'the password file cannot be read')
     }
   }

@@ -11,9 +11,9 @@ export interface PrivacyOptions {
 }
 
 /**
- * In whose name a repository is asked. Most logins are configured for the rate limit alone, and must not open private
- * repositories to everybody who reaches the mirror: unless told to serve those, the login is used only where a stranger
- * has been seen to get in, and that is believed for a quarter of an hour.
+ * Decides in whose name to ask for a repository. Most logins are configured for the rate limit alone, and must not open
+ * private repositories to every client of the mirror. So, unless private repositories may be served, the login is used
+ * only where an anonymous request has succeeded within the last quarter of an hour.
  */
 export class Privacy {
   readonly #options: PrivacyOptions
@@ -31,12 +31,12 @@ export class Privacy {
     return this.#public.has(repository) ? 'public' : 'anonymous'
   }
 
-  /** Whether a stranger has to be seen to get in before the login may be used. */
+  /** Whether an anonymous request must succeed before the login may be used. */
   needsProof(repository: string): boolean {
     return this.#options.hasLogin && this.identityFor(repository) === 'anonymous'
   }
 
-  /** A stranger got in. */
+  /** Call when an anonymous request has succeeded. */
   prove(repository: string): void {
     this.#public.set(repository, true)
   }

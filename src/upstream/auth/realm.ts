@@ -2,11 +2,11 @@ import { getDomain } from 'tldts'
 import { hostOf } from '../target.ts'
 
 /**
- * Whether the login for the registry at `home` may be sent to a token service there: on the registry's own host, on its
- * registrable domain, or on the host configured (`auth.example.com`, with a port or as a URL if need be).
+ * Whether the login for the registry at `home` may be sent to a token service at `realm`: on the registry's own host,
+ * on its registrable domain, or on the configured host (`auth.example.com`, with a port, or as a URL).
  *
- * Docker Hub: registry-1.docker.io names auth.docker.io. Suffixes under which strangers get names of their own
- * (`github.io`, `s3.amazonaws.com`) count as public: two names below one of them have nothing in common.
+ * Docker Hub's registry-1.docker.io names auth.docker.io. Suffixes under which anybody can get a name (`github.io`,
+ * `s3.amazonaws.com`) count as public suffixes: two names below one of them belong to different owners.
  */
 export function mayReceiveLogin(realm: URL, home: URL, configured: string | undefined): boolean {
   if (realm.protocol !== 'https:' && (realm.protocol !== 'http:' || home.protocol === 'https:')) return false
@@ -22,7 +22,10 @@ function isConfigured(realm: URL, configured: string): boolean {
   return url.port === '' && !configured.includes('://') ? hostOf(realm) === hostOf(url) : realm.origin === url.origin
 }
 
-/** Undefined for addresses and for names without a public suffix, such as `localhost`: there only the same host and port will do. */
+/**
+ * Undefined for addresses and for names without a public suffix, such as `localhost`: only the same host and port may
+ * get the login.
+ */
 function registrableDomain(url: URL): string | undefined {
   return getDomain(hostOf(url), { allowPrivateDomains: true }) ?? undefined
 }

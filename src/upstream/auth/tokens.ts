@@ -10,7 +10,7 @@ import { type Transport, userAgent } from '../transfer/transport.ts'
 import type { Credentials, Login } from './credentials.ts'
 import { mayReceiveLogin } from './realm.ts'
 
-/** Where a token is to be had, as a challenge says it. */
+/** Where to get a token, and for what, as a challenge says it. */
 export interface TokenSource {
   readonly realm: string
   readonly service: string | undefined
@@ -19,11 +19,11 @@ export interface TokenSource {
 
 export interface Token {
   readonly value: string
-  /** Epoch milliseconds; some time before the registry thinks so. */
+  /** Epoch milliseconds; somewhat earlier than the registry's own time. */
   readonly expiresAt: number
 }
 
-/** Thrown through to whoever can go on without the login. */
+/** The login was refused or cannot be used. The caller may go on without it. */
 export class LoginUnavailable extends Error {
   override readonly name = 'LoginUnavailable'
 }
@@ -38,11 +38,14 @@ export interface TokensOptions {
   readonly credentials: Credentials
 }
 
-/** Seconds; also where the service does not say (distribution, spec/auth/token). */
+/** Seconds. The minimum also counts where the service does not say (distribution, spec/auth/token). */
 const minLifetime = 60
 const maxLifetime = 24 * 60 * 60
 
-/** Bearer tokens, each kept for its realm, service, scope and login, and fetched once however many wait for it. */
+/**
+ * Bearer tokens. Each is kept for its realm, service, scope and login, and is fetched once for all requests that wait
+ * for it.
+ */
 export class Tokens {
   readonly #options: TokensOptions
   readonly #tokens = new LRUCache<string, Token>({
@@ -56,18 +59,18 @@ export class Tokens {
     this.#options = options
   }
 
-  /** Undefined where none is kept that is still good. */
+  /** A kept token that has not expired. */
   kept(source: TokenSource, login: Login | undefined): Token | undefined {
     const token = this.#tokens.get(keyOf(source, login))
     return token && token.expiresAt > this.#options.now() ? token : undefined
   }
 
-  /** Undefined where the service refuses what was asked for. Throws LoginUnavailable where it refuses the login. */
+  /** Undefined where the service refuses the scope. Throws LoginUnavailable where it refuses the login. */
   async fetch(source: TokenSource, login: Login | undefined, signal: AbortSignal): Promise<Token | undefined> {
     const key = keyOf(source, login)
     const running = this.#fetches.get(key)
     if (running) return withTimeLimit({ signal }, () => running)
-    // Shared, and so under its own time limit: whoever began it may leave.
+    // Shared, and therefore with a time limit of its own: the request that began it may be cancelled.
     const begun = this.#request(source, login)
     begun.catch(() => {})
     this.#fetches.set(key, begun)
@@ -116,7 +119,7 @@ export class Tokens {
       onRefused()
       throw new LoginUnavailable()
     }
-    // ghcr.io and GitLab refuse a token for what is private or absent.
+    // ghcr.io and GitLab refuse a token for a repository that is private or absent.
     if (status === 401 || status === 403) return undefined
     const { upstream, now } = this.#options
     throw statusError(upstream, 'token service', status, retryAfterOf(headers, now()))
@@ -129,7 +132,10 @@ export class Tokens {
       const refusal = targetRefusal(url, home)
       if (refusal) throw new UpstreamError(upstream, 'protocol', `token service refused: ${refusal}`)
       if (login && !mayReceiveLogin(url, home, tokenRealm)) {
-        credentials.unusable(login, `the token service ${url.host} is foreign to the registry, and not its tokenRealm`)
+        credentials.unusable(
+          login,
+          `the token service ${url.host} is on another domain than the registry, and is not its tokenRealm`,
+        )
         throw new LoginUnavailable()
       }
       const headers = {
@@ -155,7 +161,7 @@ export class Tokens {
       throw new UpstreamError(upstream, 'protocol', 'token service answered without a token')
     }
     const lifetime = Math.min(Math.max(Number(answer['expires_in']) || 0, minLifetime), maxLifetime)
-    // Counted from here: clocks differ, and `issued_at` is the other one's.
+    // Counted from now by our clock: `issued_at` is by the service's clock, which may differ.
     return { value, expiresAt: now() + lifetime * 900 }
   }
 }
