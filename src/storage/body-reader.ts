@@ -1,24 +1,26 @@
-/** A read of a reader that was closed, before or while it waited. */
+/** The error of a read whose reader was closed, before the read or while it waited. */
 export class ReaderClosed extends Error {
   override readonly name = 'ReaderClosed'
 }
 
 /**
- * A socket's descriptor at this moment; undefined where it has none any more, or must not be written to. Asked when the
- * bytes are there, in the same turn as the call: a number that was asked for before may be another connection's by now.
+ * Returns a socket's current descriptor; undefined where it has none any more, or must not be written to. Call it when
+ * the bytes are ready, in the same turn of the event loop: an older number may belong to another connection by now.
  */
 export type SocketDescriptor = () => number | undefined
 
 export interface Moved {
   readonly bytes: number
-  /** There was more than was moved: the socket takes no more now, or the body cannot be moved. What comes next is for `read`. */
+  /**
+   * Not everything was moved: the socket takes no more now, or the body cannot be moved. Use `read` for the next bytes.
+   */
   readonly full: boolean
 }
 
-/** What a body says that cannot be moved. */
+/** The answer of a body that cannot be moved. */
 export const nothingMoved: Moved = { bytes: 0, full: true }
 
-/** A body that is read by pulling. Constant memory; one owner, who closes it. */
+/** A body that is read piece by piece, in constant memory. It has one owner, who closes it. */
 export interface BodyReader {
   /**
    * The next bytes, or undefined at the clean end. The buffer is valid until the next `read` or `close`.
@@ -26,15 +28,15 @@ export interface BodyReader {
    */
   read(): Promise<Buffer | undefined>
   /**
-   * Moves up to `most` of the next bytes into a connected, non-blocking socket, without passing them through this process.
-   * Waits and rejects as `read` does. A client that has left shows at the next write.
+   * Moves up to `max` of the next bytes into a connected, non-blocking socket, without copying them into this process.
+   * Waits and rejects as `read` does. Does not report a client that has left; the next write does.
    */
-  transfer(socket: SocketDescriptor, most: number): Promise<Moved>
+  transfer(socket: SocketDescriptor, max: number): Promise<Moved>
   /**
-   * Before anything is written to a socket that all of it will be moved into: has whole segments only leave it, headers
-   * and body in one, until what it returns is called. Undefined where that is of no use: something may be waited for.
+   * Makes the socket send full segments only, so that headers and body leave together, until the returned function is
+   * called. Call it before the headers, if the whole body will be moved. Undefined where the body may have to wait.
    */
   cork(socket: number): (() => void) | undefined
-  /** Idempotent. Ends a waiting `read`, releases every handle. */
+  /** Ends a waiting `read` and releases every handle. May be called more than once. */
   close(): Promise<void>
 }

@@ -5,16 +5,17 @@ import { pathOf } from './layout.ts'
 
 const layoutVersion = '1'
 
-/** The folder cannot be used; the message is one line that names it and says why. */
+/** The folder cannot be used. The message is one line that names the folder and the reason. */
 export class DataFolderError extends Error {
   override readonly name = 'DataFolderError'
 }
 
 /**
- * The ownership of a data folder: made if absent, its version checked, locked, and its ingest emptied.
+ * The ownership of a data folder. To open it: make it if it is absent, lock it, check its version, and empty its
+ * ingest.
  *
- * The lock is SQLite's reserved lock on the file `lock`. The kernel drops it when the process dies, however it dies, so
- * there is never a stale lock to remove by hand; Node itself has no such call.
+ * The lock is SQLite's reserved lock on the file `lock`. The kernel releases it when the process dies, so nobody ever
+ * has to remove a stale lock. Node itself has no call that locks a file.
  */
 export class DataFolder implements Disposable {
   readonly root: string
@@ -59,7 +60,7 @@ function acquire(root: string): DatabaseSync {
     return lock
   } catch (cause) {
     lock.close()
-    // SQLITE_BUSY is 5; anything else is the disk's doing.
+    // SQLITE_BUSY is 5. Any other error comes from the disk.
     if ((cause as { errcode?: number }).errcode !== 5) throw cause
     throw new DataFolderError(`data folder ${root} is in use by another entrepot process`, { cause })
   }

@@ -3,22 +3,22 @@ import { join } from 'node:path'
 import { type Algorithm, algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
 
 /**
- * Every path below a data folder: nobody else joins one.
+ * Every path below a data folder. Only this file joins them.
  *
  *     version                     the layout's version
- *     lock                        held while a process owns the folder
+ *     lock                        locked while a process owns the folder
  *     blobs/<algorithm>/<hex>     an OCI image layout's blob folder: verified, immutable, read-only
  *     blobs/<algorithm>/<hex>.json  beside a manifest: media type and repositories
- *     ingest/<random>             spools; whatever is here at start is deleted
+ *     ingest/<random>             spools; all of them are deleted at start
  *     metadata.sqlite
  */
 export type StoragePath =
   | { readonly kind: 'version' | 'lock' | 'metadata' | 'ingest' }
-  /** A new name at each call. */
+  /** A new name with each call. */
   | { readonly kind: 'spool' }
-  /** What an earlier process left in `ingest`. */
+  /** A file in `ingest` that an earlier process left. */
   | { readonly kind: 'leftover'; readonly name: string }
-  /** The folder of its blobs. */
+  /** The folder of all blobs of that algorithm. */
   | { readonly kind: 'algorithm'; readonly algorithm: Algorithm }
   | { readonly kind: 'blob' | 'note'; readonly digest: Digest }
 

@@ -3,7 +3,7 @@ import { writeSync } from 'node:fs'
 const one = Buffer.alloc(8)
 one[0] = 1
 
-/** Ends the waiting of the thread whose bell that is, a descriptor of eventfd(2). */
+/** Wakes the thread that waits for this bell, a descriptor of eventfd(2). */
 export function ring(bell: number): void {
   writeSync(bell, one)
 }

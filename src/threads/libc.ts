@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 
 type Call = (...values: readonly unknown[]) => number
 
-/** Of the C library, what Node.js has not. Each returns as it does in C: negative where it failed. */
+/** Functions of the C library that Node.js does not offer. Each returns as in C: negative where it failed. */
 export interface Libc {
   /** `(fd)` */
   readonly dup: Call
@@ -24,7 +24,7 @@ export interface Libc {
   readonly preadv: Call
   /** `(number, folder, path, how, bytes of how)` */
   readonly openat2: Call
-  /** Memory of so many bytes to read into. */
+  /** Allocates memory of so many bytes, to read into. */
   readonly vector: (bytes: number) => Vector
   /** Why the last call failed. */
   readonly errno: () => number
@@ -34,11 +34,11 @@ export interface Libc {
 export interface Vector {
   readonly address: unknown
   readonly bytes: Buffer
-  /** Has no more read than so many bytes. */
+  /** Limits the next read to so many bytes. */
   readonly limit: (bytes: number) => void
 }
 
-/** Undefined where it cannot be had: everything works without it, at the price of copies. A thread needs its own. */
+/** Undefined where it cannot be loaded: everything works without it, but copies more. Each thread loads its own. */
 export function loadLibc(): Libc | undefined {
   // Offsets are passed as 64 bits.
   if (process.platform !== 'linux' || (process.arch !== 'x64' && process.arch !== 'arm64')) return undefined

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 import type { ThreadDied, ThreadState } from './thread.ts'
 
 const mostThreads = Math.min(availableParallelism(), 4)
-/** Milliseconds. What killed one thread may kill the next, so there is none for so long. */
+/** Milliseconds after a death in which no thread starts: the same cause may kill the next one. */
 const mourning = 60_000
 
 interface Worked extends AsyncDisposable {
@@ -18,7 +18,14 @@ export interface CrewOptions<T> {
   readonly onDeath?: ((error: ThreadDied) => void) | undefined
 }
 
-/** Threads of one kind, as many as there is work for, and processors up to four. */
+/**
+ * Threads of one kind: as many as there is work for, up to the number of processors, and four at most.
+ *
+ *     state of a thread    leaves the state
+ *     starting             its first message → running; an error → dead. One starts at a time
+ *     running              an error → dead. Takes work
+ *     dead                 removed when work is next given out. No thread starts for a minute
+ */
 export class Crew<T extends Worked> implements AsyncDisposable {
   readonly #options: CrewOptions<T>
   readonly #threads = new Set<T>()
@@ -29,7 +36,7 @@ export class Crew<T extends Worked> implements AsyncDisposable {
     this.#options = options
   }
 
-  /** The one with the least to do; undefined where none runs, or not yet: as long as all are busy, another one is on its way. */
+  /** The thread with the least to do; undefined where none is running yet. Starts another one where all are busy. */
   idlest(): T | undefined {
     let best: T | undefined
     for (const thread of this.#threads) {
@@ -51,7 +58,7 @@ export class Crew<T extends Worked> implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isDisposed = true
     const threads = [...this.#threads]
-    // Each of them once: what it had open is another's afterwards.
+    // Each is disposed of once: afterwards its descriptors may belong to others.
     this.#threads.clear()
     await Promise.all(threads.map((thread) => thread[Symbol.asyncDispose]()))
   }
@@ -69,7 +76,7 @@ export class Crew<T extends Worked> implements AsyncDisposable {
     try {
       this.#threads.add(start(died))
     } catch {
-      // A limit on processes, most likely: it may have passed when the next one asks.
+      // Most likely a limit on processes. The next call tries again.
     }
   }
 

@@ -3,11 +3,19 @@ import { type Libc, loadLibc, type Vector } from '../../threads/libc.ts'
 import { Poller, type Polling, serve } from '../../threads/poller.ts'
 import type { SendAnswer, SendRequest, SendThreadData } from './sendfile-pool.ts'
 
-/** The other side of `Sending`: a thread that waits for its connections, and for nothing else. */
+/**
+ * The thread behind `SendfilePool`. It waits for its connections, and for nothing else.
+ *
+ *     a move is    until
+ *     waiting      the socket takes bytes → moving; a time-out or `stop` → answered
+ *     moving       bytes were sent and more are left → waiting; all were sent, the file has no more, the call failed, or
+ *                  the next bytes are not in memory → answered
+ *     answered     the thread no longer watches the socket, and the pool closes its descriptor
+ */
 
-/** What one connection is given before the next one's turn, in bytes. */
+/** Bytes that one connection gets before it is the next one's turn. */
 const span = 2 * 1024 * 1024
-/** Milliseconds. What is idle is looked for so often; and the end of the process waits for this thread so long. */
+/** Milliseconds. Time-outs are checked so often, and the end of the process waits at most so long for this thread. */
 const tick = 100
 
 const readWithoutWaiting = 8
@@ -32,7 +40,7 @@ class Sender implements Polling<SendRequest> {
   readonly #poller: Poller
   readonly #offset = new Uint32Array(2)
   readonly #oneByte: Vector
-  #lookedAt = 0
+  #checkedAt = 0
 
   constructor(libc: Libc, given: SendThreadData, answer: (answer: SendAnswer) => void) {
     this.#libc = libc
@@ -50,7 +58,7 @@ class Sender implements Polling<SendRequest> {
     const { id, socket } = request
     if (request.kind === 'stop') {
       const move = this.#moves.get(socket)
-      if (move?.id === id) this.#giveBack(move)
+      if (move?.id === id) this.#finish(move)
       return
     }
     const { file, position, length } = request
@@ -62,20 +70,20 @@ class Sender implements Polling<SendRequest> {
       return
     }
     this.#moves.set(socket, move)
-    // Also a connection that is too full to be told of takes something.
+    // At once: epoll does not report a connection that is nearly full, although it still takes something.
     this.#advance(move)
   }
 
-  /** Waits until a connection takes something, or the bell rings, and gives to all that do. */
+  /** Waits until a connection takes bytes, or the bell rings, and sends to all that do. */
   turn(): void {
     for (const socket of this.#poller.wait(tick)) {
       const move = this.#moves.get(socket)
       if (move) this.#advance(move)
     }
-    this.#lookAtAll()
+    this.#checkTimeouts()
   }
 
-  /** If the connection takes more, that is told again. */
+  /** Sends once. If the connection takes more, epoll reports it again. */
   #advance(move: Move): void {
     const wanted = Math.min(span, move.end - move.position)
     const absent = !this.#inMemory(move.file, move.position + wanted - 1)
@@ -83,36 +91,36 @@ class Sender implements Polling<SendRequest> {
     const error = bytes < 0 ? this.#libc.errno() : undefined
     if (error === errors.again || error === errors.interrupted) return
     move.position += Math.max(bytes, 0)
-    if (bytes <= 0 || move.position === move.end) this.#giveBack(move, { full: bytes <= 0, absent })
+    if (bytes <= 0 || move.position === move.end) this.#finish(move, { full: bytes <= 0, absent })
     else move.movedAt = performance.now()
   }
 
-  /** The bytes moved; 0 where the file has no more, negative where that failed. */
+  /** The bytes moved; 0 where the file has no more, negative where the call failed. */
   #send({ socket, file, position }: Move, bytes: number): number {
     this.#offset[0] = position % 2 ** 32
     this.#offset[1] = Math.floor(position / 2 ** 32)
     return this.#libc.sendfile(socket, file, this.#offset, bytes)
   }
 
-  /** Whether reading there would not wait for the disk. What lies before, after the last that was asked for, is there too. */
+  /** Whether the byte is in memory. Then everything between the last position asked for and this one is there, too. */
   #inMemory(file: number, position: number): boolean {
     const bytes = this.#libc.preadv(file, this.#oneByte.address, 1, position, readWithoutWaiting)
-    // Some file systems cannot tell, such as overlayfs; and tmpfs, which has it there.
+    // Some file systems cannot tell, such as overlayfs and tmpfs; the latter has everything in memory.
     return bytes === 1 || (bytes < 0 && this.#libc.errno() === errors.unsupported)
   }
 
-  #lookAtAll(): void {
+  #checkTimeouts(): void {
     const now = performance.now()
-    if (now - this.#lookedAt < tick) return
-    this.#lookedAt = now
+    if (now - this.#checkedAt < tick) return
+    this.#checkedAt = now
     const { idle, busy } = this.#given
     for (const move of this.#moves.values()) {
       const full = now - move.movedAt >= idle
-      if (full || now - move.startedAt >= busy) this.#giveBack(move, { full })
+      if (full || now - move.startedAt >= busy) this.#finish(move, { full })
     }
   }
 
-  #giveBack(move: Move, { full = true, absent = false } = {}): void {
+  #finish(move: Move, { full = true, absent = false } = {}): void {
     this.#moves.delete(move.socket)
     this.#poller.forget(move.socket)
     this.#answer({ id: move.id, bytes: move.position - move.start, full, absent })

@@ -5,7 +5,7 @@ import { Crew } from '../../threads/pool.ts'
 import type { ThreadDied } from '../../threads/thread.ts'
 import { type Moved, nothingMoved } from '../body-reader.ts'
 
-/** To the thread: bytes of a file to move into a socket, both of them open until it answers; or to stop doing so. */
+/** To the thread: move bytes of a file into a socket, both open until the thread answers; or stop that. */
 export type SendRequest =
   | {
       readonly kind: 'move'
@@ -18,8 +18,8 @@ export type SendRequest =
   | { readonly kind: 'stop'; readonly id: number; readonly socket: number }
 
 /**
- * From the thread: how many of the bytes were moved; and, of those that come next, whether they cannot be moved now, and
- * whether that is because they are not in memory.
+ * From the thread: how many bytes were moved. `full`: the next ones cannot be moved now. `absent`: since they are not
+ * in memory.
  */
 export interface SendAnswer {
   readonly id: number
@@ -28,29 +28,29 @@ export interface SendAnswer {
   readonly absent: boolean
 }
 
-/** In milliseconds, after which a connection is given back. */
+/** Milliseconds after which the thread answers, although not everything is moved. */
 export interface SendTimeouts {
-  /** One that takes nothing. */
+  /** For a connection that takes nothing. */
   readonly idle: number
-  /** One that takes what it is given: so that this is accounted for before long. */
+  /** For a connection that takes bytes, so that they are counted in time. */
   readonly busy: number
 }
 
-/** What the thread starts with. */
+/** `workerData` of the thread. */
 export interface SendThreadData extends PollThreadData, SendTimeouts {}
 
 export interface SendfilePoolOptions extends Partial<SendTimeouts> {
   readonly onDeath?: ((error: ThreadDied) => void) | undefined
 }
 
-/** Bytes on their way. */
+/** Bytes that a thread is moving. */
 export interface SendfileJob {
   readonly moved: Promise<Moved & { readonly absent?: boolean }>
-  /** `moved` resolves soon. */
+  /** Makes `moved` resolve soon. */
   stop(): void
 }
 
-/** Below this, in bytes, reading and writing is as cheap as a trip to a thread. */
+/** Bytes. To read and write fewer costs no more than a trip to a thread. */
 const minMoved = 64 * 1024
 const bothWays = 2
 const tcp = { level: 6, cork: 3 }
@@ -60,16 +60,16 @@ type SendThread = PollThread<SendRequest, SendAnswer>
 const nothingStarted: SendfileJob = { moved: Promise.resolve(nothingMoved), stop: () => undefined }
 
 /**
- * Threads that move bytes from the disk cache into connections by sendfile(2), without passing them through this process,
- * at a third of the CPU that reading and writing take. A thread waits for all its connections at once, and not for the
- * disk where the file system can say what is in memory: what is not is left to be read.
+ * Threads that move bytes from the page cache into connections by sendfile(2), at a third of the CPU that reading and
+ * writing take. A thread serves all its connections at once. It never waits for the disk, where the file system can say
+ * what is in memory: other bytes are left to `read`.
  */
 export class SendfilePool implements AsyncDisposable {
   readonly #libc: Libc
   readonly #threads: Crew<SendThread>
   #count = 0
 
-  /** Undefined where the system has it not. */
+  /** Undefined where the system cannot do it. */
   static load({ idle = 1000, busy = 5000, onDeath }: SendfilePoolOptions = {}): SendfilePool | undefined {
     const libc = loadLibc()
     return libc && new SendfilePool(libc, { idle, busy }, onDeath)
@@ -91,12 +91,12 @@ export class SendfilePool implements AsyncDisposable {
   }
 
   /**
-   * Moves up to `length` bytes at `position` of an open file into a non-blocking socket, for a while, or until it takes no
-   * more. Never rejects: a file that cannot be read, or a client that has left, is told by whatever comes next.
+   * Moves up to `length` bytes at `position` of an open file into a non-blocking socket, until the socket takes no more
+   * or a time-out ends it. Never rejects: the next read or write reports a broken file, or a client that has left.
    */
   move(file: number, socket: number, { position, length }: { position: number; length: number }): SendfileJob {
     const thread = length < minMoved ? undefined : this.#threads.idlest()
-    // Of our own: the connection may end meanwhile, and its number be that of another client's.
+    // A descriptor of our own: the connection may end meanwhile, and another client's may get its number.
     const out = thread ? this.#libc.dup(socket) : -1
     if (!thread || out < 0) return nothingStarted
     this.#count += 1
@@ -107,7 +107,9 @@ export class SendfilePool implements AsyncDisposable {
     }
   }
 
-  /** Has whole segments only leave a socket, until what it returns is called, while that is the same socket. */
+  /**
+   * Makes a socket send full segments only, until the returned function is called. Call that before the socket closes.
+   */
   cork(socket: number): () => void {
     const set = (value: Buffer): unknown => this.#libc.setsockopt(socket, tcp.level, tcp.cork, value, value.length)
     set(on)
@@ -123,7 +125,7 @@ export class SendfilePool implements AsyncDisposable {
       const { bytes, full, absent } = await thread.ask(request)
       return { bytes, full, ...(absent && { absent }) }
     } catch {
-      // Nobody knows how much of it was moved, so nothing may follow.
+      // The thread died. Nobody knows how many bytes it moved, so nothing may follow them.
       this.#libc.shutdown(request.socket, bothWays)
       return nothingMoved
     } finally {
