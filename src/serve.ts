@@ -19,6 +19,7 @@ import { closeWithin, HttpServer, listen } from './http/server.ts'
 import type { ContentIndex } from './metadata/content-index.ts'
 import { LayeredStore } from './metadata/layered-store.ts'
 import { MemoryTier } from './metadata/memory/memory-tier.ts'
+import type { MetadataStore } from './metadata/metadata-store.ts'
 import { SqliteStore } from './metadata/sqlite/sqlite-store.ts'
 import { DataFolder } from './storage/data-folder.ts'
 import { diskOf, tryDisk } from './storage/disk.ts'
@@ -211,11 +212,11 @@ async function openMetadata(
     onDamage: (setAside, error) => log.error('the metadata was damaged, and is made anew', { setAside, error }),
   })
   const { index } = sqlite
-  if (metadata.kind === 'sqlite') return { metadata: new MemoryTier(sqlite, { onFailure }), index }
-  // Only where it is wanted: it is the largest of the libraries.
+  const tier = (store: MetadataStore) => ({ metadata: new MemoryTier({ store, accesses: index, onFailure }), index })
+  if (metadata.kind === 'sqlite') return tier(sqlite)
+  // Loaded only when it is needed: it is the largest of the libraries.
   const { RedisStore } = await import('./metadata/redis/redis-store.ts')
   const redis = await RedisStore.open(metadata.url.reveal(), {
-    store: storage.path,
     commandTimeout: metadata.commandTimeout,
     onUnavailable: (trouble) => {
       counters.failing.add('redis')
@@ -226,7 +227,7 @@ async function openMetadata(
       log.info('redis is back')
     },
   })
-  return { metadata: new MemoryTier(new LayeredStore(redis, sqlite, { onFailure }), { onFailure }), index }
+  return tier(new LayeredStore(redis, sqlite, { onFailure }))
 }
 
 function limitsOf({ timeouts, limits }: Config): UpstreamLimits {

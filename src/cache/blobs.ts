@@ -81,7 +81,7 @@ export class Blobs {
       void blob?.close()
       return undefined
     }
-    if (blob) metadata.recordUse(digest, size, dependencies.now())
+    if (blob) metadata.touch(digest, size, dependencies.now())
     const body = cached ? bytesOf(cached.body, range) : blob?.reader(range ?? wholeOf(size))
     return body && { outcome: 'hit', passed: false, size, range, body }
   }
@@ -134,7 +134,7 @@ export class Blobs {
 
   /** As far as memory knows. */
   #isProven(origin: Origin, digest: Digest): boolean {
-    const link = this.#options.metadata.recentLink(origin.repository, 'blob', digest)
+    const link = this.#options.metadata.peekLink(origin.repository, 'blob', digest)
     return link !== undefined && mayServe(origin, link.visibility)
   }
 
@@ -175,7 +175,7 @@ export class Blobs {
     try {
       if (!link) await this.#rights.prove(origin, digest)
       const resolved = range && resolve(range, blob.size)
-      metadata.recordUse(digest, blob.size, dependencies.now())
+      metadata.touch(digest, blob.size, dependencies.now())
       return resolved
     } catch (error) {
       await blob.close()

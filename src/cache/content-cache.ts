@@ -27,7 +27,7 @@ export interface KeptManifest extends CachedContent {
 }
 
 export interface ContentCacheOptions {
-  readonly metadata: Pick<MetadataTier, 'recordUse'>
+  readonly metadata: Pick<MetadataTier, 'touch'>
   /** Epoch milliseconds. */
   readonly now: () => number
 }
@@ -93,7 +93,7 @@ export class ContentCache {
   #use(content: CachedContent): void {
     if (this.#unstored.has(content)) return
     const { metadata, now } = this.#options
-    metadata.recordUse(content.digest, content.size, now())
+    metadata.touch(content.digest, content.size, now())
   }
 }
 

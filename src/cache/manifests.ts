@@ -44,7 +44,7 @@ export class Manifests {
 
   /** A manifest that is in memory, and proven for this repository. Undefined means: ask `byDigest`. */
   tryCached(origin: Origin, digest: Digest): KeptManifest | undefined {
-    const link = this.#options.metadata.recentLink(origin.repository, 'manifest', digest)
+    const link = this.#options.metadata.peekLink(origin.repository, 'manifest', digest)
     if (!link || !mayServe(origin, link.visibility)) return undefined
     return this.#options.content.getManifest(digest, link.mediaType)
   }
@@ -99,7 +99,7 @@ export class Manifests {
     const { metadata, observer } = this.#options
     try {
       const link =
-        metadata.recentLink(origin.repository, 'manifest', digest) ??
+        metadata.peekLink(origin.repository, 'manifest', digest) ??
         (await metadata.link(origin.repository, 'manifest', digest))
       return link && mayServe(origin, link.visibility) ? link : undefined
     } catch (error) {

@@ -210,7 +210,7 @@ export class Mirror implements AsyncDisposable {
   async #recordedSize(digest: Digest): Promise<number | undefined> {
     const { index, observer } = this.#options
     try {
-      return (await index.use(digest))?.size
+      return (await index.lastAccess(digest))?.size
     } catch (error) {
       observer.storeFailed('metadata', error)
       return undefined
@@ -281,7 +281,7 @@ export class Mirror implements AsyncDisposable {
 
   #proven(origin: Origin, digest: Digest, size: number | undefined, visibility: Visibility): void {
     const { metadata, observer } = this.#options
-    const known = metadata.recentLink(origin.repository, 'blob', digest)
+    const known = metadata.peekLink(origin.repository, 'blob', digest)
     if (known?.visibility === 'public' && (known.size !== undefined || size === undefined)) return
     const link: Link = { kind: 'blob', digest, size, mediaType: octetStream, visibility }
     metadata.addLinks(origin.repository, [link]).catch((error: unknown) => observer.storeFailed('metadata', error))

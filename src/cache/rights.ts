@@ -52,7 +52,7 @@ export class Rights {
     const { metadata, dependencies } = this.#options
     try {
       const link =
-        metadata.recentLink(origin.repository, kind, digest) ?? (await metadata.link(origin.repository, kind, digest))
+        metadata.peekLink(origin.repository, kind, digest) ?? (await metadata.link(origin.repository, kind, digest))
       return link && mayServe(origin, link.visibility) ? link : undefined
     } catch (error) {
       dependencies.observer.storeFailed('metadata', error)

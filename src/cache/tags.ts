@@ -48,7 +48,7 @@ export class Tags {
 
   /** A fresh tag whose manifest is in memory. Undefined means: ask `get`. */
   tryCached(origin: Origin, tag: string): ServedTag | undefined {
-    const record = this.#options.metadata.recentTag(origin.repository, tag)
+    const record = this.#options.metadata.peekTag(origin.repository, tag)
     if (!record || this.#freshness(origin, record) !== 'fresh') return undefined
     const manifest = this.#options.manifests.tryCached(origin, record.digest)
     return manifest && { outcome: 'hit', manifest, checkedAt: record.checkedAt }
@@ -87,7 +87,7 @@ export class Tags {
   /** This process's own knowledge while it is fresh; beyond that what all replicas share, which may be newer. */
   async #record(origin: Origin, tag: string): Promise<TagRecord | undefined> {
     const { metadata, observer } = this.#options
-    const recent = metadata.recentTag(origin.repository, tag)
+    const recent = metadata.peekTag(origin.repository, tag)
     if (recent && this.#freshness(origin, recent) === 'fresh') return recent
     try {
       return await metadata.tag(origin.repository, tag)

@@ -1,7 +1,8 @@
 import type { Digest } from '../oci/digest.ts'
-import type { Link, Use } from './metadata-store.ts'
+import type { Access } from './access-log.ts'
+import type { Link } from './metadata-store.ts'
 
-/** Where a listing by age stopped: the next one goes on behind it. */
+/** The last entry of a page of accesses by age; the next page starts behind it. */
 export interface Cursor {
   readonly at: number
   readonly digest: Digest
@@ -9,7 +10,7 @@ export interface Cursor {
 
 /** A tag whose manifest is, or was, stored here. */
 export interface TaggedImage {
-  /** Whole: `docker.io/library/alpine`. */
+  /** In full: `docker.io/library/alpine`. */
   readonly repository: string
   readonly tag: string
   readonly digest: Digest
@@ -18,42 +19,42 @@ export interface TaggedImage {
   readonly checkedAt: number
 }
 
-/** Where a listing of images stopped: the next one goes on behind it. */
+/** The last entry of a page of images; the next page starts behind it. */
 export type ImageCursor = Pick<TaggedImage, 'repository' | 'tag'>
 
-/** That a repository holds a digest; also where a listing of them stopped. */
+/** A repository holds a digest. The last one of a page is also the cursor of the next page. */
 export interface Holding extends Pick<Link, 'kind' | 'digest'> {
   readonly repository: string
 }
 
-/** Named sums, such as `requests:blob:hit`; exact for whole numbers up to 2^53. */
+/** Sums by name, such as `requests:blob:hit`; exact for whole numbers up to 2^53. */
 export type Counts = Readonly<Record<string, number>>
 
-/** The sums of one stretch of time. */
+/** The sums of one period. */
 export interface Bucket {
-  /** Epoch milliseconds of its beginning. */
+  /** Epoch milliseconds of its start. */
   readonly at: number
   readonly counts: Counts
 }
 
 /**
- * What is known of the content of this process's own data folder, and of its past. It is about one disk, so it is not
- * shared between replicas, and it is lost with that disk's metadata. Closed with the store whose database it shares.
+ * What is known about the content of this process's own data folder, and its counts. It is about one disk, so mirrors do
+ * not share it. Closed with the store whose database it shares.
  *
- * Absence is `undefined`, or an empty list. A method throws when the database fails. When a method has returned, its
- * writes are seen by every later call; a power cut may lose the last seconds. Deletions of any size go in steps, and let
- * other work pass in between.
+ * Absence is `undefined` or an empty list. A method throws when the database fails. After a method has returned, every
+ * later call sees its writes; a power cut may lose the last seconds. A large deletion runs in steps, and other work runs
+ * between them.
  */
 export interface ContentIndex {
   /**
-   * Last recorded use of a stored blob; undefined where it is not known to be stored. Here and in the two listings
-   * below, a use that still waits in a tier to be written is not seen: `forgetUse` has the last word.
+   * The last recorded access to a blob; undefined if it is not recorded as stored. This method and the next two do not
+   * see accesses that a tier has not written yet: `AccessLog.forgetAccess` of the tier does.
    */
-  use(digest: Digest): Promise<Use | undefined>
-  /** Least recently used first, those of the same time in order of digest; at most `limit`, behind `after`. */
-  coldestAfter(after: Cursor | undefined, limit: number): Promise<readonly Use[]>
-  /** In order of digest, at most `limit`, behind `after`: for walking through everything stored, whatever is used meanwhile. */
-  usesAfter(after: Digest | undefined, limit: number): Promise<readonly Use[]>
+  lastAccess(digest: Digest): Promise<Access | undefined>
+  /** The least recently used first, those of the same time by digest; at most `limit`, behind `after`. */
+  leastRecentlyUsed(after: Cursor | undefined, limit: number): Promise<readonly Access[]>
+  /** By digest, at most `limit`, behind `after`. New accesses do not change the order of such a walk. */
+  accessesAfter(after: Digest | undefined, limit: number): Promise<readonly Access[]>
 
   /** Records what a stored manifest names: its children, config and layers. Adds to what was recorded before. */
   addReferences(manifest: Digest, named: readonly Digest[]): Promise<void>
@@ -65,48 +66,47 @@ export interface ContentIndex {
   deleteReferences(manifest: Digest): Promise<void>
 
   /**
-   * Forgets that any repository holds a digest, here. A link that another replica shares, or a read of it that is under
-   * way, brings it back: links stay facts when content goes. Memory in front is told by `MetadataTier.forgetLinks`,
-   * afterwards.
+   * Deletes the local links of all repositories to a digest. A link that another mirror shares, or a read that is
+   * running, may bring one back: links stay true when content goes. Call `MetadataTier.forgetLinks` afterwards.
    */
   deleteLinks(digest: Digest): Promise<void>
-  /** Repositories that hold a digest by a link of this process, each once, in order. */
+  /** Repositories with a local link to a digest, each once, in order. */
   repositoriesOf(digest: Digest): Promise<readonly string[]>
   /**
-   * Links of repositories that begin with `prefix`, in order of repository, kind and digest, at most `limit`, behind
-   * `after`, which is to have come from a listing of the same prefix.
+   * Links of the repositories that begin with `prefix`, by repository, kind and digest; at most `limit`, behind `after`,
+   * which must come from a listing with the same prefix.
    */
   holdings(prefix: string, after: Holding | undefined, limit: number): Promise<readonly Holding[]>
   /**
-   * Tags of repositories that begin with `prefix`, in order of repository and tag, at most `limit`, behind `after`, which
-   * is to have come from a listing of the same prefix.
+   * Tags of the repositories that begin with `prefix`, by repository and tag; at most `limit`, behind `after`, which must
+   * come from a listing with the same prefix.
    */
   images(prefix: string, after: ImageCursor | undefined, limit: number): Promise<readonly TaggedImage[]>
   /**
-   * Forgets every link and tag of a repository, here; answers how many tags there were. What other replicas share is
-   * reached by `MetadataStore.deleteTag`, tag by tag; their links stay, as above. Memory in front is told by
-   * `MetadataTier.forgetRepository`, afterwards.
+   * Deletes the local links and tags of a repository, and returns how many tags it deleted. A shared store keeps its own:
+   * delete its tags by `MetadataStore.deleteTag`; its links stay, as above. Call `MetadataTier.forgetRepository`
+   * afterwards.
    */
   deleteRepository(repository: string): Promise<number>
   /**
-   * Forgets tags that no upstream has confirmed since `before` (epoch milliseconds), here; answers how many. Memory in
-   * front gives them up when it next asks; a store shared with others keeps them for a time of its own.
+   * Deletes local tags that no upstream has confirmed since `before` (epoch milliseconds), and returns how many. Memory
+   * in front drops them when it next asks. A shared store expires its tags by itself.
    */
   expire(before: number): Promise<number>
 
   /** In order. */
   pins(): Promise<readonly string[]>
-  /** False where it was there already. */
+  /** False if the pattern is pinned already. */
   addPin(pattern: string): Promise<boolean>
-  /** False where there was none. */
+  /** False if the pattern is not pinned. */
   deletePin(pattern: string): Promise<boolean>
 
-  /** Adds to the totals, and to the bucket that begins at `bucket` (epoch milliseconds): all of the deltas or none. */
+  /** Adds all of the deltas, or none, to the totals and to the bucket that starts at `bucket` (epoch milliseconds). */
   addCounts(bucket: number, deltas: Counts): Promise<void>
-  /** Sums over everything ever added. */
+  /** Sums of everything ever added. */
   totals(): Promise<Counts>
-  /** Buckets that begin at or after `from`, oldest first; those to which nothing was added are left out. */
+  /** Buckets that start at or after `from`, oldest first; empty ones are left out. */
   buckets(from: number): Promise<readonly Bucket[]>
-  /** Forgets buckets that begin before `before`; the totals keep them. */
+  /** Deletes buckets that start before `before`. The totals keep their counts. */
   deleteBuckets(before: number): Promise<void>
 }

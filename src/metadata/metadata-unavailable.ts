@@ -1,4 +1,4 @@
-/** A shared store does not answer, and is not asked again until it does. The message has no secrets: it is logged. */
+/** A shared store does not answer, and is not asked until a probe succeeds. The message is logged: it has no secrets. */
 export class MetadataUnavailable extends Error {
   override readonly name = 'MetadataUnavailable'
 }

@@ -16,7 +16,7 @@ describe('a start with a hundred thousand blobs', () => {
     await using dir = await tempDir()
     const folder = await DataFolder.open(dir.path)
     const sqlite = SqliteStore.open(pathOf(dir.path, { kind: 'metadata' }))
-    await sqlite.recordUses(
+    await sqlite.index.recordAccesses(
       Array.from({ length: blobs }, (_, at) => ({ digest: digestOf(Buffer.from(`${at}`)), size: 7, at })),
     )
     await sqlite[Symbol.asyncDispose]()

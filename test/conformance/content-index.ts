@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
+import type { Access, AccessLog } from '../../src/metadata/access-log.ts'
 import type { ContentIndex, Holding, ImageCursor, TaggedImage } from '../../src/metadata/content-index.ts'
-import type { Link, LinkKind, MetadataStore, TagRecord, Use } from '../../src/metadata/metadata-store.ts'
+import type { Link, LinkKind, MetadataStore, TagRecord } from '../../src/metadata/metadata-store.ts'
 import { type Digest, digestOf } from '../../src/oci/digest.ts'
 
-/** A store, and the index of what it keeps. */
+/** A store, and the index of its content. */
 export interface Indexed extends AsyncDisposable {
   readonly store: MetadataStore
-  readonly index: ContentIndex
+  readonly index: ContentIndex & AccessLog
 }
 
 const repository = 'docker.io/library/alpine'
@@ -31,7 +32,7 @@ function tagRecord(change: Partial<TagRecord> = {}): TagRecord {
   return { digest: one, mediaType: manifestType, size: 528, etag: '"v1"', checkedAt: 1000, ...change }
 }
 
-/** What every `ContentIndex` does. `create` gives an empty one, which the suite disposes of. */
+/** Tests for every `ContentIndex`. `create` returns an empty one, which the suite closes. */
 export function contentIndexConformance(name: string, create: () => Promise<Indexed>): void {
   const check = (line: string, body: (indexed: Indexed) => Promise<void>) =>
     test(line, async () => {
@@ -39,72 +40,71 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
       await body(indexed)
     })
 
-  suite(`${name} lists uses:`, () => {
-    check('an empty one knows of none', async ({ index }) => {
-      assert.equal(await index.use(one), undefined)
-      assert.deepEqual(await index.coldestAfter(undefined, 10), [])
-      assert.deepEqual(await index.usesAfter(undefined, 10), [])
+  suite(`${name} lists accesses:`, () => {
+    check('an empty index lists none', async ({ index }) => {
+      assert.equal(await index.lastAccess(one), undefined)
+      assert.deepEqual(await index.leastRecentlyUsed(undefined, 10), [])
+      assert.deepEqual(await index.accessesAfter(undefined, 10), [])
     })
 
-    check('the last of a blob, until it is forgotten', async ({ store, index }) => {
-      const use = { digest: one, size: 7, at: 5 }
-      await store.recordUses([use, { digest: two, size: 1, at: 1 }])
-      assert.deepEqual(await index.use(one), use)
-      await store.recordUses([{ ...use, at: 3 }])
-      assert.deepEqual(await index.use(one), use)
-      await store.forgetUse(one, 5)
-      assert.equal(await index.use(one), undefined)
+    check('the last access to a blob, until it is forgotten', async ({ index }) => {
+      const access = { digest: one, size: 7, at: 5 }
+      await index.recordAccesses([access, { digest: two, size: 1, at: 1 }])
+      assert.deepEqual(await index.lastAccess(one), access)
+      await index.recordAccesses([{ ...access, at: 3 }])
+      assert.deepEqual(await index.lastAccess(one), access)
+      await index.forgetAccess(one, 5)
+      assert.equal(await index.lastAccess(one), undefined)
     })
 
-    check('by age in pages, through many of the same time', async ({ store, index }) => {
-      const uses = digests(30).map((each, n): Use => ({ digest: each, size: n, at: 100 + Math.floor(n / 12) }))
-      await store.recordUses(uses.toSorted((a, b) => a.size * 7 - b.size * 5))
-      const seen: Use[] = []
+    check('by age in pages, with many of the same time', async ({ index }) => {
+      const accesses = digests(30).map((each, n): Access => ({ digest: each, size: n, at: 100 + Math.floor(n / 12) }))
+      await index.recordAccesses(accesses.toSorted((a, b) => a.size * 7 - b.size * 5))
+      const seen: Access[] = []
       for (;;) {
-        const page = await index.coldestAfter(seen.at(-1), 7)
+        const page = await index.leastRecentlyUsed(seen.at(-1), 7)
         if (page.length === 0) break
         assert.ok(page.length <= 7)
         seen.push(...page)
       }
-      assert.deepEqual(seen, uses)
-      assert.deepEqual(await store.coldest(30), uses)
+      assert.deepEqual(seen, accesses)
     })
 
-    check('by age, the times before 1970 and none at all included', async ({ store, index }) => {
-      const uses = [-5, 0, 5].map((at, n) => ({ digest: digest(n), size: 1, at }))
-      await store.recordUses(uses)
-      assert.deepEqual(await index.coldestAfter(undefined, 10), uses)
-      assert.deepEqual(await index.coldestAfter(uses[0], 10), uses.slice(1))
-      assert.deepEqual(await index.coldestAfter(undefined, 0), [])
+    check('by age, with times of 0 and before 1970, and an empty page', async ({ index }) => {
+      const accesses = [-5, 0, 5].map((at, n) => ({ digest: digest(n), size: 1, at }))
+      await index.recordAccesses(accesses)
+      assert.deepEqual(await index.leastRecentlyUsed(undefined, 10), accesses)
+      assert.deepEqual(await index.leastRecentlyUsed(accesses[0], 10), accesses.slice(1))
+      assert.deepEqual(await index.leastRecentlyUsed(undefined, 0), [])
     })
 
-    check('by digest in pages, whatever is used and forgotten meanwhile', async ({ store, index }) => {
+    check('by digest in pages, while others are recorded and forgotten', async ({ index }) => {
       const all = digests(30)
-      await store.recordUses(all.map((each, n) => ({ digest: each, size: 1, at: n })))
+      await index.recordAccesses(all.map((each, n) => ({ digest: each, size: 1, at: n })))
       const seen: Digest[] = []
       for (;;) {
-        const page = await index.usesAfter(seen.at(-1), 4)
+        const page = await index.accessesAfter(seen.at(-1), 4)
         if (page.length === 0) break
-        seen.push(...page.map((use) => use.digest))
-        await store.recordUses(page.map((use) => ({ ...use, at: use.at + 1000 })))
-        await store.forgetUse(page[0]?.digest ?? one, (page[0]?.at ?? 0) + 1000)
+        seen.push(...page.map((access) => access.digest))
+        await index.recordAccesses(page.map((access) => ({ ...access, at: access.at + 1000 })))
+        await index.forgetAccess(page[0]?.digest ?? one, (page[0]?.at ?? 0) + 1000)
       }
       assert.deepEqual(seen, all)
     })
 
-    check('of every algorithm', async ({ store, index }) => {
+    check('of digests of every algorithm', async ({ index }) => {
       const long = digestOf(Buffer.from('long'), 'sha512')
-      await store.recordUses([one, long].map((each) => ({ digest: each, size: 1, at: 1 })))
+      await index.recordAccesses([one, long].map((each) => ({ digest: each, size: 1, at: 1 })))
       assert.deepEqual(
-        (await index.usesAfter(undefined, 10)).map((use) => use.digest),
+        (await index.accessesAfter(undefined, 10)).map((access) => access.digest),
         [one, long],
       )
-      assert.deepEqual(await index.usesAfter(long, 10), [])
+      assert.deepEqual(await index.accessesAfter(long, 10), [])
     })
   })
 
-  suite(`${name} keeps what manifests name:`, () => {
-    check('both ways', async ({ index }) => {
+  suite(`${name} keeps references of manifests:`, () => {
+    check('in both directions', async ({ index }) => {
       await index.addReferences(one, [three, two])
       await index.addReferences(two, [three])
       assert.deepEqual(await index.childrenOf(one), [two, three].sort())
@@ -114,7 +114,7 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
       assert.deepEqual(await index.parentsOf(one), [])
     })
 
-    check('once, however often it is told, and nothing for nothing', async ({ index }) => {
+    check('once each, however often they are added, and an empty list', async ({ index }) => {
       await index.addReferences(one, [])
       assert.deepEqual(await index.childrenOf(one), [])
       await index.addReferences(one, [two, two])
@@ -122,7 +122,7 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
       assert.deepEqual(await index.childrenOf(one), [two, three].sort())
     })
 
-    check('until one is forgotten, alone', async ({ index }) => {
+    check('until those of one manifest are deleted, and no others', async ({ index }) => {
       await index.addReferences(one, [two, three])
       await index.addReferences(two, [three])
       await index.deleteReferences(one)
@@ -131,7 +131,7 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
       assert.deepEqual(await index.parentsOf(three), [two])
     })
 
-    check('thousands of names', async ({ index }) => {
+    check('thousands of one manifest', async ({ index }) => {
       const named = digests(3000)
       await index.addReferences(one, named)
       assert.deepEqual(await index.childrenOf(one), named)
@@ -140,7 +140,7 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
     })
   })
 
-  suite(`${name} knows who holds a digest:`, () => {
+  suite(`${name} knows which repositories hold a digest:`, () => {
     check('each repository once, in order', async ({ store, index }) => {
       assert.deepEqual(await index.repositoriesOf(one), [])
       for (const each of ['b', 'a', 'c']) await store.addLinks(each, [link(one), link(one, 'manifest'), link(two)])
@@ -148,19 +148,22 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
       assert.deepEqual(await index.repositoriesOf(one), ['a', 'b', 'c'])
     })
 
-    check('links to a digest go, of every repository and kind, and no others', async ({ store, index }) => {
-      const names = Array.from({ length: 1200 }, (_, n) => `docker.io/library/r${n}`)
-      for (const each of names) await store.addLinks(each, [link(one), link(one, 'manifest'), link(two)])
-      await index.deleteLinks(one)
-      assert.deepEqual(await index.repositoriesOf(one), [])
-      assert.equal(await store.link('docker.io/library/r7', 'blob', one), undefined)
-      assert.equal(await store.link('docker.io/library/r7', 'manifest', one), undefined)
-      assert.deepEqual(await store.link('docker.io/library/r7', 'blob', two), link(two))
-      assert.deepEqual(await index.repositoriesOf(two), names.sort())
-      await index.deleteLinks(three)
-    })
+    check(
+      'deleting links to a digest takes those of every repository and kind, and no others',
+      async ({ store, index }) => {
+        const names = Array.from({ length: 1200 }, (_, n) => `docker.io/library/r${n}`)
+        for (const each of names) await store.addLinks(each, [link(one), link(one, 'manifest'), link(two)])
+        await index.deleteLinks(one)
+        assert.deepEqual(await index.repositoriesOf(one), [])
+        assert.equal(await store.link('docker.io/library/r7', 'blob', one), undefined)
+        assert.equal(await store.link('docker.io/library/r7', 'manifest', one), undefined)
+        assert.deepEqual(await store.link('docker.io/library/r7', 'blob', two), link(two))
+        assert.deepEqual(await index.repositoriesOf(two), names.sort())
+        await index.deleteLinks(three)
+      },
+    )
 
-    check('a link proven again is there again', async ({ store, index }) => {
+    check('a deleted link can be added again', async ({ store, index }) => {
       await store.addLinks(repository, [link(one)])
       await index.deleteLinks(one)
       await store.addLinks(repository, [link(one)])
@@ -248,14 +251,14 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
       }
     })
 
-    check('with a cursor of another prefix, only what begins with this one', async ({ store, index }) => {
+    check('only those with the prefix, even with a cursor of another prefix', async ({ store, index }) => {
       const images = await fill(store)
       const ghcr = images.filter((image) => image.repository.startsWith('ghcr.io/'))
       assert.deepEqual(await index.images('ghcr.io/', { repository: 'a', tag: 'z' }, 100), ghcr)
       assert.deepEqual(await index.images('ghcr.io/', { repository: 'z', tag: 'a' }, 100), [])
     })
 
-    check('of names of any script', async ({ store, index }) => {
+    check('with names of any script', async ({ store, index }) => {
       for (const each of ['倉庫/画像', '倉庫/🐳', 'käse/x']) await store.setTag(each, 'latest', tagRecord())
       const found = async (prefix: string) =>
         (await index.images(prefix, undefined, 9)).map((image) => image.repository)
@@ -265,7 +268,7 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
   })
 
   suite(`${name} forgets repositories and old tags:`, () => {
-    check('a repository with all its links and tags, alone', async ({ store, index }) => {
+    check('a repository with all its links and tags, and no other', async ({ store, index }) => {
       const blobs = digests(1200)
       await store.addLinks(repository, [...blobs.map((each) => link(each)), link(one, 'manifest')])
       for (const tag of ['a', 'b', 'c']) await store.setTag(repository, tag, tagRecord())
@@ -282,7 +285,7 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
       assert.equal(await index.deleteRepository(repository), 0)
     })
 
-    check('tags not confirmed since a time, however many', async ({ store, index }) => {
+    check('any number of tags not confirmed since a time', async ({ store, index }) => {
       for (let n = 0; n < 1300; n += 1) await store.setTag(repository, `t${n}`, tagRecord({ checkedAt: n }))
       assert.equal(await index.expire(0), 0)
       assert.equal(await index.expire(1201), 1201)
@@ -298,7 +301,7 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
       assert.equal(await index.expire(10), 1)
     })
 
-    check('other work passes between the steps of a long deletion', async ({ store, index }) => {
+    check('other work runs between the steps of a large deletion', async ({ store, index }) => {
       for (let n = 0; n < 1100; n += 1) await store.setTag(repository, `t${n}`, tagRecord({ checkedAt: n }))
       const expiring = index.expire(2000)
       assert.ok((await index.images('', undefined, 2000)).length > 0)
@@ -307,7 +310,7 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
   })
 
   suite(`${name} keeps pins:`, () => {
-    check('each once, in order, until it is taken away', async ({ index }) => {
+    check('each once, in order, until it is deleted', async ({ index }) => {
       assert.deepEqual(await index.pins(), [])
       assert.equal(await index.addPin('ghcr.io/*'), true)
       assert.equal(await index.addPin('docker.io/library/alpine:3.*'), true)
@@ -320,13 +323,13 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
   })
 
   suite(`${name} keeps counts:`, () => {
-    check('an empty one has none', async ({ index }) => {
+    check('an empty index has none', async ({ index }) => {
       await index.addCounts(0, {})
       assert.deepEqual(await index.totals(), {})
       assert.deepEqual(await index.buckets(0), [])
     })
 
-    check('sums in all, and of each stretch of time', async ({ index }) => {
+    check('sums in total, and by bucket', async ({ index }) => {
       await index.addCounts(2000, { hit: 3, miss: 1 })
       await index.addCounts(1000, { hit: 1 })
       await index.addCounts(2000, { hit: 2, bytes: 2 ** 52 })
@@ -341,7 +344,7 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
       )
     })
 
-    check('buckets go, the totals stay', async ({ index }) => {
+    check('deleting buckets leaves the totals', async ({ index }) => {
       for (let n = 0; n < 1200; n += 1) await index.addCounts(n, { hit: 1 })
       await index.deleteBuckets(1199)
       assert.deepEqual(await index.buckets(0), [{ at: 1199, counts: { hit: 1 } }])
@@ -362,13 +365,13 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
       assert.deepEqual(Object.entries(await index.totals()).sort(), Object.entries(odd).sort())
     })
 
-    check('all of what is added or nothing', async ({ index }) => {
+    check('either all of the deltas or none', async ({ index }) => {
       await assert.rejects(index.addCounts(0, { hit: 1, miss: Number.NaN }))
       assert.deepEqual(await index.totals(), {})
       assert.deepEqual(await index.buckets(0), [])
     })
 
-    check('what many add at once', async ({ index }) => {
+    check('the deltas of concurrent writers', async ({ index }) => {
       await Promise.all(Array.from({ length: 200 }, (_, n) => index.addCounts(n % 2, { hit: 1 })))
       assert.deepEqual(await index.totals(), { hit: 200 })
       assert.deepEqual(

@@ -3,7 +3,8 @@ import { after, before, suite, test } from 'node:test'
 import { LayeredStore } from '../../src/metadata/layered-store.ts'
 import { MemoryTier } from '../../src/metadata/memory/memory-tier.ts'
 import type { Link, TagRecord } from '../../src/metadata/metadata-store.ts'
-import { RedisStore, type RedisStoreOptions } from '../../src/metadata/redis/redis-store.ts'
+import type { RedisConnectionOptions } from '../../src/metadata/redis/redis-connection.ts'
+import { RedisStore } from '../../src/metadata/redis/redis-store.ts'
 import { SqliteStore } from '../../src/metadata/sqlite/sqlite-store.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { metadataStoreConformance } from '../conformance/metadata-store.ts'
@@ -38,14 +39,14 @@ metadataStoreConformance('Two layers', async () => {
   return new LayeredStore(SqliteStore.open(':memory:'), SqliteStore.open(':memory:'), { onFailure: noFailure })
 })
 
-metadataStoreConformance('Two layers, the shared one failing,', async () => {
+metadataStoreConformance('Two layers with a failing shared store', async () => {
   const shared = new TroubledStore()
   shared.failure = new Error('no Redis')
   return new LayeredStore(shared, SqliteStore.open(':memory:'), { onFailure: () => undefined })
 })
 
-suite('Of two layers', () => {
-  test('the one whose record was checked later answers, and the other learns it', async () => {
+suite('A layered store', () => {
+  test('answers with the newer record of a tag, and writes it to the other store', async () => {
     await using layers = layered()
     const { shared, local, store } = layers
     await shared.inner.setTag(repository, 'both', record(2))
@@ -63,7 +64,7 @@ suite('Of two layers', () => {
     await until(() => shared.inner.tag(repository, 'local'), 'the shared store to learn')
   })
 
-  test('those that agree are left alone', async () => {
+  test('writes to neither store when they agree', async () => {
     await using layers = layered()
     await layers.store.setTag(repository, 'latest', record(1))
     await until(() => layers.shared.inner.tag(repository, 'latest'), 'the write behind')
@@ -76,7 +77,7 @@ suite('Of two layers', () => {
     assert.deepEqual(calls(), ['tag', 'link', 'tag', 'link'])
   })
 
-  test('at the same time of checking the shared one is believed', async () => {
+  test('prefers the shared record of two that were checked at the same time', async () => {
     await using layers = layered()
     await layers.shared.inner.setTag(repository, 'latest', record(1))
     await layers.local.inner.setTag(repository, 'latest', record(1, two))
@@ -84,7 +85,7 @@ suite('Of two layers', () => {
     assert.deepEqual(await layers.local.inner.tag(repository, 'latest'), record(1))
   })
 
-  test('a link is as well known as both together know it, and then both know it so', async () => {
+  test('merges the links of both stores, and writes the merged link to both', async () => {
     await using layers = layered()
     const { shared, local, store } = layers
     await shared.inner.addLinks(repository, [{ ...link, size: undefined }])
@@ -97,7 +98,7 @@ suite('Of two layers', () => {
     assert.deepEqual(await local.inner.link(repository, 'blob', two), { ...link, digest: two })
   })
 
-  test('a link that is known here waits for nobody, and is given back to a shared store that lost it', async () => {
+  test('answers with a complete local link at once, and writes it to a shared store that lost it', async () => {
     await using layers = layered()
     const { shared, local, store } = layers
     await local.inner.addLinks(repository, [link])
@@ -109,7 +110,7 @@ suite('Of two layers', () => {
     assert.deepEqual(shared.calls, ['addLinks'])
   })
 
-  test('writes wait for the own one only, and are read back from there until the shared one has them', async () => {
+  test('waits only for local writes, and reads locally until the shared store has been written', async () => {
     await using layers = layered()
     const { shared, store } = layers
     await shared.inner.setTag(repository, 'deleted', record(9))
@@ -127,7 +128,7 @@ suite('Of two layers', () => {
     assert.equal(await shared.inner.tag(repository, 'deleted'), undefined)
   })
 
-  test('a read that began before the tag was deleted does not bring it back', async () => {
+  test('does not put a deleted tag back after a read that started before the deletion', async () => {
     await using layers = layered()
     const { shared, local, store } = layers
     await shared.inner.setTag(repository, 'latest', record(1))
@@ -142,7 +143,7 @@ suite('Of two layers', () => {
     await until(async () => !(await shared.inner.tag(repository, 'latest')), 'the deletion behind')
   })
 
-  test('one that fails leaves the other, and is reported; both failing fails', async () => {
+  test('goes on with one store when the other fails, and reports it; fails when both fail', async () => {
     await using layers = layered()
     const { shared, local, store, failures } = layers
     local.failure = new Error('no disk')
@@ -159,17 +160,16 @@ suite('Of two layers', () => {
   })
 })
 
-redisSuite('Redis with SQLite beneath', () => {
+redisSuite('Redis over SQLite', () => {
   let server: RedisServer
   before(async () => {
     server = await RedisServer.start()
   })
   after(() => server[Symbol.asyncDispose]())
 
-  async function open(options: Partial<RedisStoreOptions> = {}) {
+  async function open(options: RedisConnectionOptions = {}) {
     const troubles: string[] = []
     const redis = await RedisStore.open(server.url, {
-      store: 'one',
       commandTimeout: 200,
       connectTimeout: 200,
       probeInterval: 5,
@@ -184,29 +184,27 @@ redisSuite('Redis with SQLite beneath', () => {
 
   const patient = { commandTimeout: 10_000, connectTimeout: 10_000 }
 
-  metadataStoreConformance('Redis with SQLite beneath', async () => {
+  metadataStoreConformance('Redis over SQLite', async () => {
     await server.ask('FLUSHALL')
     return (await open(patient)).store
   })
 
-  metadataStoreConformance('Memory before Redis with SQLite beneath', async () => {
+  metadataStoreConformance('Memory in front of Redis over SQLite', async () => {
     await server.ask('FLUSHALL')
-    return new MemoryTier((await open(patient)).store, { onFailure: noFailure })
+    const { store, sqlite } = await open(patient)
+    return new MemoryTier({ store, accesses: sqlite.index, onFailure: noFailure })
   })
 
-  test('shares what one replica knows with another, but its last uses', async () => {
+  test('shares the tags and links of one mirror with another', async () => {
     await using here = await open(patient)
     await using there = await open(patient)
     await here.store.setTag(repository, 'latest', record(5))
     await here.store.addLinks(repository, [link])
-    await here.store.recordUses([{ digest: one, size: 7, at: 1 }])
     await until(() => there.store.tag(repository, 'latest'), 'the tag')
     assert.deepEqual(await until(() => there.store.link(repository, 'blob', one), 'the link'), link)
-    assert.deepEqual(await there.store.usage(), { blobs: 0, bytes: 0 })
-    assert.deepEqual(await server.ask('KEYS', 'entrepot:use:*'), [])
   })
 
-  test('down at the start: answers from SQLite, then shares it', async () => {
+  test('down at the start: answers from SQLite, and writes to Redis later', async () => {
     await server.ask('FLUSHALL')
     await server.kill()
     await using here = await open()
@@ -224,7 +222,7 @@ redisSuite('Redis with SQLite beneath', () => {
     assert.deepEqual(await until(() => here.redis.link(repository, 'blob', one), 'the refill'), link)
   })
 
-  test('killed: goes on from SQLite, and finds it again', async () => {
+  test('killed: answers from SQLite until Redis is back', async () => {
     await using here = await open()
     await here.store.setTag(repository, 'killed', record(5))
     await until(() => here.redis.tag(repository, 'killed'), 'the write behind')
@@ -238,7 +236,7 @@ redisSuite('Redis with SQLite beneath', () => {
     assert.deepEqual(await until(() => here.redis.tag(repository, 'killed'), 'the refill'), record(6))
   })
 
-  test('paused: one read waits for it, the others do not, and writes never do', async () => {
+  test('paused: one read waits for the time-out, no other read and no write does', async () => {
     await using here = await open()
     await here.store.setTag(repository, 'paused', record(5))
     await until(() => here.redis.tag(repository, 'paused'), 'the write behind')
@@ -257,7 +255,7 @@ redisSuite('Redis with SQLite beneath', () => {
     await until(async () => (await here.redis.tag(repository, 'paused'))?.checkedAt === 999, 'the refill')
   })
 
-  test('emptied: is filled again by what is read, never with what is older', async () => {
+  test('emptied: reads refill it, and an older record never replaces a newer one', async () => {
     await using here = await open()
     await using there = await open()
     await here.store.setTag(repository, 'emptied', record(5))
@@ -272,7 +270,7 @@ redisSuite('Redis with SQLite beneath', () => {
     assert.deepEqual(await there.store.tag(repository, 'emptied'), record(6, two))
   })
 
-  test('a tag deleted here is gone there, once there it was not known or was checked', async () => {
+  test('a tag deleted by one mirror is gone for another that does not have it locally', async () => {
     await using here = await open(patient)
     await using there = await open(patient)
     await here.store.setTag(repository, 'deleted', record(5))

@@ -1,15 +1,18 @@
-import type { Link, LinkKind, MetadataStore, TagRecord, Usage, Use } from '../../src/metadata/metadata-store.ts'
+import type { Access, AccessLog, Usage } from '../../src/metadata/access-log.ts'
+import type { Link, LinkKind, MetadataStore, TagRecord } from '../../src/metadata/metadata-store.ts'
 import { SqliteStore } from '../../src/metadata/sqlite/sqlite-store.ts'
 import type { Digest } from '../../src/oci/digest.ts'
 import type { Gate } from '../support/gate.ts'
 
-/** A real store in memory that can be made to fail or to be slow, and tells which of its methods were called. */
-export class TroubledStore implements MetadataStore {
+type Method = keyof MetadataStore | keyof AccessLog
+
+/** A real store in memory that can be made to fail or to be slow, and lists the methods that were called. */
+export class TroubledStore implements MetadataStore, AccessLog {
   readonly inner = SqliteStore.open(':memory:')
-  readonly calls: (keyof MetadataStore)[] = []
+  readonly calls: Method[] = []
   /** While set, every method fails, or the one named. */
   failure: Error | undefined
-  failing: keyof MetadataStore | undefined
+  failing: Method | undefined
   /** While set, every method waits here before it does anything. */
   gate: Gate | undefined
 
@@ -33,27 +36,23 @@ export class TroubledStore implements MetadataStore {
     return this.#meet('addLinks', () => this.inner.addLinks(repository, links))
   }
 
-  recordUses(uses: readonly Use[]): Promise<void> {
-    return this.#meet('recordUses', () => this.inner.recordUses(uses))
+  recordAccesses(accesses: readonly Access[]): Promise<void> {
+    return this.#meet('recordAccesses', () => this.inner.index.recordAccesses(accesses))
   }
 
-  coldest(limit: number): Promise<readonly Use[]> {
-    return this.#meet('coldest', () => this.inner.coldest(limit))
-  }
-
-  forgetUse(digest: Digest, at: number): Promise<boolean> {
-    return this.#meet('forgetUse', () => this.inner.forgetUse(digest, at))
+  forgetAccess(digest: Digest, at: number): Promise<boolean> {
+    return this.#meet('forgetAccess', () => this.inner.index.forgetAccess(digest, at))
   }
 
   usage(): Promise<Usage> {
-    return this.#meet('usage', () => this.inner.usage())
+    return this.#meet('usage', () => this.inner.index.usage())
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.inner[Symbol.asyncDispose]()
   }
 
-  async #meet<T>(name: keyof MetadataStore, work: () => Promise<T>): Promise<T> {
+  async #meet<T>(name: Method, work: () => Promise<T>): Promise<T> {
     this.calls.push(name)
     await this.gate?.pass()
     if (this.failure && (this.failing ?? name) === name) throw this.failure

@@ -49,6 +49,6 @@ export class Admission {
   async #adopt(digest: Digest, spool: Spool, note?: ManifestNote): Promise<void> {
     const { store, metadata, now } = this.#options
     const { size } = await store.adopt(digest, spool, note)
-    metadata.recordUse(digest, size, now())
+    metadata.touch(digest, size, now())
   }
 }

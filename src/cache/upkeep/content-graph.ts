@@ -1,5 +1,5 @@
+import type { Access } from '../../metadata/access-log.ts'
 import type { ContentIndex, ImageCursor } from '../../metadata/content-index.ts'
-import type { Use } from '../../metadata/metadata-store.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { GraphReader, walk } from './graph-reader.ts'
 
@@ -15,7 +15,7 @@ export interface Leaving {
  */
 export class ContentGraph {
   readonly #reader: GraphReader
-  readonly #uses = new Map<Digest, Use | undefined>()
+  readonly #accesses = new Map<Digest, Access | undefined>()
   readonly #children = new Map<Digest, readonly Digest[]>()
   readonly #parents = new Map<Digest, readonly Digest[]>()
   readonly #tags = new Map<string, ReadonlyMap<Digest, readonly ImageCursor[]>>()
@@ -25,8 +25,8 @@ export class ContentGraph {
   }
 
   /** Undefined where the digest is not stored. */
-  use(digest: Digest): Promise<Use | undefined> {
-    return remembered(this.#uses, digest, () => this.#reader.use(digest))
+  lastAccess(digest: Digest): Promise<Access | undefined> {
+    return remembered(this.#accesses, digest, () => this.#reader.lastAccess(digest))
   }
 
   /** What a manifest names, stored or not. */
@@ -35,24 +35,24 @@ export class ContentGraph {
   }
 
   /** Everything stored that `root` leads to, and `root` itself. */
-  async closure(root: Digest): Promise<ReadonlyMap<Digest, Use>> {
-    const found = new Map<Digest, Use>()
+  async closure(root: Digest): Promise<ReadonlyMap<Digest, Access>> {
+    const found = new Map<Digest, Access>()
     for await (const digest of walk(root, (parent) => this.childrenOf(parent))) {
-      const use = await this.use(digest)
-      if (use) found.set(digest, use)
+      const access = await this.lastAccess(digest)
+      if (access) found.set(digest, access)
     }
     return found
   }
 
   /** Everything stored that `roots` lead to and that nothing needs once `leaving` is gone. */
-  async neededOnlyBy(roots: Iterable<Digest>, leaving: Leaving): Promise<ReadonlyMap<Digest, Use>> {
-    const going = new Map<Digest, Use>()
+  async neededOnlyBy(roots: Iterable<Digest>, leaving: Leaving): Promise<ReadonlyMap<Digest, Access>> {
+    const going = new Map<Digest, Access>()
     const starts = new Set(roots)
     const waiting = [...starts]
     for (let digest = waiting.pop(); digest !== undefined; digest = waiting.pop()) {
-      const use = await this.use(digest)
-      if (!use || going.has(digest) || (await this.#isNeeded(digest, starts.has(digest), going, leaving))) continue
-      going.set(digest, use)
+      const access = await this.lastAccess(digest)
+      if (!access || going.has(digest) || (await this.#isNeeded(digest, starts.has(digest), going, leaving))) continue
+      going.set(digest, access)
       // A child is looked at again each time one more of its parents is going.
       waiting.push(...(await this.childrenOf(digest)))
     }
@@ -62,11 +62,11 @@ export class ContentGraph {
   async #isNeeded(
     digest: Digest,
     isRoot: boolean,
-    going: ReadonlyMap<Digest, Use>,
+    going: ReadonlyMap<Digest, Access>,
     leaving: Leaving,
   ): Promise<boolean> {
     const parents = await remembered(this.#parents, digest, () => this.#reader.parentsOf(digest))
-    for (const parent of parents) if (!going.has(parent) && (await this.use(parent))) return true
+    for (const parent of parents) if (!going.has(parent) && (await this.lastAccess(parent))) return true
     // Only manifests have tags. A digest without children is none, except for a root, which was asked for by name.
     if (!isRoot && (await this.childrenOf(digest)).length === 0) return false
     const repositories = await this.#reader.repositoriesOf(digest)

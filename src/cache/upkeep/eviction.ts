@@ -1,5 +1,6 @@
+import type { Access } from '../../metadata/access-log.ts'
 import type { ContentIndex } from '../../metadata/content-index.ts'
-import type { MetadataTier, Use } from '../../metadata/metadata-store.ts'
+import type { MetadataTier } from '../../metadata/metadata-store.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { BlobStore } from '../../storage/blob-store.ts'
 import type { Fills } from '../fill/fills.ts'
@@ -128,8 +129,8 @@ export class Eviction {
   }
 
   /** Removes one blob, whatever its age and whoever reads it. False where it is being filled, or was used since. */
-  remove(use: Use): Promise<boolean> {
-    return this.#removal.force(use)
+  remove(access: Access): Promise<boolean> {
+    return this.#removal.force(access)
   }
 
   #grant(size: number): Disposable {
@@ -158,7 +159,7 @@ export class Eviction {
     })
     if (bounds.maxIdle === undefined) return report
     const usedBefore = now() - bounds.maxIdle
-    const pages = pagesOf<Use>((after, limit) => index.coldestAfter(after, limit))
+    const pages = pagesOf<Access>((after, limit) => index.leastRecentlyUsed(after, limit))
     // Page by page, so that whoever needs room does not wait for all of it.
     while (await this.#inTurn(() => this.#evictIdle(pages, usedBefore, report)));
     return report
@@ -166,37 +167,39 @@ export class Eviction {
 
   /** Evicts what is idle on the next page, and adds it to the report. False where nothing idle can follow. */
   async #evictIdle(
-    pages: AsyncGenerator<readonly Use[], undefined>,
+    pages: AsyncGenerator<readonly Access[], undefined>,
     usedBefore: number,
     report: { blobs: number; bytes: number },
   ): Promise<boolean> {
-    const { value: uses } = await pages.next()
-    if (!uses) return false
-    const idle = uses.filter(({ at }) => at < usedBefore)
+    const { value: accesses } = await pages.next()
+    if (!accesses) return false
+    const idle = accesses.filter(({ at }) => at < usedBefore)
     add(await this.#take(idle, Number.POSITIVE_INFINITY), report)
-    return idle.length === uses.length && !this.#stopped
+    return idle.length === accesses.length && !this.#stopped
   }
 
   /** Evicts the least recently used until so many bytes are free, or nothing more can go. */
   async #free(bytes: number): Promise<{ blobs: number; bytes: number }> {
     const report = { blobs: 0, bytes: 0 }
     if (bytes <= 0) return report
-    for await (const uses of pagesOf<Use>((after, limit) => this.#options.index.coldestAfter(after, limit))) {
-      add(await this.#take(uses, bytes - report.bytes), report)
+    for await (const accesses of pagesOf<Access>((after, limit) =>
+      this.#options.index.leastRecentlyUsed(after, limit),
+    )) {
+      add(await this.#take(accesses, bytes - report.bytes), report)
       if (report.bytes >= bytes || this.#stopped) break
     }
     return report
   }
 
   /** Evicts those of `uses` that nothing keeps, in their order, until so many bytes are free. */
-  async #take(uses: readonly Use[], bytes: number): Promise<EvictionReport> {
+  async #take(accesses: readonly Access[], bytes: number): Promise<EvictionReport> {
     const report = { blobs: 0, bytes: 0 }
-    if (uses.length === 0 || this.#stopped) return report
-    const retention = await Retention.of(this.#options.index, (use) => this.#removal.isPending(use))
+    if (accesses.length === 0 || this.#stopped) return report
+    const retention = await Retention.of(this.#options.index, (access) => this.#removal.isPending(access))
     try {
-      for (const use of uses) {
+      for (const access of accesses) {
         if (report.bytes >= bytes || this.#stopped) break
-        if (await this.#mayGo(use, retention)) await this.#takeWhole(use, retention, report)
+        if (await this.#mayGo(access, retention)) await this.#takeWhole(access, retention, report)
       }
     } finally {
       if (report.blobs > 0) this.#options.observer.evicted(report)
@@ -205,25 +208,25 @@ export class Eviction {
   }
 
   /** Evicts a blob. With a manifest goes what only that needs, unless it was used after that manifest's last pull. */
-  async #takeWhole(use: Use, retention: Retention, report: { blobs: number; bytes: number }): Promise<void> {
+  async #takeWhole(access: Access, retention: Retention, report: { blobs: number; bytes: number }): Promise<void> {
     const { index } = this.#options
-    const children = await index.childrenOf(use.digest)
-    if (!(await this.#removal.evict(use))) return
-    add({ blobs: 1, bytes: use.size }, report)
+    const children = await index.childrenOf(access.digest)
+    if (!(await this.#removal.evict(access))) return
+    add({ blobs: 1, bytes: access.size }, report)
     for (const digest of children) {
-      const child = await index.use(digest)
-      if (!child || child.at > use.at + maxPull) continue
+      const child = await index.lastAccess(digest)
+      if (!child || child.at > access.at + maxPull) continue
       if (await this.#mayGo(child, retention)) await this.#takeWhole(child, retention, report)
     }
   }
 
-  async #mayGo(use: Use, retention: Retention): Promise<boolean> {
-    if (this.#removal.isPending(use)) return false
-    const reason = await retention.reasonToKeep(use)
+  async #mayGo(access: Access, retention: Retention): Promise<boolean> {
+    if (this.#removal.isPending(access)) return false
+    const reason = await retention.reasonToKeep(access)
     if (typeof reason === 'string') return reason === 'none'
     // It moves in the order to the place behind its manifest. By the time that place is reached, the manifest has gone
     // or not.
-    await this.#options.metadata.recordUses([{ ...use, at: reason.since + 1 }])
+    await this.#options.metadata.recordAccesses([{ ...access, at: reason.since + 1 }])
     return false
   }
 }

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises'
+import type { Access } from '../../metadata/access-log.ts'
 import type { ContentIndex, TaggedImage } from '../../metadata/content-index.ts'
-import type { Use } from '../../metadata/metadata-store.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { listWhile } from './pages.ts'
 
@@ -20,8 +20,8 @@ export class GraphReader {
   }
 
   /** Undefined where the digest is not stored. */
-  use(digest: Digest): Promise<Use | undefined> {
-    return this.#ask(() => this.#index.use(digest))
+  lastAccess(digest: Digest): Promise<Access | undefined> {
+    return this.#ask(() => this.#index.lastAccess(digest))
   }
 
   /** Stored or not. */

@@ -83,8 +83,8 @@ export class Images {
 
   /** Undefined where the manifest is not stored. */
   async #describe(image: TaggedImage, graph: ContentGraph, pins: readonly Pin[]): Promise<CachedImage | undefined> {
-    const use = await graph.use(image.digest)
-    if (!use) return undefined
+    const access = await graph.lastAccess(image.digest)
+    if (!access) return undefined
     const { repository, tag } = image
     const closure = await graph.closure(image.digest)
     const own = await graph.neededOnlyBy([image.digest], {
@@ -102,7 +102,7 @@ export class Images {
       size,
       unique,
       shared: size - unique,
-      lastUsed: [...own.values()].reduce((latest, { at }) => Math.max(latest, at), use.at),
+      lastUsed: [...own.values()].reduce((latest, { at }) => Math.max(latest, at), access.at),
       pinned: pins.some((pin) => pin.matches(repository, tag)),
     }
   }
@@ -123,9 +123,9 @@ export class Images {
 
   async #ownPlatform(manifest: Buffer, graph: ContentGraph): Promise<string | undefined> {
     const config = configOf(manifest)
-    const use = config && (await graph.use(config))
-    if (!use || use.size > maxConfigSize) return undefined
-    const body = await readManifest(this.#options.store, use.digest)
+    const access = config && (await graph.lastAccess(config))
+    if (!access || access.size > maxConfigSize) return undefined
+    const body = await readManifest(this.#options.store, access.digest)
     return body && platformOf(body)
   }
 }
@@ -133,11 +133,11 @@ export class Images {
 /** Whether a manifest and everything that it names is stored. */
 async function isWhole(manifest: Digest, graph: ContentGraph): Promise<boolean> {
   for (const digest of [manifest, ...(await graph.childrenOf(manifest))]) {
-    if (!(await graph.use(digest))) return false
+    if (!(await graph.lastAccess(digest))) return false
   }
   return true
 }
 
-function bytesOf(uses: ReadonlyMap<Digest, { readonly size: number }>): number {
-  return [...uses.values()].reduce((sum, { size }) => sum + size, 0)
+function bytesOf(accesses: ReadonlyMap<Digest, { readonly size: number }>): number {
+  return [...accesses.values()].reduce((sum, { size }) => sum + size, 0)
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Access } from '../../metadata/access-log.ts'
 import type { ContentIndex, Holding, ImageCursor, TaggedImage } from '../../metadata/content-index.ts'
-import type { MetadataTier, Use } from '../../metadata/metadata-store.ts'
+import type { MetadataTier } from '../../metadata/metadata-store.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { BlobStore } from '../../storage/blob-store.ts'
 import { ContentGraph, type Leaving } from './content-graph.ts'
@@ -11,7 +12,7 @@ export interface PurgeOptions {
   readonly metadata: MetadataTier
   readonly index: ContentIndex
   /** Removes a blob from the store and from memory. False where it is being filled or looked up, or was used since. */
-  readonly remove: (use: Use) => Promise<boolean>
+  readonly remove: (access: Access) => Promise<boolean>
 }
 
 /** What was removed. */
@@ -68,10 +69,10 @@ export class Purge {
     const { store, metadata, index } = this.#options
     await metadata.usage()
     const stored = await store.stat(digest)
-    const use = await index.use(digest)
-    if (!stored && !use) return undefined
+    const access = await index.lastAccess(digest)
+    if (!stored && !access) return undefined
     // A blob without a record gets one with the oldest use, so that it can be removed like all others.
-    if (stored && !use) await metadata.recordUses([{ ...stored, at: 0 }])
+    if (stored && !access) await metadata.recordAccesses([{ ...stored, at: 0 }])
     return { tags: 0, ...(await this.#removeAll(async () => [digest])) }
   }
 
@@ -114,14 +115,14 @@ export class Purge {
       const trying: readonly Digest[] = [...(await wanted(left))]
       left = []
       for (const digest of trying) {
-        const use = await index.use(digest)
-        if (!use) continue
-        if (!(await remove(use))) {
+        const access = await index.lastAccess(digest)
+        if (!access) continue
+        if (!(await remove(access))) {
           left.push(digest)
           continue
         }
         report.blobs += 1
-        report.bytes += use.size
+        report.bytes += access.size
       }
     }
     return report

@@ -23,7 +23,7 @@ export async function rebuild(options: RebuildOptions): Promise<void> {
   try {
     for await (const blob of store.list()) {
       if (signal.aborted) return
-      await metadata.recordUses([{ digest: blob.digest, size: blob.size, at: now() }])
+      await metadata.recordAccesses([{ digest: blob.digest, size: blob.size, at: now() }])
       await relink(blob, options)
     }
   } catch (error) {

@@ -1,5 +1,6 @@
+import type { Access } from '../../metadata/access-log.ts'
 import type { ContentIndex } from '../../metadata/content-index.ts'
-import type { MetadataTier, Use } from '../../metadata/metadata-store.ts'
+import type { MetadataTier } from '../../metadata/metadata-store.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { BlobStore } from '../../storage/blob-store.ts'
 import type { Fills } from '../fill/fills.ts'
@@ -32,7 +33,7 @@ export interface RemovalOptions {
 export class Removal {
   readonly #options: RemovalOptions
   /** Blobs that are gone from the store while their record is not. */
-  readonly #pendingDeletions = new Map<Digest, Use>()
+  readonly #pendingDeletions = new Map<Digest, Access>()
 
   constructor(options: RemovalOptions) {
     this.#options = options
@@ -44,47 +45,47 @@ export class Removal {
   }
 
   /** Whether the blob is gone, and only its record is left. */
-  isPending({ digest, at }: Use): boolean {
+  isPending({ digest, at }: Access): boolean {
     return this.#pendingDeletions.get(digest)?.at === at
   }
 
   /** False where the blob is being read or filled, or was used since. */
-  async evict(use: Use): Promise<boolean> {
+  async evict(access: Access): Promise<boolean> {
     const { fills } = this.#options
     await this.#deletePending()
-    const evicted = await fills.exclude(use.digest, async () => !fills.isRead(use.digest) && this.#remove(use))
+    const evicted = await fills.exclude(access.digest, async () => !fills.isRead(access.digest) && this.#remove(access))
     return evicted ?? false
   }
 
   /** False where the blob is being filled, or was used since. Whoever reads it reads on. */
-  async force(use: Use): Promise<boolean> {
-    return (await this.#options.fills.exclude(use.digest, () => this.#remove(use))) ?? false
+  async force(access: Access): Promise<boolean> {
+    return (await this.#options.fills.exclude(access.digest, () => this.#remove(access))) ?? false
   }
 
-  async #remove(use: Use): Promise<boolean> {
+  async #remove(access: Access): Promise<boolean> {
     const { store, metadata, forget } = this.#options
     // First of all, so that whoever wants the blob from now on looks into the store, and waits there.
-    forget(use.digest)
-    if (!(await this.#forgetUse(use))) return false
+    forget(access.digest)
+    if (!(await this.#forgetAccess(access))) return false
     try {
-      await store.delete(use.digest)
+      await store.delete(access.digest)
     } catch (error) {
-      this.#pendingDeletions.delete(use.digest)
-      await metadata.recordUses([use])
+      this.#pendingDeletions.delete(access.digest)
+      await metadata.recordAccesses([access])
       throw error
     }
-    if (!this.#pendingDeletions.has(use.digest)) await this.#forgetRest(use.digest)
+    if (!this.#pendingDeletions.has(access.digest)) await this.#forgetRest(access.digest)
     return true
   }
 
-  async #forgetUse(use: Use): Promise<boolean> {
+  async #forgetAccess(access: Access): Promise<boolean> {
     const { metadata, index, observer } = this.#options
     try {
-      return await metadata.forgetUse(use.digest, use.at)
+      return await metadata.forgetAccess(access.digest, access.at)
     } catch (error) {
       observer.storeFailed('metadata', error)
-      if ((await index.use(use.digest))?.at !== use.at) return false
-      this.#pendingDeletions.set(use.digest, use)
+      if ((await index.lastAccess(access.digest))?.at !== access.at) return false
+      this.#pendingDeletions.set(access.digest, access)
       return true
     }
   }
@@ -108,7 +109,7 @@ export class Removal {
       try {
         await fills.exclude(digest, async () => {
           // A blob that was stored again has a later use, and keeps its records.
-          if (await metadata.forgetUse(digest, at)) await this.#forgetRest(digest)
+          if (await metadata.forgetAccess(digest, at)) await this.#forgetRest(digest)
           this.#pendingDeletions.delete(digest)
         })
       } catch (error) {

@@ -1,5 +1,5 @@
+import type { Access } from '../../metadata/access-log.ts'
 import type { ContentIndex } from '../../metadata/content-index.ts'
-import type { Use } from '../../metadata/metadata-store.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { GraphReader, walk } from './graph-reader.ts'
 import { type Pin, parsePin } from './pin.ts'
@@ -10,41 +10,41 @@ export type KeepReason = 'none' | 'pinned' | { readonly since: number }
 /** Decides why blobs must stay. The pins are read once, for one run; everything else is read anew for each blob. */
 export class Retention {
   readonly #graph: GraphReader
-  readonly #isGone: (use: Use) => boolean
+  readonly #isGone: (access: Access) => boolean
   readonly #pins: readonly Pin[]
   /** By repository: the digests that its pinned tags point to. */
   readonly #pinnedIn = new Map<string, ReadonlySet<Digest>>()
 
   /** `isGone`: whether a recorded blob is no longer stored. */
-  static async of(index: ContentIndex, isGone: (use: Use) => boolean): Promise<Retention> {
+  static async of(index: ContentIndex, isGone: (access: Access) => boolean): Promise<Retention> {
     const pins = (await index.pins()).flatMap((pattern) => parsePin(pattern) ?? [])
     return new Retention(index, isGone, pins)
   }
 
-  private constructor(index: ContentIndex, isGone: (use: Use) => boolean, pins: readonly Pin[]) {
+  private constructor(index: ContentIndex, isGone: (access: Access) => boolean, pins: readonly Pin[]) {
     this.#graph = new GraphReader(index)
     this.#isGone = isGone
     this.#pins = pins
   }
 
   /** Climbs to every stored manifest that leads to the blob. Costs as much as there are such manifests. */
-  async reasonToKeep({ digest, at }: Use): Promise<KeepReason> {
+  async reasonToKeep({ digest, at }: Access): Promise<KeepReason> {
     let since = Number.NEGATIVE_INFINITY
-    const uses = new Map<Digest, Use>()
-    for await (const ancestor of walk(digest, (part) => this.#storedParents(part, uses))) {
+    const accesses = new Map<Digest, Access>()
+    for await (const ancestor of walk(digest, (part) => this.#storedParents(part, accesses))) {
       if (await this.#isPinned(ancestor)) return 'pinned'
-      since = Math.max(since, uses.get(ancestor)?.at ?? since)
+      since = Math.max(since, accesses.get(ancestor)?.at ?? since)
     }
     return since < at ? 'none' : { since }
   }
 
   /** Adds the parents' uses to `uses`, and asks for none that is there. */
-  async #storedParents(digest: Digest, uses: Map<Digest, Use>): Promise<readonly Digest[]> {
+  async #storedParents(digest: Digest, accesses: Map<Digest, Access>): Promise<readonly Digest[]> {
     const stored: Digest[] = []
     for (const parent of await this.#graph.parentsOf(digest)) {
-      const use = uses.get(parent) ?? (await this.#graph.use(parent))
-      if (!use || this.#isGone(use)) continue
-      uses.set(parent, use)
+      const access = accesses.get(parent) ?? (await this.#graph.lastAccess(parent))
+      if (!access || this.#isGone(access)) continue
+      accesses.set(parent, access)
       stored.push(parent)
     }
     return stored

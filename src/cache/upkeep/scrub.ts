@@ -1,5 +1,6 @@
+import type { Access } from '../../metadata/access-log.ts'
 import type { ContentIndex } from '../../metadata/content-index.ts'
-import type { MetadataTier, Use } from '../../metadata/metadata-store.ts'
+import type { MetadataTier } from '../../metadata/metadata-store.ts'
 import type { Digest } from '../../oci/digest.ts'
 import type { BlobStore, StoredBlob } from '../../storage/blob-store.ts'
 import type { Fills } from '../fill/fills.ts'
@@ -101,13 +102,13 @@ export class Scrub {
   async #record(blob: StoredBlob): Promise<void> {
     const { digest } = blob
     const { index, metadata, store, fills, now, relink } = this.#options
-    const known = await index.use(digest)
+    const known = await index.lastAccess(digest)
     if (known?.size === blob.size) return
     await fills.exclude(digest, async () => {
       // It may have been evicted since it was listed.
       const stored = await store.stat(digest)
       if (!stored) return
-      await metadata.recordUses([{ ...stored, at: (await index.use(digest))?.at ?? now() }])
+      await metadata.recordAccesses([{ ...stored, at: (await index.lastAccess(digest))?.at ?? now() }])
       if (!known) await relink(blob)
     })
   }
@@ -117,9 +118,9 @@ export class Scrub {
     const { index, store, metadata } = this.#options
     // Writes the uses that wait in memory, so that the listing has all of them.
     await metadata.usage()
-    const pages = pagesOf<Use>((after, limit) => index.usesAfter(after?.digest, limit))
-    for await (const uses of pages) {
-      for (const { digest } of uses) {
+    const pages = pagesOf<Access>((after, limit) => index.accessesAfter(after?.digest, limit))
+    for await (const accesses of pages) {
+      for (const { digest } of accesses) {
         this.#stopped.signal.throwIfAborted()
         if (!(await store.stat(digest))) await this.#repair(digest)
       }
@@ -140,12 +141,16 @@ export class Scrub {
     const { store, index, metadata, forget } = this.#options
     const integrity = await integrityOf(store, digest, async () => this.#stopped.signal.throwIfAborted())
     await metadata.usage()
-    const use = await index.use(digest)
-    if (integrity === 'intact' || (integrity === 'absent' && !use)) return false
+    const access = await index.lastAccess(digest)
+    if (integrity === 'intact' || (integrity === 'absent' && !access)) return false
     forget(digest)
     await store.delete(digest)
     // Repeated, since the blob may have been used meanwhile: a blob that is gone must have no record.
-    for (let last = use; last && !(await metadata.forgetUse(digest, last.at)); last = await index.use(digest));
+    for (
+      let last = access;
+      last && !(await metadata.forgetAccess(digest, last.at));
+      last = await index.lastAccess(digest)
+    );
     return true
   }
 

@@ -1,10 +1,10 @@
 import type { Digest } from '../../oci/digest.ts'
 
-/** Keys under the digest they have to do with. Most digests have one, which so takes no set of its own. */
+/** An index from digests to keys. Most digests have one key, which is kept without a set around it. */
 export class KeysByDigest {
   readonly #keys = new Map<Digest, string | Set<string>>()
 
-  /** Stays as it is while keys are deleted. */
+  /** A copy: it does not change when keys are deleted. */
   of(digest: Digest): readonly string[] {
     const known = this.#keys.get(digest) ?? []
     return typeof known === 'string' ? [known] : [...known]

@@ -1,79 +1,62 @@
-import { LRUCache } from 'lru-cache'
 import type { Digest } from '../../oci/digest.ts'
-import type { Link, LinkKind, MetadataStore, MetadataTier, TagRecord, Usage, Use } from '../metadata-store.ts'
-import { isComplete, laterTag, provenAgain } from '../precedence.ts'
-import { WritesBehind } from '../writes-behind.ts'
-import { MadeKeys } from './made-keys.ts'
-import { type Bound, Recent } from './recent.ts'
-import { UseBatch, type UseBatchOptions } from './use-batch.ts'
+import type { Access, AccessLog, Usage } from '../access-log.ts'
+import { isComplete, mergeLink, newerTag } from '../merge.ts'
+import type { Link, LinkKind, MetadataStore, MetadataTier, TagRecord } from '../metadata-store.ts'
+import { WriteBehind } from '../write-behind.ts'
+import { AccessBuffer, type AccessBufferOptions } from './access-buffer.ts'
+import { KeyInterner } from './key-interner.ts'
+import { type CacheBound, RecordCache } from './record-cache.ts'
 
-export interface MemoryTierOptions {
-  /** The store behind failed, and this process goes on with what it knows. Must not throw. */
+export interface MemoryTierOptions extends AccessBufferOptions {
+  /** Closed with the tier. */
+  readonly store: MetadataStore
+  /** Of this process's data folder. It may share the store's database: it is not used after the store is closed. */
+  readonly accesses: AccessLog
+  /** The store or the log failed, and this process goes on with what it has in memory. Must not throw. */
   readonly onFailure: (error: unknown) => void
-  readonly tags?: Bound
-  readonly links?: Bound
-  readonly uses?: Pick<UseBatchOptions, 'interval' | 'size' | 'most'>
-  /** Milliseconds that a use may wait whose digest has been recorded before. */
-  readonly renewal?: number
+  readonly tags?: CacheBound
+  readonly links?: CacheBound
 }
 
 const mebibyte = 2 ** 20
-const tagBound: Bound = { entries: 20_000, bytes: 16 * mebibyte }
-const part = 1000
-const linkBound: Bound = { entries: 100_000, bytes: 64 * mebibyte }
-/** Digests that are known to be recorded. */
-const mostRecorded = 16_384
+const tagBound: CacheBound = { entries: 20_000, bytes: 16 * mebibyte }
+const linkBound: CacheBound = { entries: 100_000, bytes: 64 * mebibyte }
 
 /**
- * A bounded memory in front of a store, which it owns and closes.
+ * Bounded memory in front of a store of tags and links, and of the log of accesses.
  *
- * A value is settled once the store behind has been heard about it. An unsettled one (the write is on its way, or has
- * failed) is not given up because the store does not know it.
+ * A record in memory is confirmed when the store has returned it or has finished writing it. An unconfirmed record (its
+ * write is running, or has failed) stays in memory even if the store does not have it.
  */
 export class MemoryTier implements MetadataTier {
-  readonly #inner: MetadataStore
+  readonly #store: MetadataStore
   readonly #onFailure: (error: unknown) => void
-  readonly #tags: Recent<TagRecord>
-  readonly #links: Recent<Link>
-  readonly #tagKeys = new MadeKeys(tagKey)
+  readonly #accesses: AccessBuffer
+  readonly #tags: RecordCache<TagRecord>
+  readonly #links: RecordCache<Link>
+  readonly #tagKeys = new KeyInterner(tagKey)
   readonly #linkKeys = {
-    manifest: new MadeKeys((repository, digest) => linkKey(repository, 'manifest', digest)),
-    blob: new MadeKeys((repository, digest) => linkKey(repository, 'blob', digest)),
+    manifest: new KeyInterner((repository, digest) => linkKey(repository, 'manifest', digest)),
+    blob: new KeyInterner((repository, digest) => linkKey(repository, 'blob', digest)),
   }
-  /** Uses of what is not known to be recorded, and soon is. */
-  readonly #uses: UseBatch
-  /** The others, which tell no more than that it is still in use: each costs the disk some pages, and few look at it. */
-  readonly #renewals: UseBatch
-  /** Sizes as recorded. */
-  readonly #recorded = new LRUCache<Digest, number>({ max: mostRecorded })
-  readonly #writes: WritesBehind
+  readonly #writes: WriteBehind
   #deletions = 0
 
-  constructor(
-    inner: MetadataStore,
-    { onFailure, tags = tagBound, links = linkBound, uses = {}, renewal = 60_000 }: MemoryTierOptions,
-  ) {
-    this.#inner = inner
-    this.#onFailure = onFailure
-    this.#tags = new Recent(tags)
-    this.#links = new Recent(links)
-    const write = (batch: readonly Use[]): Promise<void> => this.#write(batch)
-    this.#uses = new UseBatch({ ...uses, onFailure, write })
-    this.#renewals = new UseBatch({ ...uses, interval: renewal, size: mostRecorded, onFailure, write })
-    this.#writes = new WritesBehind(onFailure)
+  constructor({ store, accesses, tags = tagBound, links = linkBound, ...options }: MemoryTierOptions) {
+    this.#store = store
+    this.#onFailure = options.onFailure
+    this.#accesses = new AccessBuffer(accesses, options)
+    this.#tags = new RecordCache(tags)
+    this.#links = new RecordCache(links)
+    this.#writes = new WriteBehind(options.onFailure)
   }
 
-  recentTag(repository: string, tag: string): TagRecord | undefined {
+  peekTag(repository: string, tag: string): TagRecord | undefined {
     return this.#tags.get(this.#tagKeys.of(repository, tag))?.value
   }
 
-  recentLink(repository: string, kind: LinkKind, digest: Digest): Link | undefined {
+  peekLink(repository: string, kind: LinkKind, digest: Digest): Link | undefined {
     return this.#links.get(this.#linkKeys[kind].of(repository, digest))?.value
-  }
-
-  recordUse(digest: Digest, size: number, at: number): void {
-    const batch = this.#recorded.get(digest) === size ? this.#renewals : this.#uses
-    batch.add({ digest, size, at })
   }
 
   forgetLinks(digest: Digest): void {
@@ -83,9 +66,9 @@ export class MemoryTier implements MetadataTier {
 
   forgetRepository(repository: string): void {
     this.#deletions += 1
-    const beginning = keysBegin(repository)
-    this.#links.deleteBeginning(beginning)
-    this.#tags.deleteBeginning(beginning)
+    const prefix = keyPrefix(repository)
+    this.#links.deletePrefix(prefix)
+    this.#tags.deletePrefix(prefix)
   }
 
   async tag(repository: string, tag: string): Promise<TagRecord | undefined> {
@@ -95,30 +78,30 @@ export class MemoryTier implements MetadataTier {
     const deletions = this.#deletions
     let stored: TagRecord | undefined
     try {
-      stored = await this.#inner.tag(repository, tag)
+      stored = await this.#store.tag(repository, tag)
     } catch (error) {
       return this.#fallBack(this.#tags.get(key)?.value, error)
     }
     const known = this.#tags.get(key)
     if (stored) {
-      const later = laterTag(known?.value, stored)
-      // A tag deleted while the store was being asked must not come back.
-      if (later === stored && deletions === this.#deletions) this.#tags.set(key, stored, 'settled')
-      return later
+      const newer = newerTag(known?.value, stored)
+      // If a tag was deleted during the read, this one may be it: do not put it back.
+      if (newer === stored && deletions === this.#deletions) this.#tags.set(key, stored, 'confirmed')
+      return newer
     }
-    if (known && !known.settled) return known.value
-    // Another replica has deleted it.
+    if (known && !known.confirmed) return known.value
+    // Another mirror has deleted it.
     if (known === before) this.#tags.delete(key)
     return undefined
   }
 
   async setTag(repository: string, tag: string, record: TagRecord): Promise<void> {
     const key = tagKey(repository, tag)
-    const later = laterTag(this.#tags.get(key)?.value, record)
-    const known = later === record ? this.#tags.set(key, record, 'unsettled') : undefined
+    const newer = newerTag(this.#tags.get(key)?.value, record)
+    const known = newer === record ? this.#tags.set(key, record, 'unconfirmed') : undefined
     this.#writes.start(key, async () => {
-      await this.#inner.setTag(repository, tag, record)
-      if (known && this.#tags.get(key) === known) this.#tags.set(key, record, 'settled')
+      await this.#store.setTag(repository, tag, record)
+      if (known && this.#tags.get(key) === known) this.#tags.set(key, record, 'confirmed')
     })
   }
 
@@ -126,25 +109,25 @@ export class MemoryTier implements MetadataTier {
     const key = tagKey(repository, tag)
     this.#deletions += 1
     this.#tags.delete(key)
-    this.#writes.start(key, () => this.#inner.deleteTag(repository, tag))
+    this.#writes.start(key, () => this.#store.deleteTag(repository, tag))
   }
 
   async link(repository: string, kind: LinkKind, digest: Digest): Promise<Link | undefined> {
     const key = linkKey(repository, kind, digest)
     const known = this.#links.get(key)
-    if (known?.settled) return known.value
+    if (known?.confirmed) return known.value
     const deletions = this.#deletions
     await this.#writes.ended(repository)
     let stored: Link | undefined
     try {
-      stored = await this.#inner.link(repository, kind, digest)
+      stored = await this.#store.link(repository, kind, digest)
     } catch (error) {
       return this.#fallBack(this.#links.get(key)?.value, error)
     }
     const proof = this.#links.get(key)?.value
-    const link = proof ? provenAgain(stored, proof) : stored
-    // As with tags.
-    if (link && deletions === this.#deletions) this.#links.set(key, link, 'settled')
+    const link = proof ? mergeLink(stored, proof) : stored
+    // As in `tag`.
+    if (link && deletions === this.#deletions) this.#links.set(key, link, 'confirmed')
     return link
   }
 
@@ -156,67 +139,39 @@ export class MemoryTier implements MetadataTier {
     this.#addLinks(repository, links, 'known')
   }
 
-  async recordUses(uses: readonly Use[]): Promise<void> {
-    // By parts: a whole store's uses, told at once, are more than the batch keeps waiting.
-    for (let start = 0; start < uses.length; start += part) {
-      for (const use of uses.slice(start, start + part)) this.#uses.add(use)
-      await this.#uses.flush()
-    }
+  touch(digest: Digest, size: number, at: number): void {
+    this.#accesses.touch(digest, size, at)
   }
 
-  async coldest(limit: number): Promise<readonly Use[]> {
-    await this.#flush()
-    const uses = await this.#inner.coldest(limit)
-    return uses.filter(({ digest, at }) => (this.#latest(digest) ?? at) <= at)
+  recordAccesses(accesses: readonly Access[]): Promise<void> {
+    return this.#accesses.recordAccesses(accesses)
   }
 
-  async forgetUse(digest: Digest, at: number): Promise<boolean> {
-    await this.#flush()
-    if ((this.#latest(digest) ?? at) > at) return false
-    if (!(await this.#inner.forgetUse(digest, at))) return false
-    this.#recorded.delete(digest)
-    // A use from meanwhile brings the blob back, when it is written.
-    this.#uses.withdraw(digest, at)
-    this.#renewals.withdraw(digest, at)
-    return this.#latest(digest) === undefined
+  forgetAccess(digest: Digest, at: number): Promise<boolean> {
+    return this.#accesses.forgetAccess(digest, at)
   }
 
-  async usage(): Promise<Usage> {
-    await this.#flush()
-    return this.#inner.usage()
+  usage(): Promise<Usage> {
+    return this.#accesses.usage()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([this.#uses.close(), this.#renewals.close()])
+    await this.#accesses.close()
     await this.#writes.allEnded()
-    await this.#inner[Symbol.asyncDispose]()
+    await this.#store[Symbol.asyncDispose]()
   }
 
-  async #write(uses: readonly Use[]): Promise<void> {
-    await this.#inner.recordUses(uses)
-    for (const { digest, size } of uses) this.#recorded.set(digest, size)
-  }
-
-  async #flush(): Promise<void> {
-    await Promise.all([this.#uses.flush(), this.#renewals.flush()])
-  }
-
-  /** When a use is waiting to be written, its time. */
-  #latest(digest: Digest): number | undefined {
-    const [use, renewal] = [this.#uses.latest(digest), this.#renewals.latest(digest)]
-    return use === undefined || renewal === undefined ? (use ?? renewal) : Math.max(use, renewal)
-  }
-
+  /** Keeps in memory `all` links, or only those that are `known` there already. */
   #addLinks(repository: string, links: readonly Link[], kept: 'all' | 'known'): void {
     for (const proof of links) {
       const key = linkKey(repository, proof.kind, proof.digest)
       const known = this.#links.get(key)
       if (!known && kept === 'known') continue
-      const link = provenAgain(known?.value, proof)
-      // The store may know of a size, or that it is public, where neither this proof nor memory does.
-      this.#links.set(key, link, known?.settled || isComplete(link) ? 'settled' : 'unsettled')
+      const link = mergeLink(known?.value, proof)
+      // Unconfirmed while the store may have a size, or `public`, that neither this proof nor memory has.
+      this.#links.set(key, link, known?.confirmed || isComplete(link) ? 'confirmed' : 'unconfirmed')
     }
-    if (links.length > 0) this.#writes.start(repository, () => this.#inner.addLinks(repository, links))
+    if (links.length > 0) this.#writes.start(repository, () => this.#store.addLinks(repository, links))
   }
 
   #fallBack<Value>(value: Value | undefined, error: unknown): Value {
@@ -226,15 +181,15 @@ export class MemoryTier implements MetadataTier {
   }
 }
 
-/** Of every tag and link of a repository, and of no other. */
-function keysBegin(repository: string): string {
+/** Every key of a repository begins with it, and no key of another one. */
+function keyPrefix(repository: string): string {
   return `${repository}\n`
 }
 
 function tagKey(repository: string, tag: string): string {
-  return `${keysBegin(repository)}${tag}`
+  return `${keyPrefix(repository)}${tag}`
 }
 
 function linkKey(repository: string, kind: LinkKind, digest: string): string {
-  return `${keysBegin(repository)}${kind}\n${digest}`
+  return `${keyPrefix(repository)}${kind}\n${digest}`
 }

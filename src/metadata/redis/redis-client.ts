@@ -10,7 +10,7 @@ export interface RedisTimeouts {
   readonly connect: number
 }
 
-/** A client not yet connected, which neither reconnects nor repeats anything: who uses it decides about that. */
+/** A client that is not connected yet. It neither reconnects nor repeats a command: its user decides about both. */
 export function createRedisClient(address: RedisAddress, timeouts: RedisTimeouts): RedisClient {
   const options = {
     lazyConnect: true,
@@ -18,10 +18,10 @@ export function createRedisClient(address: RedisAddress, timeouts: RedisTimeouts
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     enableOfflineQueue: false,
-    // Whether Redis is loading is told by its answers, too, and without the rights that INFO needs.
+    // The check needs the right to run INFO. While Redis loads its data, its answers say so too.
     enableReadyCheck: false,
     connectTimeout: timeouts.connect,
-    // Whoever waits for a command has stopped before: this is for what the client sends of its own.
+    // Callers stop waiting before this. It bounds the commands that the client itself sends.
     commandTimeout: 2 * timeouts.command,
     disconnectTimeout: 50,
     ...(address.tls ? { tls: {} } : {}),
@@ -32,20 +32,20 @@ export function createRedisClient(address: RedisAddress, timeouts: RedisTimeouts
   if (!address.cluster) return new Redis({ ...options, ...address.nodes[0] })
   return new Cluster([...address.nodes], {
     lazyConnect: true,
-    // A node is connected by its first command, and those after it wait for that: as long as for an answer, no longer.
+    // The first command connects a node, and later ones wait for that connection, no longer than for an answer.
     enableOfflineQueue: true,
     clusterRetryStrategy: null,
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0,
     maxRedirections: 4,
     slotsRefreshTimeout: timeouts.connect,
-    // Names as they are: certificates are for them, not for addresses.
+    // Keep host names: certificates are issued for names, not for addresses.
     dnsLookup: (host, done) => done(null, host),
     redisOptions: options,
   })
 }
 
-/** Runs a script by its name, and by its text where Redis has not met it or has forgotten it. */
+/** Runs a script by its hash, or by its text if Redis does not have it. */
 export async function runScript(
   client: RedisClient,
   { lua, sha }: RedisScript,

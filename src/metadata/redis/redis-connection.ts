@@ -4,19 +4,19 @@ import { createRedisClient, type RedisClient } from './redis-client.ts'
 import { parseRedisUrl, type RedisAddress } from './redis-url.ts'
 
 export interface RedisConnectionOptions {
-  /** Milliseconds, as all times here. */
+  /** Milliseconds, like all times here. */
   readonly commandTimeout?: number
   readonly connectTimeout?: number
-  /** How long to wait before trying again a Redis that was lost. */
+  /** Time between two attempts to reach a lost Redis. */
   readonly probeInterval?: number
-  /** Redis cannot be used, and why: once for every reason, until it works again. */
+  /** Redis cannot be used. Called once for each reason until Redis works again. */
   readonly onUnavailable?: (trouble: MetadataUnavailable) => void
   readonly onAvailable?: () => void
 }
 
 /**
- * A Redis that may be away. Once a command has had no answer in time, or the connection broke, every call fails at
- * once, until a probe in the background has found Redis working again.
+ * A Redis that may be unavailable. After a command timed out or the connection broke, every call fails at once, until a
+ * probe in the background succeeds.
  */
 export class RedisConnection implements AsyncDisposable {
   readonly #address: RedisAddress
@@ -42,7 +42,7 @@ export class RedisConnection implements AsyncDisposable {
     }
   }
 
-  /** Resolves after the first attempt to connect, whatever came of it. Throws only where the URL is none. */
+  /** Resolves after the first attempt to connect, even if it failed. Throws only if the URL is not valid. */
   static async open(
     url: string,
     probe: (client: RedisClient) => Promise<unknown>,
@@ -53,14 +53,14 @@ export class RedisConnection implements AsyncDisposable {
     return connection
   }
 
-  /** Throws `MetadataUnavailable` where Redis does not answer, and an ordinary error where it refuses. */
+  /** Throws `MetadataUnavailable` if Redis does not answer, and an ordinary error if it refuses the command. */
   async run<T>(work: (client: RedisClient) => Promise<T>): Promise<T> {
     const client = this.#client
     if (!client) throw this.#trouble
     try {
       return await withTimeLimit({ timeout: this.#options.commandTimeout }, () => work(client))
     } catch (error) {
-      // The error is not passed on as it is: what ioredis throws holds the command, and that may hold a password.
+      // ioredis puts the command into its errors, and a command may hold a password: pass on the message alone.
       if (isRefusal(error)) throw new Error(`Redis refused a command: ${reasonOf(error)}`)
       if (this.#client === client) this.#lose(error)
       throw this.#trouble
@@ -80,21 +80,21 @@ export class RedisConnection implements AsyncDisposable {
     const { commandTimeout, connectTimeout, onAvailable } = this.#options
     const client = createRedisClient(this.#address, { command: commandTimeout, connect: connectTimeout })
     this.#connecting = client
-    let complaint: unknown
+    let emitted: unknown
     client.on('error', (error: unknown) => {
-      complaint = error
+      emitted = error
     })
     client.on('end', () => {
-      if (this.#client === client) this.#lose(complaint ?? new Error('the connection was closed'))
+      if (this.#client === client) this.#lose(emitted ?? new Error('the connection was closed'))
     })
     try {
       await withTimeLimit({ timeout: connectTimeout }, () => client.connect())
-      // A database that does not exist is only complained about, and the client would go on with another.
-      if (complaint) throw complaint
+      // If the database does not exist, ioredis only emits an error, and would go on with another database.
+      if (emitted) throw emitted
       await withTimeLimit({ timeout: commandTimeout }, () => this.#probe(client))
     } catch (error) {
       client.disconnect()
-      this.#lose(complaint ?? error)
+      this.#lose(emitted ?? error)
       return
     } finally {
       this.#connecting = undefined
@@ -121,7 +121,7 @@ export class RedisConnection implements AsyncDisposable {
   }
 }
 
-/** Redis is there and would answer other commands: this one, or what it found, was wrong. */
+/** Whether Redis works and refused this command, or found a key of another type. */
 function isRefusal(error: unknown): boolean {
   return error instanceof Error && /^(ERR|WRONGTYPE|NOSCRIPT|CROSSSLOT) /.test(error.message)
 }
@@ -131,7 +131,7 @@ function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   if (error.message.startsWith('MOVED ')) return 'it is a Redis Cluster, and its URL needs ?cluster=true'
   if (error.message.startsWith('Unknown RESP type ')) return 'it does not speak the protocol of Redis'
-  // Redis Cluster: what the last of its nodes said is worth more than that all have failed.
+  // Redis Cluster: the error of the last node says more than that all nodes failed.
   if ('lastNodeError' in error && error.lastNodeError) return reasonOf(error.lastNodeError)
   return error.message
 }

@@ -1,7 +1,7 @@
-/** Where Redis is, as a URL says it. */
+/** Where Redis is, by its URL. */
 export interface RedisAddress {
   readonly nodes: readonly { readonly host: string; readonly port: number }[]
-  /** The nodes are some of a Redis Cluster, which tells of the others. */
+  /** A Redis Cluster: `nodes` are some of its nodes, which name the others. */
   readonly cluster: boolean
   readonly tls: boolean
   readonly username: string | undefined
@@ -12,9 +12,9 @@ export interface RedisAddress {
 const example = 'redis://[user:password@]host[:port][/database], rediss:// for TLS, ?cluster=true for Redis Cluster'
 
 /**
- * `redis://user:password@host:6379/0`; `rediss://…` for TLS. A Redis Cluster is `redis://host:6379?cluster=true`, and
- * more of its nodes, to begin with when the first is down, are added as `&node=host:6379`.
- * The errors do not repeat the URL, which may hold a password.
+ * `redis://user:password@host:6379/0`; `rediss://…` for TLS. A Redis Cluster is `redis://host:6379?cluster=true`;
+ * `&node=host:6379` adds a node to try if the first one is down.
+ * Errors do not repeat the URL: it may hold a password.
  */
 export function parseRedisUrl(text: string): RedisAddress {
   const url = URL.canParse(text) ? new URL(text) : undefined
@@ -41,7 +41,7 @@ function decoded(text: string): string | undefined {
   try {
     return decodeURIComponent(text) || undefined
   } catch {
-    // Not as a cause: that would repeat what may be the password.
+    // Without the cause: it would repeat the text, which may be a password.
     throw new Error('in a Redis URL, a % in a user or password is written %25')
   }
 }

@@ -3,12 +3,12 @@ import { migrations, schemaVersion } from './sqlite-schema.ts'
 import { statements } from './sqlite-statements.ts'
 
 /**
- * Milliseconds the whole process waits for someone else's lock on the file: the folder is ours alone, so this is only
- * ever a person looking with a tool.
+ * Milliseconds the whole process waits for a lock that another process holds on the file. The data folder is ours, so
+ * that process is a tool that a person started.
  */
-const lockPatience = 50
+const lockTimeout = 50
 
-/** Written ahead and not flushed at every commit: a power cut may lose the last seconds, never consistency. */
+/** A write-ahead log that is not flushed at every commit: a power cut may lose the last seconds, never consistency. */
 const settings = `
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = NORMAL;
@@ -16,15 +16,15 @@ const settings = `
   PRAGMA cache_size = -16384;
 `
 
-/** One open database file with its statements prepared. Every method is synchronous and throws what SQLite says. */
+/** An open database file with prepared statements. Every method is synchronous and throws SQLite's error. */
 export class SqliteConnection implements Disposable {
   readonly #database: DatabaseSync
   readonly statement: { readonly [Name in keyof typeof statements]: StatementSync }
 
   constructor(path: string) {
-    this.#database = new DatabaseSync(path, { timeout: lockPatience })
+    this.#database = new DatabaseSync(path, { timeout: lockTimeout })
     try {
-      // Before anything is written: a file of another version is left as it is.
+      // Check before anything is written: a file of a newer version stays as it is.
       const version = Number(this.#database.prepare('PRAGMA user_version').get()?.['user_version'])
       if (version > schemaVersion) {
         throw new Error(`its layout is version ${version}, and this program knows versions up to ${schemaVersion}`)
@@ -53,7 +53,7 @@ export class SqliteConnection implements Disposable {
       work()
       this.#database.exec('COMMIT')
     } catch (error) {
-      // SQLite has rolled back by itself after some failures, a full disk among them.
+      // After some failures, such as a full disk, SQLite has rolled back already.
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK')
       throw error
     }
@@ -69,13 +69,13 @@ const failure = 1
 const corrupt = 11
 const notDatabase = 26
 
-/** The content of the file is at fault, not the disk, the rights or the moment. */
+/** Whether the content of the file is damaged, as opposed to a fault of the disk, permissions or a lock. */
 export function isDamage(error: unknown): boolean {
   const code = resultCode(error)
   return code === corrupt || code === notDatabase
 }
 
-/** As `isDamage`; while opening, tables that are not what the version says are damage too. */
+/** Like `isDamage`. While opening, tables that do not fit the file's version are damage too. */
 export function isDamageAtOpen(error: unknown): boolean {
   return isDamage(error) || resultCode(error) === failure
 }

@@ -2,11 +2,11 @@ import { renameSync, statSync } from 'node:fs'
 import { isDamage, isDamageAtOpen, SqliteConnection } from './sqlite-connection.ts'
 
 export interface SqliteFileOptions {
-  /** The file was damaged: it has been kept under another name, and an empty one stands in its place. */
+  /** The file was damaged. It was renamed to `setAside`, and an empty one was made in its place. */
   readonly onDamage?: (setAside: string, cause: unknown) => void
 }
 
-/** A database file that belongs to one process, and that is replaced when it turns out damaged: at once, while running. */
+/** A database file of one process. If it turns out damaged, an empty one replaces it at once. */
 export class SqliteFile implements Disposable {
   readonly #path: string
   readonly #onDamage: (setAside: string, cause: unknown) => void
@@ -23,7 +23,7 @@ export class SqliteFile implements Disposable {
     }
   }
 
-  /** Throws where the file cannot be opened or written, or is of a newer version. `:memory:` keeps nothing. */
+  /** Throws if the file cannot be opened or written, or has a newer version. `:memory:` is not kept on disk. */
   static open(path: string, options: SqliteFileOptions = {}): SqliteFile {
     try {
       return new SqliteFile(path, options)
@@ -33,7 +33,7 @@ export class SqliteFile implements Disposable {
     }
   }
 
-  /** Does the work; a second time, on an empty file, where the first showed that the file is damaged. */
+  /** Runs the work. If that shows that the file is damaged, runs it again on an empty file. */
   run<T>(work: (connection: SqliteConnection) => T): T {
     try {
       return work(this.#connection)
@@ -51,7 +51,7 @@ export class SqliteFile implements Disposable {
 
   #replace(cause: unknown): SqliteConnection {
     const setAside = `${this.#path}.corrupt-${statSync(this.#path).mtime.toISOString().replaceAll(':', '')}`
-    // A log left beside it does no harm: SQLite clears that away before it makes a file.
+    // A write-ahead log left behind does no harm: SQLite removes it before it creates the file.
     renameSync(this.#path, setAside)
     const connection = new SqliteConnection(this.#path)
     this.#onDamage(setAside, cause)

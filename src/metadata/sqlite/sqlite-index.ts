@@ -1,39 +1,59 @@
 import type { SQLInputValue } from 'node:sqlite'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Digest } from '../../oci/digest.ts'
+import type { Access, AccessLog, Usage } from '../access-log.ts'
 import type { Bucket, ContentIndex, Counts, Cursor, Holding, ImageCursor, TaggedImage } from '../content-index.ts'
-import type { Use } from '../metadata-store.ts'
 import type { SqliteConnection } from './sqlite-connection.ts'
 import type { SqliteFile } from './sqlite-file.ts'
-import { beforeAll, digestsOf, type Row, usesOf } from './sqlite-rows.ts'
+import { accessesOf, beforeAll, digestsOf, type Row } from './sqlite-rows.ts'
 
 type Statement = keyof SqliteConnection['statement']
 
-/** Rows deleted at a time: everything else waits meanwhile. */
+/** Rows deleted in one step: everything else waits meanwhile. */
 const step = 200
 
-/** Sorts behind everything that a repository can contain. */
+/** Sorts behind every character of a repository name. */
 const last = '\u{10ffff}'
 
-/** The index in the database of a `SqliteStore`, which opens and closes it. Synchronous inside, but for long deletions. */
-export class SqliteIndex implements ContentIndex {
+/**
+ * What is about one disk, in the database of a `SqliteStore`, which opens and closes it. Its work is synchronous, except
+ * for large deletions.
+ */
+export class SqliteIndex implements ContentIndex, AccessLog {
   readonly #file: SqliteFile
 
   constructor(file: SqliteFile) {
     this.#file = file
   }
 
-  async use(digest: Digest): Promise<Use | undefined> {
-    return usesOf(this.#all('use', digest))[0]
+  async recordAccesses(accesses: readonly Access[]): Promise<void> {
+    this.#file.run((connection) =>
+      connection.transaction(() => {
+        for (const { digest, size, at } of accesses) connection.statement.recordAccess.run(digest, size, at)
+      }),
+    )
   }
 
-  async coldestAfter(after: Cursor | undefined, limit: number): Promise<readonly Use[]> {
+  async forgetAccess(digest: Digest, at: number): Promise<boolean> {
+    return this.#change('forgetAccess', digest, at) === 1
+  }
+
+  async usage(): Promise<Usage> {
+    const [row] = this.#all('usage')
+    return { blobs: Number(row?.['blobs'] ?? 0), bytes: Number(row?.['bytes'] ?? 0) }
+  }
+
+  async lastAccess(digest: Digest): Promise<Access | undefined> {
+    return accessesOf(this.#all('lastAccess', digest))[0]
+  }
+
+  async leastRecentlyUsed(after: Cursor | undefined, limit: number): Promise<readonly Access[]> {
     const { at, digest } = after ?? beforeAll
-    return usesOf(this.#all('coldestAfter', at, digest, limit))
+    return accessesOf(this.#all('leastRecentlyUsed', at, digest, limit))
   }
 
-  async usesAfter(after: Digest | undefined, limit: number): Promise<readonly Use[]> {
-    return usesOf(this.#all('usesAfter', after ?? '', limit))
+  async accessesAfter(after: Digest | undefined, limit: number): Promise<readonly Access[]> {
+    return accessesOf(this.#all('accessesAfter', after ?? '', limit))
   }
 
   async addReferences(manifest: Digest, named: readonly Digest[]): Promise<void> {
@@ -125,12 +145,12 @@ export class SqliteIndex implements ContentIndex {
     return this.#file.run(({ statement }) => statement[name].all(...parameters))
   }
 
-  /** The number of rows changed. */
+  /** Returns the number of rows changed. */
   #change(name: Statement, ...parameters: SQLInputValue[]): number {
     return Number(this.#file.run(({ statement }) => statement[name].run(...parameters)).changes)
   }
 
-  /** As `#change`, of a statement whose last parameter is the most rows it changes, until there are no more. */
+  /** Repeats a statement, whose last parameter bounds the rows it changes, until it changes no more. */
   async #changeAll(name: Statement, ...parameters: SQLInputValue[]): Promise<number> {
     let total = 0
     for (;;) {

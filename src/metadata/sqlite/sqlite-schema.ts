@@ -1,11 +1,8 @@
-/**
- * What leads from each version of the tables to the next, beginning with none at all. A step that has been released is
- * never changed.
- */
+/** SQL from each version of the tables to the next; the first starts from nothing. A released step never changes. */
 export const migrations = [
   /*
-   * The totals row follows `uses` by triggers, so that it is exact in every transaction and costs no scan; the index on
-   * `at` is what eviction reads from its cold end.
+   * `uses` holds the last access to each blob. Triggers keep the row of totals exact in every transaction, without a
+   * scan. Eviction reads the index on `at`, least recently used first.
    */
   `
   CREATE TABLE tags (
@@ -53,7 +50,7 @@ export const migrations = [
     UPDATE totals SET blobs = blobs - 1, bytes = bytes - old.size;
   END;
   `,
-  /* The index of content: what manifests name, who holds a digest, how old tags are; pins; and sums that outlive the process. */
+  /* The content index (what manifests name, which repositories hold a digest, how old tags are), pins, and counts. */
   `
   CREATE TABLE manifest_names (
     manifest TEXT NOT NULL,
@@ -80,5 +77,5 @@ export const migrations = [
   `,
 ] as const
 
-/** The version that the last of them leads to. */
+/** The version after the last step. */
 export const schemaVersion = migrations.length

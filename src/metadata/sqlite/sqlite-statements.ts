@@ -1,4 +1,4 @@
-/** Everything ever asked of the database; each goes by an index, or reads a table that is small by its nature. */
+/** Every statement. Each one uses an index, or reads a table that stays small. */
 export const statements = {
   tag: 'SELECT digest, media_type, size, etag, checked_at FROM tags WHERE repository = ? AND tag = ?',
   setTag: `
@@ -18,15 +18,15 @@ export const statements = {
       size = coalesce(excluded.size, size),
       media_type = excluded.media_type,
       visibility = CASE visibility WHEN 'public' THEN 'public' ELSE excluded.visibility END`,
-  recordUse: `
+  recordAccess: `
     INSERT INTO uses VALUES (?, ?, ?)
     ON CONFLICT DO UPDATE SET size = excluded.size, at = excluded.at WHERE excluded.at >= at`,
-  forgetUse: 'DELETE FROM uses WHERE digest = ? AND at = ?',
+  forgetAccess: 'DELETE FROM uses WHERE digest = ? AND at = ?',
   usage: 'SELECT blobs, bytes FROM totals',
 
-  use: 'SELECT digest, size, at FROM uses WHERE digest = ?',
-  coldestAfter: 'SELECT digest, size, at FROM uses WHERE (at, digest) > (?, ?) ORDER BY at, digest LIMIT ?',
-  usesAfter: 'SELECT digest, size, at FROM uses WHERE digest > ? ORDER BY digest LIMIT ?',
+  lastAccess: 'SELECT digest, size, at FROM uses WHERE digest = ?',
+  leastRecentlyUsed: 'SELECT digest, size, at FROM uses WHERE (at, digest) > (?, ?) ORDER BY at, digest LIMIT ?',
+  accessesAfter: 'SELECT digest, size, at FROM uses WHERE digest > ? ORDER BY digest LIMIT ?',
 
   addReference: 'INSERT INTO manifest_names VALUES (?, ?) ON CONFLICT DO NOTHING',
   childrenOf: 'SELECT named AS digest FROM manifest_names WHERE manifest = ? ORDER BY named',

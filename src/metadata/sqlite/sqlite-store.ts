@@ -1,18 +1,17 @@
 import { type Digest, parseDigest } from '../../oci/digest.ts'
-import type { Link, LinkKind, MetadataStore, TagRecord, Usage, Use } from '../metadata-store.ts'
+import type { Link, LinkKind, MetadataStore, TagRecord } from '../metadata-store.ts'
 import { SqliteFile, type SqliteFileOptions } from './sqlite-file.ts'
 import { SqliteIndex } from './sqlite-index.ts'
-import { beforeAll, usesOf } from './sqlite-rows.ts'
 
 /**
- * Metadata in one SQLite file, which belongs to one process. Its work is synchronous inside: when a method has been
- * called, it has been done, and calls take effect in their order.
+ * Metadata in one SQLite file, which belongs to one process. Its work is synchronous: it is done when the call returns,
+ * and calls take effect in order.
  *
- * A failing disk makes methods throw until it works again. A damaged file is replaced, at once and while running.
+ * While the disk fails, methods throw. A damaged file is replaced at once.
  */
 export class SqliteStore implements MetadataStore {
   readonly #file: SqliteFile
-  /** Over the same file; closed with this store. */
+  /** In the same file; closed with this store. */
   readonly index: SqliteIndex
 
   private constructor(file: SqliteFile) {
@@ -20,7 +19,7 @@ export class SqliteStore implements MetadataStore {
     this.index = new SqliteIndex(file)
   }
 
-  /** Throws where the file cannot be opened or written, or is of a newer version. `:memory:` keeps nothing. */
+  /** Throws if the file cannot be opened or written, or has a newer version. `:memory:` is not kept on disk. */
   static open(path: string, options: SqliteFileOptions = {}): SqliteStore {
     return new SqliteStore(SqliteFile.open(path, options))
   }
@@ -70,27 +69,6 @@ export class SqliteStore implements MetadataStore {
         }
       }),
     )
-  }
-
-  async recordUses(uses: readonly Use[]): Promise<void> {
-    this.#file.run((connection) =>
-      connection.transaction(() => {
-        for (const { digest, size, at } of uses) connection.statement.recordUse.run(digest, size, at)
-      }),
-    )
-  }
-
-  async coldest(limit: number): Promise<readonly Use[]> {
-    return usesOf(this.#file.run(({ statement }) => statement.coldestAfter.all(beforeAll.at, beforeAll.digest, limit)))
-  }
-
-  async forgetUse(digest: Digest, at: number): Promise<boolean> {
-    return this.#file.run(({ statement }) => statement.forgetUse.run(digest, at)).changes === 1
-  }
-
-  async usage(): Promise<Usage> {
-    const row = this.#file.run(({ statement }) => statement.usage.get())
-    return { blobs: Number(row?.['blobs'] ?? 0), bytes: Number(row?.['bytes'] ?? 0) }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

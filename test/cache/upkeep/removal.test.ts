@@ -40,7 +40,11 @@ async function open({ maxSize, disk }: { maxSize?: number; disk?: () => Promise<
   const sqlite = SqliteStore.open(pathOf(dir.path, { kind: 'metadata' }))
   const asked: string[] = []
   const index = counted(sqlite.index, asked)
-  const metadata = new MemoryTier(sqlite, { onFailure: (error) => assert.fail(String(error)) })
+  const metadata = new MemoryTier({
+    store: sqlite,
+    accesses: sqlite.index,
+    onFailure: (error) => assert.fail(String(error)),
+  })
   const store = new HeldStore(dir.path)
   const createSpool = () => Spool.create(pathOf(dir.path, { kind: 'spool' }))
   let now = 1000
@@ -120,7 +124,7 @@ describe('a blob on its way out', () => {
     const body = Buffer.from('{}')
     const digest = await house.put(body)
     await house.metadata.usage()
-    const use = await house.index.use(digest)
+    const use = await house.index.lastAccess(digest)
     assert.ok(use)
     house.store.gate = new Gate()
     const removing = house.eviction.remove(use)
@@ -136,16 +140,16 @@ describe('a blob on its way out', () => {
     await read
     assert.deepEqual(await house.store.stat(digest), { digest, size: 2 })
     assert.deepEqual(await house.metadata.usage(), { blobs: 1, bytes: 2 })
-    assert.equal((await house.index.use(digest))?.size, 2)
+    assert.equal((await house.index.lastAccess(digest))?.size, 2)
   })
 
   it('that was used since it was looked at stays', async () => {
     await using house = await open()
     const digest = await house.put(Buffer.from('{}'))
     await house.metadata.usage()
-    const use = await house.index.use(digest)
+    const use = await house.index.lastAccess(digest)
     assert.ok(use)
-    house.metadata.recordUse(digest, 2, use.at + 1)
+    house.metadata.touch(digest, 2, use.at + 1)
     assert.equal(await house.eviction.remove(use), false)
     assert.ok(await house.store.stat(digest))
     assert.equal((await house.metadata.usage()).blobs, 1)
@@ -155,7 +159,7 @@ describe('a blob on its way out', () => {
     await using house = await open()
     const digest = await house.put(Buffer.from('{}'))
     await house.metadata.usage()
-    const use = await house.index.use(digest)
+    const use = await house.index.lastAccess(digest)
     assert.ok(use)
     house.store.delete = () => Promise.reject(new Error('read-only file system'))
     await assert.rejects(house.eviction.remove(use), /read-only/)
@@ -201,7 +205,7 @@ describe('of a hundred thousand blobs', () => {
       size: 1000,
       at,
     }))
-    await house.sqlite.recordUses(uses)
+    await house.sqlite.index.recordAccesses(uses)
     assert.equal((await house.metadata.usage()).blobs, 100_000)
     assert.equal(await house.eviction.bound(), 100_000_000)
     assert.deepEqual(house.asked, [])
@@ -224,7 +228,7 @@ describe('of a hundred thousand blobs', () => {
     await using house = await open()
     const layer = digestOf(Buffer.from('layer'))
     const manifests = Array.from({ length: 500 }, (_, at) => digestOf(Buffer.from(`manifest ${at}`)))
-    await house.metadata.recordUses(manifests.map((digest, at) => ({ digest, size: 1, at })))
+    await house.metadata.recordAccesses(manifests.map((digest, at) => ({ digest, size: 1, at })))
     for (const manifest of manifests) await house.index.addReferences(manifest, [layer])
     house.asked.length = 0
     const retention = await Retention.of(house.index, () => false)

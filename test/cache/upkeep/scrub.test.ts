@@ -180,15 +180,15 @@ describe('a scrub', () => {
     await using stage = await stocked(added)
     const gone = digestOf(Buffer.from('gone'))
     await withMetadata(stage, async (sqlite) => {
-      const uses = new Map((await sqlite.coldest(10)).map((use) => [use.digest, use]))
+      const uses = new Map((await sqlite.index.leastRecentlyUsed(undefined, 10)).map((use) => [use.digest, use]))
       const manifest = uses.get(added.manifest.digest)
       const [wrong, config] = [uses.get(layer), uses.get(added.config.digest)]
       assert.ok(manifest && wrong && config)
       // As if the seconds before a crash had been lost.
-      assert.ok(await sqlite.forgetUse(manifest.digest, manifest.at))
+      assert.ok(await sqlite.index.forgetAccess(manifest.digest, manifest.at))
       for (const digest of uses.keys()) await sqlite.index.deleteLinks(digest)
       await sqlite.index.deleteReferences(manifest.digest)
-      await sqlite.recordUses([
+      await sqlite.index.recordAccesses([
         { ...wrong, size: 5 },
         { digest: gone, size: 1000, at: 1 },
       ])
@@ -200,7 +200,7 @@ describe('a scrub', () => {
     await pull(stage, added)
     await withMetadata(stage, async ({ index: found }) => {
       assert.equal((await found.childrenOf(added.manifest.digest)).length, 3)
-      assert.equal(await found.use(gone), undefined)
+      assert.equal(await found.lastAccess(gone), undefined)
     })
   })
 

@@ -8,7 +8,7 @@ import { metadataStoreConformance } from '../../conformance/metadata-store.ts'
 import { until } from '../../support/wait.ts'
 import { RedisCluster, RedisServer, redisSuite } from './redis-server.ts'
 
-/** Long, where a slow machine is not what is tested. */
+/** Long, for tests that are not about time-outs. */
 const patient = { commandTimeout: 10_000, connectTimeout: 10_000 }
 const repository = 'docker.io/library/alpine'
 const digest = digestOf(Buffer.from('one'))
@@ -22,18 +22,17 @@ redisSuite('Redis', () => {
   })
   after(() => server[Symbol.asyncDispose]())
 
-  async function emptied(store = 'one'): Promise<RedisStore> {
+  async function emptied(): Promise<RedisStore> {
     await server.ask('FLUSHALL')
-    return RedisStore.open(server.url, { store, ...patient })
+    return RedisStore.open(server.url, patient)
   }
 
   metadataStoreConformance('Redis', emptied)
 
-  test('holds the documented keys, each of them for 90 days from its last write', async () => {
+  test('holds the documented keys, each for 90 days from its last write', async () => {
     await using store = await emptied()
     await store.setTag(repository, 'latest', record)
     await store.addLinks(repository, [link, { ...link, kind: 'manifest', size: undefined, visibility: 'unproven' }])
-    await store.recordUses([{ digest, size: 7, at: 1_700_000_000_000 }])
     const hashes = {
       [`entrepot:tag:${repository}:latest`]: {
         digest,
@@ -44,13 +43,9 @@ redisSuite('Redis', () => {
       },
       [`entrepot:link:{${repository}}:blob:${digest}`]: { mediaType: 'application/y', size: '7', visibility: 'public' },
       [`entrepot:link:{${repository}}:manifest:${digest}`]: { mediaType: 'application/y', visibility: 'unproven' },
-      'entrepot:use:{one}:size': { [digest]: '7' },
     }
     for (const [key, hash] of Object.entries(hashes)) assert.deepEqual(await server.hash(key), hash)
-    assert.equal(await server.ask('ZSCORE', 'entrepot:use:{one}:at', digest), '1700000000000')
-    assert.equal(await server.ask('GET', 'entrepot:use:{one}:bytes'), '7')
-    const others = ['entrepot:use:{one}:at', 'entrepot:use:{one}:bytes', 'entrepot:probe']
-    const keys = [...Object.keys(hashes), ...others].sort()
+    const keys = [...Object.keys(hashes), 'entrepot:probe'].sort()
     assert.deepEqual(((await server.ask('KEYS', '*')) as string[]).sort(), keys)
     const days = async (key: string) => Math.round(Number(await server.ask('TTL', key)) / 86_400)
     for (const key of keys) {
@@ -59,22 +54,10 @@ redisSuite('Redis', () => {
     }
     await store.setTag(repository, 'latest', { ...record, checkedAt: record.checkedAt + 1 })
     await store.addLinks(repository, [link])
-    await store.recordUses([{ digest, size: 7, at: 1_700_000_000_001 }])
     for (const key of keys.filter((key) => !/probe|manifest/.test(key))) assert.equal(await days(key), 90, key)
   })
 
-  test('keeps the last uses of one store apart from those of another, and shares the rest', async () => {
-    await using one = await emptied('one')
-    await using two = await RedisStore.open(server.url, { store: 'two', ...patient })
-    await one.setTag(repository, 'latest', record)
-    await one.recordUses([{ digest, size: 7, at: 1 }])
-    assert.deepEqual(await two.tag(repository, 'latest'), record)
-    assert.deepEqual(await two.usage(), { blobs: 0, bytes: 0 })
-    assert.deepEqual(await two.coldest(10), [])
-    assert.equal(await two.forgetUse(digest, 1), false)
-  })
-
-  test('takes what others have written for absent, and reports what has another type', async () => {
+  test('takes foreign records for absent, and fails on a key of another type', async () => {
     await using store = await emptied()
     await server.ask('HSET', `entrepot:tag:${repository}:partial`, 'digest', digest, 'size', '1')
     await server.ask('HSET', `entrepot:tag:${repository}:wrong`, 'digest', 'sha256:1', 'size', '1', 'checkedAt', '1')
@@ -87,7 +70,7 @@ redisSuite('Redis', () => {
     assert.equal(await store.tag(repository, 'latest'), undefined)
   })
 
-  test('that has forgotten the scripts is told them again', async () => {
+  test('that lost its scripts gets them again', async () => {
     await using store = await emptied()
     await store.setTag(repository, 'latest', { ...record, checkedAt: 1 })
     await server.ask('SCRIPT', 'FLUSH')
@@ -105,36 +88,36 @@ redisSuite('Redis Cluster', () => {
 
   metadataStoreConformance('Redis Cluster', async () => {
     await cluster.ask('FLUSHALL')
-    return RedisStore.open(cluster.url, { store: 'one', ...patient })
+    return RedisStore.open(cluster.url, patient)
   })
 
-  test('is found by any of the nodes that the URL names', async () => {
+  test('is reached by any node that the URL names', async () => {
     const troubles: string[] = []
     const onUnavailable = ({ message }: MetadataUnavailable) => troubles.push(message)
     const url = cluster.url.replace(/\d+\?/, '1?')
-    await using store = await RedisStore.open(url, { store: 'one', ...patient, onUnavailable })
+    await using store = await RedisStore.open(url, { ...patient, onUnavailable })
     await store.setTag(repository, 'latest', record)
     assert.deepEqual(await store.tag(repository, 'latest'), record)
     assert.deepEqual(troubles, [])
   })
 
-  test('that was not called one tells what is missing', async () => {
+  test('without cluster=true says what the URL needs', async () => {
     const troubles: string[] = []
     const onUnavailable = ({ message }: MetadataUnavailable) => troubles.push(message)
     const urls = cluster.nodes.map(({ url }) => url)
     for (const url of urls) {
-      await using store = await RedisStore.open(url, { store: 'one', ...patient, onUnavailable })
+      await using store = await RedisStore.open(url, { ...patient, onUnavailable })
       await store.setTag(repository, 'latest', record).catch(() => undefined)
       await store.setTag(repository, 'edge', record).catch(() => undefined)
     }
     assert.match(troubles.join(), /it is a Redis Cluster, and its URL needs \?cluster=true/)
   })
 
-  test('that loses its nodes is unavailable, and is found again when they are back', async () => {
+  test('is unavailable while its nodes are paused, and works again afterwards', async () => {
     const troubles: string[] = []
     const quick = { commandTimeout: 300, connectTimeout: 1000, probeInterval: 5 }
     const onUnavailable = ({ message }: MetadataUnavailable) => troubles.push(message)
-    await using store = await RedisStore.open(cluster.url, { store: 'one', ...quick, onUnavailable })
+    await using store = await RedisStore.open(cluster.url, { ...quick, onUnavailable })
     await store.setTag(repository, 'latest', record)
     for (const node of cluster.nodes) node.pause()
     for (let n = 0; n < 100; n += 1) await assert.rejects(store.tag(repository, 'latest'), MetadataUnavailable)

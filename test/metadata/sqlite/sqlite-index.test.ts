@@ -25,7 +25,7 @@ const record = { digest: one, mediaType: 'application/x', size: 1, etag: undefin
 
 async function fill(store: SqliteStore): Promise<void> {
   const { index } = store
-  await store.recordUses([{ digest: one, size: 5, at: 1 }])
+  await store.index.recordAccesses([{ digest: one, size: 5, at: 1 }])
   await store.setTag(repository, 'latest', record)
   await store.addLinks(repository, [link])
   await index.addReferences(two, [one])
@@ -34,7 +34,7 @@ async function fill(store: SqliteStore): Promise<void> {
 }
 
 suite('The SQLite index', () => {
-  test('is still there after a restart', async () => {
+  test('keeps everything when it is opened again', async () => {
     await using dir = await tempDir()
     const path = join(dir.path, 'metadata.sqlite')
     {
@@ -43,7 +43,7 @@ suite('The SQLite index', () => {
     }
     await using store = SqliteStore.open(path)
     const { index } = store
-    assert.deepEqual(await index.use(one), { digest: one, size: 5, at: 1 })
+    assert.deepEqual(await index.lastAccess(one), { digest: one, size: 5, at: 1 })
     assert.deepEqual(await index.parentsOf(one), [two])
     assert.deepEqual(await index.repositoriesOf(one), [repository])
     assert.deepEqual(await index.pins(), ['docker.io/*'])
@@ -57,7 +57,7 @@ suite('The SQLite index', () => {
     await assert.rejects(store.index.pins())
   })
 
-  test('begins anew in a file that turns out damaged, together with its store', async () => {
+  test('starts empty, like its store, after its file turned out damaged', async () => {
     await using dir = await tempDir()
     const path = join(dir.path, 'metadata.sqlite')
     {
@@ -76,7 +76,7 @@ suite('The SQLite index', () => {
     assert.equal(reports, 1)
   })
 
-  test('asks only by index, without sorting', () => {
+  test('uses an index for every statement, and never sorts', () => {
     using database = new DatabaseSync(':memory:')
     for (const step of migrations) database.exec(step)
     for (const [name, sql] of Object.entries(statements)) {
@@ -89,7 +89,7 @@ suite('The SQLite index', () => {
 })
 
 suite('A SQLite file of version 1', () => {
-  test('keeps everything, and has an index of it', async () => {
+  test('keeps its content, which is then indexed', async () => {
     await using dir = await tempDir()
     const path = join(dir.path, 'metadata.sqlite')
     {
@@ -101,10 +101,10 @@ suite('A SQLite file of version 1', () => {
     }
     for (const opening of ['first', 'second']) {
       await using store = SqliteStore.open(path, { onDamage: (_, cause) => assert.fail(`${opening}: ${cause}`) })
-      assert.deepEqual(await store.usage(), { blobs: 1, bytes: 5 })
+      assert.deepEqual(await store.index.usage(), { blobs: 1, bytes: 5 })
       assert.deepEqual(await store.tag(repository, 'latest'), record)
       assert.deepEqual(await store.link(repository, 'blob', one), link)
-      assert.deepEqual(await store.index.use(one), { digest: one, size: 5, at: 9 })
+      assert.deepEqual(await store.index.lastAccess(one), { digest: one, size: 5, at: 9 })
       assert.deepEqual(await store.index.repositoriesOf(one), [repository])
       assert.equal((await store.index.images('docker.io/', undefined, 10))[0]?.digest, one)
       assert.equal(await store.index.addPin('docker.io/*'), opening === 'first')
@@ -114,7 +114,7 @@ suite('A SQLite file of version 1', () => {
     assert.equal(database.prepare('PRAGMA user_version').get()?.['user_version'], schemaVersion)
   })
 
-  test('has the same tables afterwards as one begun now', () => {
+  test('gets the same tables as a new file', () => {
     using old = new DatabaseSync(':memory:')
     using fresh = new DatabaseSync(':memory:')
     old.exec(versionOne)
@@ -128,7 +128,7 @@ suite('A SQLite file of version 1', () => {
     assert.deepEqual(tables(old), tables(fresh))
   })
 
-  test('that cannot be changed now is left as it is, and no new one begun', async () => {
+  test('that is locked is neither changed nor replaced', async () => {
     await using dir = await tempDir()
     const path = join(dir.path, 'metadata.sqlite')
     using database = new DatabaseSync(path)

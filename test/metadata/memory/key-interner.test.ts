@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { MadeKeys } from '../../../src/metadata/memory/made-keys.ts'
+import { KeyInterner } from '../../../src/metadata/memory/key-interner.ts'
 
-describe('MadeKeys', () => {
+describe('KeyInterner', () => {
   it('makes each key once', () => {
     let made = 0
-    const keys = new MadeKeys((repository, item) => {
+    const keys = new KeyInterner((repository, item) => {
       made += 1
       return `${repository}\n${item}`
     })
@@ -15,8 +15,8 @@ describe('MadeKeys', () => {
     assert.deepEqual([made, keys.size], [3, 3])
   })
 
-  it('remembers so many and no more, and is right beyond', () => {
-    const keys = new MadeKeys((repository, item) => `${repository}\n${item}`)
+  it('keeps no more than its bound, and is right above it', () => {
+    const keys = new KeyInterner((repository, item) => `${repository}\n${item}`)
     for (let n = 0; n < 50_000; n += 1) {
       assert.equal(keys.of(`r${n % 7}`, `${n}`), `r${n % 7}\n${n}`)
       assert.ok(keys.size <= 10_000)

@@ -1,5 +1,5 @@
-/** Writes whose callers do not wait. A failure is reported, and ends there. */
-export class WritesBehind {
+/** Writes that their callers do not wait for. A failure is reported and goes no further. */
+export class WriteBehind {
   readonly #onFailure: (error: unknown) => void
   readonly #running = new Map<string, Promise<void>>()
 
@@ -7,7 +7,7 @@ export class WritesBehind {
     this.#onFailure = onFailure
   }
 
-  /** Begins the write: at once, or when those of the same key that were begun before have ended. */
+  /** Starts the write, after the earlier writes of the same key have ended. */
   start(key: string, write: () => Promise<void>): void {
     const before = this.#running.get(key)
     const own = (before ? before.then(write) : write()).catch(this.#onFailure).then(() => {
@@ -20,7 +20,7 @@ export class WritesBehind {
     return this.#running.has(key)
   }
 
-  /** When the writes of `key` that were started have ended, well or not. */
+  /** Resolves when the writes of `key` that were started have ended, well or not. */
   async ended(key: string): Promise<void> {
     await this.#running.get(key)
   }
