@@ -157,7 +157,7 @@ export async function serve(
       boundHost: config.admin.listen.host,
       hosts: config.admin.hosts,
       sources,
-      keeper: mirror,
+      actions: mirror,
       events,
       counters,
       metrics: createMetrics({ counters, sources, log, version }),

@@ -5,7 +5,7 @@ import type { Purge } from '../cache/upkeep/purge.ts'
 import type { Scrub } from '../cache/upkeep/scrub.ts'
 
 /** What an operator can look into and change. */
-export interface Keeper {
+export interface AdminActions {
   readonly images: Pick<Images, 'list'>
   readonly pins: Pick<Pins, 'list' | 'isMatched' | 'add' | 'delete'>
   readonly purge: Pick<Purge, 'image' | 'repository' | 'upstream' | 'digest'>

@@ -3,7 +3,7 @@ import type { Counters } from '../telemetry/counters.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { requireJsonWrites } from './access.ts'
-import type { Keeper } from './actions.ts'
+import type { AdminActions } from './actions.ts'
 import { AdminError } from './error.ts'
 import type { Events } from './events.ts'
 import { addImageRoutes } from './images.ts'
@@ -17,14 +17,14 @@ export interface ApiOptions {
   readonly counters: Counters
   readonly metrics: Metrics
   readonly sources: AdminSources
-  readonly keeper: Keeper
+  readonly actions: AdminActions
   readonly events: Events
   readonly log: Log
   /** Seconds since the start. */
   readonly uptime: () => number
 }
 
-export function apiRouter({ counters, metrics, sources, keeper, events, log, uptime }: ApiOptions): Router {
+export function apiRouter({ counters, metrics, sources, actions, events, log, uptime }: ApiOptions): Router {
   const router = new Router({ strict: true, sensitive: true })
   // Runs for requests that match a path and its method: a method that a path does not have is 405, not 415.
   router.use(requireJsonWrites())
@@ -49,8 +49,8 @@ export function apiRouter({ counters, metrics, sources, keeper, events, log, upt
     ctx.set('X-Accel-Buffering', 'no')
     ctx.body = stream
   })
-  addImageRoutes(router, keeper)
-  addPinRoutes(router, keeper)
-  addUpkeepRoutes(router, { ...keeper, log })
+  addImageRoutes(router, actions)
+  addPinRoutes(router, actions)
+  addUpkeepRoutes(router, { ...actions, log })
   return router
 }

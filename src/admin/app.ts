@@ -3,7 +3,7 @@ import type { Counters } from '../telemetry/counters.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { requireToken, securityHeaders } from './access.ts'
-import type { Keeper } from './actions.ts'
+import type { AdminActions } from './actions.ts'
 import { apiRouter } from './api.ts'
 import { answerErrors } from './errors.ts'
 import type { Events } from './events.ts'
@@ -19,7 +19,7 @@ export interface AdminOptions {
   /** `admin.hosts`: further names by which it may be reached. */
   readonly hosts: readonly string[]
   readonly sources: AdminSources
-  readonly keeper: Keeper
+  readonly actions: AdminActions
   readonly events: Events
   readonly counters: Counters
   readonly metrics: Metrics

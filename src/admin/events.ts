@@ -1,4 +1,4 @@
-import type { UpstreamReport } from '../telemetry/sources.ts'
+import type { UpstreamReport } from '../telemetry/metric-sources.ts'
 import type { Event } from './event.ts'
 import { EventStream } from './event-stream.ts'
 

@@ -1,15 +1,15 @@
 import type { Router } from '@koa/router'
 import type { CachedImage } from '../cache/upkeep/images.ts'
 import type { PurgeReport } from '../cache/upkeep/purge.ts'
-import type { Keeper } from './actions.ts'
+import type { AdminActions } from './actions.ts'
 import { AdminError, quoted } from './error.ts'
-import { parseImage, parsePlace, parseStoredDigest } from './names.ts'
+import { parseImage, parsePurgeTarget, parseStoredDigest } from './names.ts'
 import { acceptQuery, count, parameter } from './query.ts'
 
 const perPage = { least: 1, most: 1000, otherwise: 100 } as const
 
 /** What is cached, and how it goes. */
-export function addImageRoutes(router: Router, { images, purge }: Pick<Keeper, 'images' | 'purge'>): void {
+export function addImageRoutes(router: Router, { images, purge }: Pick<AdminActions, 'images' | 'purge'>): void {
   router.get('/api/images', acceptQuery('repository', 'limit', 'after'), async (ctx) => {
     const after = parameter(ctx, 'after')
     const found = await images.list({
@@ -27,8 +27,8 @@ export function addImageRoutes(router: Router, { images, purge }: Pick<Keeper, '
   })
   router.delete('/api/repositories/*name', acceptQuery(), async (ctx) => {
     const { name = '' } = ctx.params
-    const place = parsePlace(name)
-    const purged = 'upstream' in place ? purge.upstream(place.upstream) : purge.repository(place.repository)
+    const target = parsePurgeTarget(name)
+    const purged = 'upstream' in target ? purge.upstream(target.upstream) : purge.repository(target.repository)
     ctx.body = reported(name, await purged)
   })
   router.delete('/api/blobs/:digest', acceptQuery(), async (ctx) => {

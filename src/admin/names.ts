@@ -3,7 +3,7 @@ import { isRepositoryName, parseReference } from '../oci/reference.ts'
 import { AdminError, quoted } from './error.ts'
 
 /** What an operator names to be purged: everything of an upstream, or one repository, whole. */
-export type Place = { readonly upstream: string } | { readonly repository: string }
+export type PurgeTarget = { readonly upstream: string } | { readonly repository: string }
 
 export interface ImageName {
   /** Whole: `docker.io/library/alpine`. */
@@ -16,7 +16,7 @@ const host = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9]\d{0,4})?$/
 const official = /^docker\.io\/[^/]+$/
 
 /** `docker.io`, `docker.io/library/alpine`, `docker.io/alpine`. Throws AdminError INVALID. */
-export function parsePlace(text: string): Place {
+export function parsePurgeTarget(text: string): PurgeTarget {
   if (!text.includes('/') && isHost(text)) return { upstream: text }
   return { repository: parseRepository(text) }
 }

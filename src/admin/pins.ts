@@ -1,13 +1,13 @@
 import type { Router } from '@koa/router'
 import { type Pin, parsePin } from '../cache/upkeep/pin.ts'
-import type { Keeper } from './actions.ts'
+import type { AdminActions } from './actions.ts'
 import { acceptNoBody, readTexts } from './body.ts'
 import { AdminError, quoted } from './error.ts'
 import { withLibrary } from './names.ts'
 import { acceptQuery } from './query.ts'
 
 /** What stays, whatever happens. */
-export function addPinRoutes(router: Router, { pins }: Pick<Keeper, 'pins'>): void {
+export function addPinRoutes(router: Router, { pins }: Pick<AdminActions, 'pins'>): void {
   router.get('/api/pins', acceptQuery(), async (ctx) => {
     ctx.body = { pins: (await pins.list()).map(({ pattern }) => pattern) }
   })

@@ -1,5 +1,5 @@
-import type { Series } from '../telemetry/history.ts'
-import type { Sources } from '../telemetry/sources.ts'
+import type { TimeSeries } from '../telemetry/history.ts'
+import type { MetricSources } from '../telemetry/metric-sources.ts'
 
 /** One running fill. */
 export interface FillProgress {
@@ -16,12 +16,12 @@ export interface FillProgress {
 export type Readiness = 'starting' | 'ready' | 'stopping'
 
 /** What the admin listener asks the rest of the house for. Answers at once, from memory. */
-export interface AdminSources extends Sources {
+export interface AdminSources extends MetricSources {
   readiness(): Readiness
   fills(): readonly FillProgress[]
   /** Blobs evicted, ever. */
   evictions(): number
-  series(): Series
+  series(): TimeSeries
   /** What a client pulls to see that it uses this mirror: `entrepot/probe:<nonce>`. */
   probe(): string
 }

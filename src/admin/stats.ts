@@ -1,7 +1,7 @@
 import type { ContentKind } from '../cache/observer.ts'
 import type { Counters, OutcomeCounts } from '../telemetry/counters.ts'
-import type { Series } from '../telemetry/history.ts'
-import type { UpstreamReport } from '../telemetry/sources.ts'
+import type { TimeSeries } from '../telemetry/history.ts'
+import type { UpstreamReport } from '../telemetry/metric-sources.ts'
 import type { AdminSources } from './sources.ts'
 
 /** The answer of `/api/stats`: counts since the data folder was made, bytes and seconds. */
@@ -15,7 +15,7 @@ export interface Stats {
   readonly upstreams: readonly UpstreamReport[]
   readonly fills: number
   readonly evictions: number
-  readonly series: Series
+  readonly series: TimeSeries
   /** The image that only this mirror has: whoever can pull it uses the mirror. */
   readonly probe: string
   readonly uptime: number

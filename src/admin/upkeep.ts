@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Router } from '@koa/router'
 import type { Log } from '../telemetry/log.ts'
-import type { Keeper } from './actions.ts'
+import type { AdminActions } from './actions.ts'
 import { acceptNoBody } from './body.ts'
 import { AdminError } from './error.ts'
 import { acceptQuery } from './query.ts'
 
-export interface UpkeepOptions extends Pick<Keeper, 'eviction' | 'scrub'> {
+export interface UpkeepOptions extends Pick<AdminActions, 'eviction' | 'scrub'> {
   readonly log: Log
 }
 

@@ -2,8 +2,8 @@ import { type AdminAddress, adminAddress } from './admin-address.ts'
 import { type Invocation, UsageError } from './command.ts'
 
 /** The mirror was asked, and said no. */
-export class Refusal extends Error {
-  override readonly name = 'Refusal'
+export class AdminApiError extends Error {
+  override readonly name = 'AdminApiError'
   readonly status: number
 
   constructor(status: number, message: string) {
@@ -74,13 +74,13 @@ export class AdminClient {
     const { token } = this.#address
     const [error] = (answer as { errors?: readonly { message?: string }[] } | undefined)?.errors ?? []
     if (error?.message === undefined)
-      return new Refusal(status, `no admin listener of a mirror: ${this.url} (${status})`)
+      return new AdminApiError(status, `no admin listener of a mirror: ${this.url} (${status})`)
     if (status === 401) {
       const advice =
         token === undefined ? 'wants a token: $ENTREPOT_ADMIN_TOKEN or --token' : 'does not take this token'
-      return new Refusal(status, `${this.url} ${advice}`)
+      return new AdminApiError(status, `${this.url} ${advice}`)
     }
-    return status === 400 ? new UsageError(error.message) : new Refusal(status, error.message)
+    return status === 400 ? new UsageError(error.message) : new AdminApiError(status, error.message)
   }
 }
 

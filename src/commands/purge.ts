@@ -1,4 +1,4 @@
-import { AdminClient, Refusal } from './admin-client.ts'
+import { AdminClient, AdminApiError } from './admin-client.ts'
 import { adminOptions, type Command } from './command.ts'
 import { bytes } from './figures.ts'
 import { table } from './table.ts'
@@ -29,7 +29,7 @@ export const purgeCommand: Command = {
         done.push({ name, tags, blobs, bytes })
       } catch (error) {
         // The others may go all the same.
-        if (!(error instanceof Refusal) || error.status !== 404) throw error
+        if (!(error instanceof AdminApiError) || error.status !== 404) throw error
         terminal.err(`entrepot: ${error.message}\n`)
         failed = true
       }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { AdminClient } from './admin-client.ts'
 import { adminOptions, type Command, type ExitStatus, type Invocation, type Terminal } from './command.ts'
 import { count, counted } from './figures.ts'
-import { Progress } from './progress.ts'
+import { ProgressBar } from './progress-bar.ts'
 
 interface Scrub {
   readonly state: 'idle' | 'running'
@@ -31,7 +31,7 @@ export const scrubCommand: Command = {
     const { storage } = await client.get<{ storage: { blobs: number } }>('stats')
     let scrub = await client.post<Scrub>('scrub')
     const quiet: Terminal = { ...terminal, live: false, out: () => undefined }
-    const progress = new Progress(flags['json'] ? quiet : terminal, interval)
+    const progress = new ProgressBar(flags['json'] ? quiet : terminal, interval)
     while (scrub.state === 'running') {
       progress.update(scrub.checked / Math.max(1, storage.blobs), advance(scrub, storage.blobs))
       await sleep(interval)

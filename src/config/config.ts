@@ -16,9 +16,9 @@ export interface Config {
   readonly defaultUpstream: string
   /** Those that may be asked, and no other; at least one, each name once, in order of name. */
   readonly upstreams: readonly UpstreamConfig[]
-  readonly timeouts: Timeouts
-  readonly limits: Limits
-  readonly log: { readonly level: LogLevel }
+  readonly timeouts: TimeoutsConfig
+  readonly limits: LimitsConfig
+  readonly log: LogConfig
 }
 
 export interface AdminConfig {
@@ -76,7 +76,7 @@ export interface LoginConfig {
   readonly passwordFile: string | undefined
 }
 
-export interface Timeouts {
+export interface TimeoutsConfig {
   readonly connect: number
   readonly upstreamHeaders: number
   readonly upstreamStall: number
@@ -86,7 +86,7 @@ export interface Timeouts {
   readonly shutdown: number
 }
 
-export interface Limits {
+export interface LimitsConfig {
   /** Bytes. */
   readonly manifestSize: number
   readonly redirects: number
@@ -96,4 +96,6 @@ export interface Limits {
 
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const
 
-export type LogLevel = (typeof logLevels)[number]
+export interface LogConfig {
+  readonly level: (typeof logLevels)[number]
+}

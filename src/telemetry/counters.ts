@@ -7,15 +7,15 @@ export type OutcomeCounts = Record<Outcome, number>
 const statusClasses = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const
 export type StatusClass = (typeof statusClasses)[number]
 
-/** What the mirror can go on without, for a while: `storage` (misses pass through, and are not kept), `redis`. */
+/** A part that the mirror can do without for a while. Without `storage`, misses pass through and are not kept. */
 export type Part = 'storage' | 'redis'
 
 export const parts = ['storage', 'redis'] as const satisfies readonly Part[]
 
-/** `other`: no UpstreamError, such as a body that did not match its digest. */
+/** `other` is every error that is not an UpstreamError, such as a body that does not match its digest. */
 export type FailureKind = UpstreamErrorKind | 'other'
 
-/** Where an upstream that was never configured would be counted, so that a name from outside cannot add a series. */
+/** Counts for upstreams that are not configured, so that no name from outside adds a time series. */
 const unknownUpstream = 'unknown'
 
 const requestBounds = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15]
@@ -36,10 +36,7 @@ export class UpstreamCounters {
   receivedBytes = 0
 }
 
-/**
- * Everything that is counted, since the start, as plain numbers: the hot path increments, and whoever wants to know
- * (a scrape, the stats) reads.
- */
+/** Everything that is counted since the start, as plain numbers: requests increment them, scrapes and statistics read them. */
 export class Counters {
   readonly upstreams: Map<string, UpstreamCounters>
   readonly responses: Record<StatusClass, number> = { '1xx': 0, '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0 }
@@ -51,7 +48,7 @@ export class Counters {
   readonly fills: Record<FillEnd, number> = { stored: 0, mismatch: 0, failed: 0, unwritable: 0, abandoned: 0 }
   readonly fillSeconds = new Distribution(fillBounds)
   readonly storeFailures = { content: 0, metadata: 0 }
-  /** Parts that do not work at this moment, as far as is known. */
+  /** Parts that are known to be failing now. */
   readonly failing = new Set<Part>()
   fillsRunning = 0
   servedBytes = 0
@@ -60,7 +57,7 @@ export class Counters {
   damagedBlobs = 0
   probes = 0
 
-  /** The names of all upstreams there will ever be. */
+  /** `upstreams`: the names of all configured upstreams. */
   constructor(upstreams: readonly string[]) {
     this.upstreams = new Map(upstreams.map((name) => [name, new UpstreamCounters()]))
   }
@@ -73,7 +70,7 @@ export class Counters {
     return unknown
   }
 
-  /** A response was sent, or as much of it as the client took. */
+  /** A response was sent, or the client left during it. */
   responded(status: number): void {
     const statusClass = statusClasses[Math.floor(status / 100) - 1]
     if (statusClass) this.responses[statusClass] += 1

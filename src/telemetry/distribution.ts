@@ -1,8 +1,8 @@
-/** Counts of durations by fixed upper bounds: what a Prometheus histogram is made of. */
+/** Counts of durations by fixed upper bounds, for a Prometheus histogram. */
 export class Distribution {
   /** Seconds, ascending. */
   readonly bounds: readonly number[]
-  /** Per bound, not cumulated; one more for what lies above the last. */
+  /** One for each bound, not cumulative, and one for durations above the last bound. */
   readonly counts: number[]
   sum = 0
   count = 0

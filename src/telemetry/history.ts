@@ -1,19 +1,19 @@
 import { Counters, type OutcomeCounts } from './counters.ts'
 import { addTally, difference, sumOf, type Tally, tallyOf } from './tally.ts'
 
-/** Where sums outlive the process. A method rejects when that fails. */
+/** Keeps sums across restarts. A method rejects when the store fails. */
 export interface TallyStore {
-  /** Adds to the totals, and to the bucket that begins at `bucket` (epoch milliseconds): all of them or none. */
+  /** Adds all of the deltas, or none, to the totals and to the bucket that starts at `bucket` (epoch milliseconds). */
   addCounts(bucket: number, deltas: Tally): Promise<void>
   totals(): Promise<Tally>
-  /** Buckets that begin at or after `from`, oldest first. */
+  /** Buckets that start at or after `from`, oldest first. */
   buckets(from: number): Promise<readonly { readonly at: number; readonly counts: Tally }[]>
   deleteBuckets(before: number): Promise<void>
 }
 
-/** What was counted in one stretch of time. */
+/** What was counted in one period. */
 export interface Point {
-  /** Epoch milliseconds of its beginning. */
+  /** Epoch milliseconds of its start. */
   readonly at: number
   /** Answers of any kind and upstream. */
   readonly requests: OutcomeCounts
@@ -24,8 +24,8 @@ export interface Point {
   readonly evictions: number
 }
 
-/** Oldest first, without gaps; the last point is of the time that runs. */
-export interface Series {
+/** Oldest first, without gaps; the last point is the current period. */
+export interface TimeSeries {
   /** 12 points of 5 minutes. */
   readonly hour: readonly Point[]
   /** 24 points of an hour. */
@@ -36,7 +36,7 @@ export interface HistoryOptions {
   readonly counters: Counters
   readonly store: TallyStore
   readonly now: () => number
-  /** The store failed; what could not be written is kept, and written later. */
+  /** The store failed. What could not be written is kept and written later. */
   readonly onFailure: (error: unknown) => void
 }
 
@@ -44,20 +44,20 @@ const minute = 60_000
 const bucketLength = 5 * minute
 const hour = 60 * minute
 const day = 24 * hour
-/** Milliseconds: what a killed process loses. */
+/** Milliseconds between two writes; a killed process loses as much. */
 const interval = 10_000
 
-/** The past of the counters: goes on where an earlier process stopped, and remembers the last day by stretches. */
+/** Keeps the counters across restarts, and the counts of the last day by periods of 5 minutes. */
 export class History implements AsyncDisposable {
   readonly #options: HistoryOptions
   readonly #timer: NodeJS.Timeout
-  /** What the store holds, of the last day, by the beginning of each bucket. */
+  /** The stored buckets of the last day, by their start. */
   readonly #buckets: Map<number, Tally>
   #written: Tally
   #writing: Promise<void> = Promise.resolve()
   #prunedAt = Number.NEGATIVE_INFINITY
 
-  /** Adds what was counted before to the counters. */
+  /** Adds the stored totals to the counters. */
   static async open(options: HistoryOptions): Promise<History> {
     const { counters, store, now, onFailure } = options
     try {
@@ -80,19 +80,19 @@ export class History implements AsyncDisposable {
     this.#timer = setInterval(() => void this.flush(), interval).unref()
   }
 
-  /** Writes what has been counted since it was last written. Never rejects. */
+  /** Writes what was counted since the last write. Never rejects. */
   flush(): Promise<void> {
     this.#writing = this.#writing.then(() => this.#write())
     return this.#writing
   }
 
-  /** Up to now. */
-  series(): Series {
+  /** Includes what is not written yet. */
+  series(): TimeSeries {
     const now = this.#options.now()
-    const buckets = [...this.#buckets, [beginning(now, bucketLength), this.#unwritten()] as const]
+    const buckets = [...this.#buckets, [startOf(now, bucketLength), this.#unwritten()] as const]
     const points = (length: number, count: number): Point[] =>
       Array.from({ length: count }, (_, place) => {
-        const from = beginning(now, length) - (count - 1 - place) * length
+        const from = startOf(now, length) - (count - 1 - place) * length
         const within = buckets.filter(([at]) => at >= from && at < from + length)
         return pointOf(
           from,
@@ -102,7 +102,7 @@ export class History implements AsyncDisposable {
     return { hour: points(bucketLength, hour / bucketLength), day: points(hour, day / hour) }
   }
 
-  /** Writes for the last time. */
+  /** Writes once more. */
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer)
     await this.flush()
@@ -115,7 +115,7 @@ export class History implements AsyncDisposable {
   async #write(): Promise<void> {
     const { store, now, onFailure } = this.#options
     const deltas = this.#unwritten()
-    const bucket = beginning(now(), bucketLength)
+    const bucket = startOf(now(), bucketLength)
     try {
       if (Object.keys(deltas).length > 0) {
         await store.addCounts(bucket, deltas)
@@ -132,7 +132,7 @@ export class History implements AsyncDisposable {
   }
 }
 
-function beginning(at: number, length: number): number {
+function startOf(at: number, length: number): number {
   return Math.floor(at / length) * length
 }
 

@@ -2,20 +2,24 @@ import type { Output } from './output.ts'
 
 export interface LineBufferOptions {
   readonly output: Output
-  /** Bytes that may wait, those on their way included; lines beyond are dropped and counted. */
-  readonly bound?: number
-  /** Milliseconds a line waits at most for company. */
-  readonly patience?: number
+  /** Bytes that may wait, including those being written. Lines above it are dropped and counted. */
+  readonly maxBytes?: number
+  /** Milliseconds a line may wait for others before it is written. */
+  readonly maxDelay?: number
 }
 
-/** From this many bytes on, lines do not wait for company. */
-const batch = 64 * 1024
+/** With this many bytes waiting, lines are written at once. */
+const batchBytes = 64 * 1024
 
-/** Gathers lines and writes them in batches, one at a time, in bounded memory, whatever the output does. */
+/**
+ * Writes lines in batches, one batch at a time, in bounded memory: lines that a slow output cannot take are dropped and
+ * counted. pino's destination (sonic-boom) drops above a bound too, but it writes to pipes through the thread pool, which
+ * keeps the process from ending (see `standardOutput`).
+ */
 export class LineBuffer {
   readonly #output: Output
-  readonly #bound: number
-  readonly #patience: number
+  readonly #maxBytes: number
+  readonly #maxDelay: number
   #lines: string[] = []
   #waiting = 0
   #buffered = 0
@@ -23,13 +27,13 @@ export class LineBuffer {
   #draining: Promise<void> | undefined
   #timer: NodeJS.Timeout | undefined
 
-  constructor({ output, bound = 1024 * 1024, patience = 100 }: LineBufferOptions) {
+  constructor({ output, maxBytes = 1024 * 1024, maxDelay = 100 }: LineBufferOptions) {
     this.#output = output
-    this.#bound = bound
-    this.#patience = patience
+    this.#maxBytes = maxBytes
+    this.#maxDelay = maxDelay
   }
 
-  /** Lines lost since the start: beyond the bound, or refused by the output. */
+  /** Lines lost since the start, because of the bound or because the output failed. */
   get dropped(): number {
     return this.#dropped
   }
@@ -39,24 +43,24 @@ export class LineBuffer {
     return this.#buffered
   }
 
-  /** `size` in bytes. */
+  /** `size`: the bytes of the line. */
   write(line: string, size: number = Buffer.byteLength(line)): void {
-    if (this.#buffered + size > this.#bound) {
+    if (this.#buffered + size > this.#maxBytes) {
       this.#dropped += 1
       return
     }
     this.#lines.push(line)
     this.#waiting += size
     this.#buffered += size
-    if (this.#waiting >= batch) this.#start()
-    else if (!this.#draining) this.#timer ??= setTimeout(() => this.#start(), this.#patience).unref()
+    if (this.#waiting >= batchBytes) this.#start()
+    else if (!this.#draining) this.#timer ??= setTimeout(() => this.#start(), this.#maxDelay).unref()
   }
 
-  /** Resolves when every line is out or lost, or after `limit` milliseconds. */
-  async flush(limit: number): Promise<void> {
+  /** Resolves when every line is written or lost, or after `timeout` milliseconds. */
+  async flush(timeout: number): Promise<void> {
     this.#start()
     const { promise: late, resolve } = Promise.withResolvers<void>()
-    const timer = setTimeout(resolve, limit)
+    const timer = setTimeout(resolve, timeout)
     await Promise.race([this.#draining, late])
     clearTimeout(timer)
   }
@@ -80,7 +84,7 @@ export class LineBuffer {
       }
       this.#buffered -= size
     }
-    // In the same turn as the last look: a line that comes later must find nobody draining.
+    // In the same turn as the last check: a line that comes later has to start a new drain.
     this.#draining = undefined
   }
 }

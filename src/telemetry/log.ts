@@ -11,32 +11,31 @@ export interface LogOptions {
   readonly output: Output
   /** Epoch milliseconds. */
   readonly now: () => number
-  /** Bytes of lines that may wait for a slow output; those beyond are dropped and counted. */
-  readonly bound?: number
+  /** Bytes of lines that may wait for a slow output. Lines above it are dropped and counted. */
+  readonly maxBuffered?: number
 }
 
 /**
- * JSON lines. Writing never blocks and never throws; what a slow output cannot take is dropped and counted.
- * Secrets are censored here, for every line: fields by their key, texts by their shape.
+ * Writes JSON lines. Writing never blocks and never throws; lines that a slow output cannot take are dropped and counted.
+ * Secrets are censored here, for every line: fields by key, strings by pattern.
  */
 export class Log {
   readonly #pino: Logger
   readonly #buffer: LineBuffer
   readonly #now: () => number
-  #timeOf = Number.NaN
-  #timeText = ''
-  #begunAt = ''
-  #begunWith: RequestLevel | undefined
-  #begun = ''
+  /** The last time, in epoch milliseconds and as text. */
+  #time = { at: Number.NaN, text: '' }
+  /** The start of the last request line: it stays the same for a millisecond. */
+  #prefix: { readonly level: RequestLevel; readonly time: string; readonly text: string } | undefined
 
-  constructor({ level, output, now, bound }: LogOptions) {
+  constructor({ level, output, now, maxBuffered }: LogOptions) {
     this.#now = now
-    this.#buffer = new LineBuffer(bound === undefined ? { output } : { output, bound })
+    this.#buffer = new LineBuffer(maxBuffered === undefined ? { output } : { output, maxBytes: maxBuffered })
     this.#pino = pino(
       {
         level,
         base: null,
-        timestamp: () => `,"time":"${this.#time()}"`,
+        timestamp: () => `,"time":"${this.#timeText()}"`,
         formatters: { level: (label) => ({ level: label }) },
       },
       { write: (line: string) => this.#buffer.write(line) },
@@ -64,64 +63,55 @@ export class Log {
     if (this.#pino.isLevelEnabled('error')) this.#pino.error(redact(fields), redactText(message))
   }
 
-  /** The one line of a request. */
-  request({ requestId, ...fields }: RequestFields): void {
-    const level = levelOf(fields)
-    if (!this.#pino.isLevelEnabled(level)) return
-    // Written by hand, in a fifth of the time that a general logger takes over it: of these there are many.
-    this.#buffer.write(`${this.#beginning(level)}${JSON.stringify(requestId)},${requestText(fields)}}\n`)
+  /** Writes the line of a request. */
+  request({ requestId, client, ...fields }: RequestFields): void {
+    this.prepareRequest(fields)(JSON.stringify(requestId), JSON.stringify(client))
   }
 
   /**
-   * The lines of requests that differ in nothing but their id and their client, which are given as JSON: what they share
-   * is written out once, and measured once.
+   * Writes the lines of requests that differ only in their id and client, which are given as JSON. The line is put
+   * together here and not by pino, since every cached answer writes one: 0.4 µs of CPU instead of 2.9 µs by a child
+   * logger. The shared fields are serialised, and their bytes counted, once.
    */
   prepareRequest(fields: RepeatedFields): (requestId: string, client: string) => void {
     const level = levelOf(fields)
     if (!this.#pino.isLevelEnabled(level)) return () => undefined
     const text = `,${requestText(fields)},"client":`
-    const beyond = Buffer.byteLength(text) - text.length
+    const extraBytes = Buffer.byteLength(text) - text.length
     return (requestId, client) => {
-      const line = `${this.#beginning(level)}${requestId}${text}${client}}\n`
-      this.#buffer.write(line, line.length + beyond)
+      const line = `${this.#linePrefix(level)}${requestId}${text}${client}}\n`
+      this.#buffer.write(line, line.length + extraBytes)
     }
   }
 
-  /** Of a request's line, up to its id: written once for all lines of a millisecond, like the time in it. */
-  #beginning(level: RequestLevel): string {
-    const time = this.#time()
-    if (time !== this.#begunAt || level !== this.#begunWith) {
-      this.#begunAt = time
-      this.#begunWith = level
-      this.#begun = `{"level":"${level}","time":"${time}","msg":"request","requestId":`
+  #linePrefix(level: RequestLevel): string {
+    const time = this.#timeText()
+    if (this.#prefix?.time !== time || this.#prefix.level !== level) {
+      this.#prefix = { level, time, text: `{"level":"${level}","time":"${time}","msg":"request","requestId":` }
     }
-    return this.#begun
+    return this.#prefix.text
   }
 
-  /** The time now, written once for all lines of a millisecond. */
-  #time(): string {
-    const now = this.#now()
-    if (now !== this.#timeOf) {
-      this.#timeOf = now
-      this.#timeText = new Date(now).toISOString()
-    }
-    return this.#timeText
+  #timeText(): string {
+    const at = this.#now()
+    if (at !== this.#time.at) this.#time = { at, text: new Date(at).toISOString() }
+    return this.#time.text
   }
 
-  /** To be awaited before the process ends. Resolves when every line is out, or after `limit` milliseconds. */
-  async flush(limit = 1000): Promise<void> {
-    await this.#buffer.flush(limit)
+  /** To be awaited before the process ends. Resolves when every line is written, or after `timeout` milliseconds. */
+  async flush(timeout = 1000): Promise<void> {
+    await this.#buffer.flush(timeout)
   }
 }
 
 type RequestLevel = 'info' | 'warn' | 'error'
 
-/** A client that left is no error; a 500 is ours, another 5xx mostly the upstream's. */
+/** A client that left is no error. A 500 is our own error; other 5xx are mostly the upstream's. */
 function levelOf({ aborted, status }: RepeatedFields): RequestLevel {
   return aborted || status < 500 ? 'info' : status === 500 ? 'error' : 'warn'
 }
 
-/** The fields between the braces, redacted: by hand, since strangers fill in only these few. */
+/** The fields as JSON, without the braces. Only the fields that come from outside are redacted. */
 function requestText(fields: RepeatedFields): string {
   const line: Record<string, unknown> = { ...fields }
   if (fields.path !== undefined) line['path'] = redactText(fields.path)

@@ -1,31 +1,31 @@
 import { collectDefaultMetrics, Registry as PrometheusRegistry, type Registry } from 'prom-client'
 import type { Counters } from './counters.ts'
 import type { Log } from './log.ts'
-import { counter, gauge, histogram, type Sample } from './series.ts'
-import type { Sources } from './sources.ts'
+import { counter, gauge, histogram, type Sample } from './metric-family.ts'
+import type { MetricSources } from './metric-sources.ts'
 import { storeMetrics } from './store-metrics.ts'
 import { upstreamMetrics } from './upstream-metrics.ts'
 
 export interface Metrics {
   readonly contentType: string
-  /** The Prometheus text format, read at this moment. */
+  /** The current values in the Prometheus text format. */
   text(): Promise<string>
 }
 
 export interface MetricsOptions {
   readonly counters: Counters
-  readonly sources: Sources
+  readonly sources: MetricSources
   readonly log: Log
   readonly version: string
 }
 
 /**
- * Every metric, with its help. Labels are upstreams' names and closed vocabularies: never a repository, tag or digest,
- * of which there is no end.
+ * Every metric, with its help. Labels are names of upstreams and closed vocabularies, never a repository, tag or digest:
+ * their number has no bound.
  */
 export function createMetrics({ counters, sources, log, version }: MetricsOptions): Metrics {
   const registry = new PrometheusRegistry()
-  // The event loop's lag is looked at so often, in milliseconds; ten times as often is half a per cent of a processor, always.
+  // Milliseconds between two samples of the event loop's lag. With 10, sampling takes half a per cent of a processor.
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 100 })
   gauge(
     { registry, name: 'entrepot_build_info', help: '1, labelled with the running version.', labels: ['version'] },

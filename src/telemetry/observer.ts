@@ -5,6 +5,7 @@ import type { Counters, FailureKind } from './counters.ts'
 import type { Log } from './log.ts'
 import { Throttle } from './throttle.ts'
 
+/** Milliseconds between two log lines about the same failure. */
 const interval = 10_000
 
 const fillLevels = {
@@ -22,7 +23,7 @@ export interface TelemetryObserverOptions {
   readonly now: () => number
 }
 
-/** Counts what the cache reports, and logs what someone may want to act on: a failure that lasts, once in 10 s. */
+/** Counts what the cache reports, and logs what a person may act on. A lasting failure is logged once in 10 s. */
 export class TelemetryObserver implements Observer {
   readonly #counters: Counters
   readonly #log: Log
@@ -87,7 +88,7 @@ export class TelemetryObserver implements Observer {
     const known = this.#counters.upstreams.has(upstream) ? upstream : ''
     const suppressed = this.#throttle.pass(`${known} ${kind}`)
     if (suppressed === undefined) return
-    // A refused login does not mend itself.
+    // A refused login does not go away by itself.
     const level = kind === 'denied' ? 'error' : 'warn'
     this.#log[level]('upstream failed', { upstream, kind, error, suppressed })
   }

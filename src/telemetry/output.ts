@@ -2,19 +2,20 @@ import { fstatSync, write as writeFile } from 'node:fs'
 import type { Writable } from 'node:stream'
 
 /**
- * Where log lines go. Resolves when they have left this process; rejects when they are lost. One call at a time.
- * It may take for ever: whoever calls bounds what waits behind it.
+ * Writes log lines. Resolves when they have left this process, rejects when they are lost. Called once at a time. It may
+ * never resolve: the caller bounds what waits for it.
  */
 export type Output = (lines: string) => Promise<void>
 
-const retryAfter = 20
+/** Milliseconds. */
+const retryDelay = 20
 
 /**
- * The process's standard output, written without ever blocking the event loop or the process's end.
+ * The process's standard output, written so that it blocks neither the event loop nor the process's exit.
  *
- * Node writes asynchronously to a pipe or socket through `process.stdout`, but synchronously to a file or terminal;
- * those are written by the thread pool. A pipe is not: a thread stuck in a pipe that nobody reads cannot be cancelled,
- * and Node joins its threads before it exits (Node 24.21: exit hung until the pipe was read).
+ * `process.stdout` writes asynchronously to a pipe or socket, but synchronously to a file or terminal; so the thread
+ * pool writes to those. It does not write to a pipe: a write to a pipe that nobody reads cannot be cancelled, and Node
+ * joins its threads before it exits (Node 24.21: exit hung until the pipe was read).
  */
 export function standardOutput(): Output {
   const kind = fstatSync(1)
@@ -22,7 +23,7 @@ export function standardOutput(): Output {
 }
 
 export function streamOutput(stream: Writable): Output {
-  // Every write reports its own failure; without a listener a reader that went away would end the process.
+  // Every write reports its own failure. Without a listener, a closed pipe would end the process.
   stream.on('error', () => undefined)
   return (lines) =>
     new Promise((resolve, reject) => {
@@ -30,7 +31,7 @@ export function streamOutput(stream: Writable): Output {
     })
 }
 
-/** Writes at the end of an open file; a full disk loses the lines of that time, not the ones after it. */
+/** Appends to an open file. A full disk loses the lines of that time, but no later ones. */
 export function fileOutput(fd: number): Output {
   return async (lines) => {
     let rest = Buffer.from(lines)
@@ -38,12 +39,12 @@ export function fileOutput(fd: number): Output {
   }
 }
 
-/** Bytes written; 0 after a while where a non-blocking terminal takes none. */
+/** Resolves with the bytes written: 0, after a pause, if a non-blocking terminal takes none. */
 function writeSome(fd: number, bytes: Buffer): Promise<number> {
   return new Promise((resolve, reject) => {
     writeFile(fd, bytes, (error, written) => {
       if (error === null) resolve(written)
-      else if (error.code === 'EAGAIN') setTimeout(resolve, retryAfter, 0).unref()
+      else if (error.code === 'EAGAIN') setTimeout(resolve, retryDelay, 0).unref()
       else reject(error)
     })
   })

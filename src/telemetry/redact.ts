@@ -1,17 +1,17 @@
 import { ContentMismatch, RegistryError, UpstreamError } from '../oci/error.ts'
 
 const censored = '[redacted]'
-const longest = 2048
-const deepest = 6
+const maxLength = 2048
+const maxDepth = 6
 
 const secretKey = /(authorization|cookie|password|passwd|passphrase|secret|token|credentials?|signature|api[-_]?key)$/i
 
-/** Query parameters that the registry protocols define and that say nothing secret; the values of all others go. */
+/** Query parameters of the registry protocols that are no secrets. The values of all others are removed. */
 const openParameters = new Set(['ns', 'n', 'last', 'digest', 'mount', 'from', 'scope', 'service', 'artifactType'])
 
-/** The text without logins, bearer tokens and signed queries, cut where a stranger made it long. */
+/** The text without logins, bearer tokens and signed queries, cut to a maximum length. */
 export function redactText(text: string): string {
-  const kept = text.length > longest ? `${text.slice(0, longest)}…` : text
+  const kept = text.length > maxLength ? `${text.slice(0, maxLength)}…` : text
   return kept
     .replace(/([?&])([^\s=&#?"'<>]+)=([^\s&#"'<>]*)/g, (whole, sign: string, name: string) =>
       openParameters.has(name) ? whole : `${sign}${name}=${censored}`,
@@ -20,7 +20,7 @@ export function redactText(text: string): string {
     .replace(/\b(bearer|basic)\s+[\w.~+/=-]{8,}/gi, `$1 ${censored}`)
 }
 
-/** A copy fit for a log line: secrets censored by key at any depth and by shape in texts, errors spelled out. */
+/** A copy for a log line: secrets are censored by key at any depth and by pattern in strings; errors become objects. */
 export function redact(fields: object): Record<string, unknown> {
   return entries(fields, 0)
 }
@@ -42,7 +42,7 @@ function value(item: unknown, depth: number): unknown {
   if (typeof item === 'string') return redactText(item)
   if (typeof item === 'function' || typeof item === 'symbol') return undefined
   if (!isObject(item)) return item
-  if (depth > deepest) return '[deep]'
+  if (depth > maxDepth) return '[deep]'
   if (item instanceof Error) return spelledOut(item, depth)
   if (item instanceof Date || item instanceof URL) return redactText(String(item))
   if (ArrayBuffer.isView(item)) return `[${item.byteLength} bytes]`
@@ -50,7 +50,7 @@ function value(item: unknown, depth: number): unknown {
   return entries(item, depth)
 }
 
-/** The stack only of what nobody expected: an error without a code and not of our own families is a bug. */
+/** With the stack only for an unexpected error, which has no code and none of our classes: it is a bug. */
 function spelledOut(error: Error, depth: number): Record<string, unknown> {
   const { code, kind, status } = error as Error & { code?: unknown; kind?: unknown; status?: unknown }
   const ours = error instanceof UpstreamError || error instanceof RegistryError || error instanceof ContentMismatch

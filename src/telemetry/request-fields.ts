@@ -1,13 +1,13 @@
 import type { ContentKind, Outcome } from '../cache/observer.ts'
 
-/** What a request was for: content, or one of the small answers around it. */
+/** What a request was for: content, or anything else. */
 export type RequestKind = ContentKind | 'other'
 
-/** What is told of every request to the registry API, once it has ended. */
+/** The log fields of a request to the registry API that has ended. */
 export interface RequestFields {
   readonly requestId: string
   readonly method: string
-  /** Only where it could not be read as upstream, repository and reference. */
+  /** Only if it could not be parsed as upstream, repository and reference. */
   readonly path?: string | undefined
   readonly kind: RequestKind
   readonly upstream?: string | undefined
@@ -22,7 +22,7 @@ export interface RequestFields {
   readonly ms: number
   /** From the request's arrival until the answer's headers left. */
   readonly headersMs?: number | undefined
-  /** Of `headersMs`, the time spent on waiting for the upstream. */
+  /** The part of `headersMs` spent waiting for the upstream. */
   readonly upstreamMs?: number | undefined
   readonly range?: string | undefined
   readonly userAgent?: string | undefined
@@ -33,5 +33,5 @@ export interface RequestFields {
   readonly error?: unknown
 }
 
-/** What requests that differ in nothing but their id and their client have in common. */
+/** The fields of requests that differ only in their id and client. */
 export type RepeatedFields = Omit<RequestFields, 'requestId' | 'client'>

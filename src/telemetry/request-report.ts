@@ -2,10 +2,10 @@ import type { Counters } from './counters.ts'
 import type { Log } from './log.ts'
 import type { RepeatedFields, RequestFields } from './request-fields.ts'
 
-/** Tells of one more request that was like the others; both are given as JSON. */
+/** Counts and logs one more request with the same fields. Both arguments are JSON. */
 export type PreparedReport = (requestId: string, client: string) => void
 
-/** Counts requests that have ended and writes their lines. */
+/** Counts and logs requests that have ended. */
 export class RequestReport {
   readonly #counters: Counters
   readonly #log: Log
@@ -20,7 +20,7 @@ export class RequestReport {
     this.#log.request(fields)
   }
 
-  /** For requests that differ in nothing but their id and their client. */
+  /** For requests that differ only in their id and client. */
   prepare(fields: RepeatedFields): PreparedReport {
     const write = this.#log.prepareRequest(fields)
     return (requestId, client) => {

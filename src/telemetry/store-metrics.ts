@@ -1,10 +1,10 @@
 import type { Registry } from 'prom-client'
 import { type Counters, parts } from './counters.ts'
-import { counter, gauge, type Sample } from './series.ts'
-import type { Sources, StorageUsage } from './sources.ts'
+import { counter, gauge, type Sample } from './metric-family.ts'
+import type { MetricSources, StorageUsage } from './metric-sources.ts'
 
-/** The store, and what looks after it. What it returns brings them up to date, and is to be called before they are read. */
-export function storeMetrics(registry: Registry, counters: Counters, sources: Sources): () => Promise<void> {
+/** Metrics of the store and its upkeep. Returns a function that updates them, to be called before each scrape. */
+export function storeMetrics(registry: Registry, counters: Counters, sources: MetricSources): () => Promise<void> {
   let usage: StorageUsage | undefined
   let disk: { readonly total: number; readonly free: number } | undefined
   const value = (read: () => number | null | undefined) => (): Sample[] => {

@@ -2,13 +2,13 @@ import type { ContentKind, Outcome } from '../cache/observer.ts'
 import { outcomes } from '../cache/observer.ts'
 import type { Counters } from './counters.ts'
 
-/** Named sums, as they are kept. */
+/** Sums by name, as they are stored. */
 export type Tally = Readonly<Record<string, number>>
 
 const kinds = ['manifest', 'blob'] as const satisfies readonly ContentKind[]
 const plain = ['servedBytes', 'evictedBlobs', 'evictedBytes', 'damagedBlobs', 'probes'] as const
 
-/** What is counted and outlives the process, by name: `answers docker.io blob hit`, `receivedBytes docker.io`, `probes`. */
+/** The counters that are stored, by name: `answers docker.io blob hit`, `receivedBytes docker.io`, `probes`. */
 export function tallyOf(counters: Counters): Tally {
   const tally: Record<string, number> = {}
   for (const [upstream, { answers, receivedBytes }] of counters.upstreams) {
@@ -21,7 +21,7 @@ export function tallyOf(counters: Counters): Tally {
   return tally
 }
 
-/** Adds what was counted before. What a later version counts is left alone. */
+/** Adds stored sums to the counters. Ignores names that this version does not know. */
 export function addTally(counters: Counters, tally: Tally): void {
   for (const [name, value] of Object.entries(tally)) {
     const [what, upstream, kind, outcome] = name.split(' ')
@@ -32,7 +32,7 @@ export function addTally(counters: Counters, tally: Tally): void {
   }
 }
 
-/** What has been added since; what has not changed is left out. */
+/** The changes from `before` to `now`, without those that are 0. */
 export function difference(now: Tally, before: Tally): Tally {
   const changes = Object.entries(now).map(([name, value]) => [name, value - (before[name] ?? 0)] as const)
   return Object.fromEntries(changes.filter(([, change]) => change !== 0))

@@ -3,7 +3,7 @@ interface Window {
   suppressed: number
 }
 
-/** Lets one event a key and interval pass. Keys must come from a bounded set: none is forgotten. */
+/** Passes one event per key and interval. Keys must come from a bounded set: they are kept for ever. */
 export class Throttle {
   readonly #interval: number
   readonly #now: () => number
@@ -15,12 +15,12 @@ export class Throttle {
     this.#now = now
   }
 
-  /** How many events of the key were held back since the last that passed, if this one passes; else undefined. */
+  /** If the event passes: the number of events of its key suppressed since the last one. Otherwise undefined. */
   pass(key: string): number | undefined {
     const now = this.#now()
     const window = this.#windows.get(key)
     const elapsed = window ? now - window.startedAt : this.#interval
-    // A clock that was set back must not silence the log until it has caught up.
+    // After the clock was set back, the log must not stay silent until it has caught up.
     if (window && elapsed >= 0 && elapsed < this.#interval) {
       window.suppressed += 1
       return undefined

@@ -1,11 +1,11 @@
 import type { Registry } from 'prom-client'
 import type { Counters } from './counters.ts'
-import { counter, gauge, type Sample } from './series.ts'
-import type { Sources, UpstreamReport } from './sources.ts'
+import { counter, gauge, type Sample } from './metric-family.ts'
+import type { MetricSources, UpstreamReport } from './metric-sources.ts'
 
 const labels = ['upstream']
 
-export function upstreamMetrics(registry: Registry, counters: Counters, sources: Sources): void {
+export function upstreamMetrics(registry: Registry, counters: Counters, sources: MetricSources): void {
   const reports = (value: (report: UpstreamReport) => number | undefined) => () =>
     sources.upstreams().flatMap((report): Sample[] => {
       const read = value(report)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { emptyKeeper, startAdmin } from './support/admin.ts'
+import { emptyActions, startAdmin } from './support/admin.ts'
 
 const json = { 'content-type': 'application/json' }
 
@@ -119,7 +119,7 @@ describe('a purge', () => {
       upstream: async () => undefined,
       digest: async () => undefined,
     }
-    await using admin = await startAdmin({ keeper: { ...emptyKeeper, purge } })
+    await using admin = await startAdmin({ actions: { ...emptyActions, purge } })
     for (const path of ['images/docker.io/alpine:3', 'repositories/docker.io/alpine', 'images/ghcr.io/alpine:3']) {
       await admin.ask(`/api/${path}`, { method: 'DELETE', headers: json })
     }

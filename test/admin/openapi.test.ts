@@ -12,7 +12,7 @@ import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { first, Larder } from '../cache/support/larder.ts'
 import { image, index, randomBlob } from '../support/image.ts'
 import { memoryLog } from '../telemetry/support/memory-log.ts'
-import { calmSources, emptyKeeper } from './support/admin.ts'
+import { calmSources, emptyActions } from './support/admin.ts'
 import { type Document, faults, type Operation, resolve } from './support/schema.ts'
 
 const text = await readFile(new URL('../../deploy/openapi.yaml', import.meta.url), 'utf8')
@@ -27,7 +27,7 @@ function routes(): string[] {
     log,
     metrics: createMetrics({ counters, sources: calmSources, log, version: '0.0.0' }),
     sources: calmSources,
-    keeper: emptyKeeper,
+    actions: emptyActions,
     events: new Events({ upstreams: () => [], now: () => 0 }),
     uptime: () => 0,
   })

@@ -5,7 +5,7 @@ import { describe, it } from 'node:test'
 import { first, Larder } from '../cache/support/larder.ts'
 import { image, randomBlob } from '../support/image.ts'
 import { until } from '../support/wait.ts'
-import { emptyKeeper, startAdmin } from './support/admin.ts'
+import { emptyActions, startAdmin } from './support/admin.ts'
 
 const write = { method: 'POST', headers: { 'content-type': 'application/json' } }
 const app = `${first}/team/app`
@@ -49,7 +49,7 @@ describe('/api/evict', () => {
         return { blobs: 1, bytes: 2 }
       },
     }
-    await using admin = await startAdmin({ keeper: { ...emptyKeeper, eviction } })
+    await using admin = await startAdmin({ actions: { ...emptyActions, eviction } })
     const one = admin.ask('/api/evict', write)
     const two = admin.ask('/api/evict', write)
     const refused = await Promise.race([one, two])
@@ -62,7 +62,7 @@ describe('/api/evict', () => {
 
   it('waits for a look that is over at once, and not for more', async () => {
     const eviction = { isRunning: true, run: async () => ({ blobs: 0, bytes: 0 }) }
-    await using admin = await startAdmin({ keeper: { ...emptyKeeper, eviction } })
+    await using admin = await startAdmin({ actions: { ...emptyActions, eviction } })
     assert.equal((await admin.ask('/api/evict', write)).status, 409)
     const waiting = admin.ask('/api/evict', write)
     setTimeout(() => {
@@ -121,7 +121,7 @@ describe('/api/scrub', () => {
         return gate.promise
       },
     }
-    await using admin = await startAdmin({ keeper: { ...emptyKeeper, scrub } })
+    await using admin = await startAdmin({ actions: { ...emptyActions, scrub } })
     assert.equal((await admin.ask('/api/scrub', write)).status, 202)
     const refused = await admin.ask('/api/scrub', write)
     assert.equal(refused.status, 409)

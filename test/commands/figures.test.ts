@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
 import { bytes, count, counted, minute, percent, span } from '../../src/commands/figures.ts'
-import { Progress } from '../../src/commands/progress.ts'
+import { ProgressBar } from '../../src/commands/progress-bar.ts'
 import { table } from '../../src/commands/table.ts'
 
 suite('Figures for people', () => {
@@ -42,11 +42,11 @@ suite('Figures for people', () => {
   })
 })
 
-suite('Progress', () => {
-  function printed(live: boolean): { progress: Progress; lines: string[] } {
+suite('ProgressBar', () => {
+  function printed(live: boolean): { progress: ProgressBar; lines: string[] } {
     const lines: string[] = []
     const terminal = { out: (text: string) => lines.push(text), err: () => undefined, live }
-    return { progress: new Progress(terminal, 1000), lines }
+    return { progress: new ProgressBar(terminal, 1000), lines }
   }
 
   test('is a bar on a terminal', () => {

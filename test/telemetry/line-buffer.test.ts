@@ -6,13 +6,13 @@ import type { Output } from '../../src/telemetry/output.ts'
 const line = `${'x'.repeat(99)}\n`
 
 describe('LineBuffer', () => {
-  it('holds no more than its bound when the output never takes anything, and counts what it drops', async () => {
+  it('holds no more than its bound while the output is blocked, and counts what it drops', async () => {
     let calls = 0
     const never: Output = () => {
       calls += 1
       return new Promise(() => {})
     }
-    const buffer = new LineBuffer({ output: never, bound: 128 * 1024 })
+    const buffer = new LineBuffer({ output: never, maxBytes: 128 * 1024 })
     for (let n = 0; n < 100_000; n += 1) buffer.write(line)
     assert.equal(buffer.buffered, 131_000)
     assert.equal(buffer.dropped, 100_000 - 1310)
@@ -20,7 +20,7 @@ describe('LineBuffer', () => {
     await buffer.flush(1)
   })
 
-  it('takes lines again once the output moves', async () => {
+  it('takes lines again when the output does', async () => {
     const written: string[] = []
     let release = () => {}
     const output: Output = (lines) => {
@@ -29,7 +29,7 @@ describe('LineBuffer', () => {
         release = resolve
       })
     }
-    const buffer = new LineBuffer({ output, bound: 200 })
+    const buffer = new LineBuffer({ output, maxBytes: 200 })
     buffer.write(line)
     const flushed = buffer.flush(10_000)
     buffer.write(line)
@@ -48,7 +48,7 @@ describe('LineBuffer', () => {
     assert.equal(buffer.buffered, 0)
   })
 
-  it('counts what the output refuses as lost, and goes on', async () => {
+  it('counts lines as dropped when the output fails, and goes on', async () => {
     const written: string[] = []
     const output: Output = async (lines) => {
       if (written.push(lines) === 1) throw new Error('no space left')
@@ -64,14 +64,14 @@ describe('LineBuffer', () => {
     assert.equal(buffer.buffered, 0)
   })
 
-  it('writes a lone line after its patience, and a batch at once', async (t) => {
+  it('writes a single line after its delay, and a full batch at once', async (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const written: string[] = []
     const buffer = new LineBuffer({
       output: async (lines) => {
         written.push(lines)
       },
-      patience: 100,
+      maxDelay: 100,
     })
     buffer.write('a\n')
     t.mock.timers.tick(99)
@@ -83,7 +83,7 @@ describe('LineBuffer', () => {
     assert.equal(written.length, 2)
   })
 
-  it('leaves no line behind that is written while the last batch ends', async (t) => {
+  it('loses no line that comes while the last batch ends', async (t) => {
     t.mock.timers.enable({ apis: ['setTimeout'] })
     const written: string[] = []
     const first = Promise.withResolvers<void>()
@@ -92,7 +92,7 @@ describe('LineBuffer', () => {
         written.push(lines)
         return first.promise
       },
-      patience: 100,
+      maxDelay: 100,
     })
     buffer.write('a\n')
     t.mock.timers.tick(100)

@@ -26,7 +26,7 @@ describe('Log', () => {
     assert.deepEqual(await lines(), [{ level: 'info', time: '1970-01-01T00:00:01.000Z', port: 5000, msg: 'started' }])
   })
 
-  it('writes a prepared request as it writes any other, line by line', async () => {
+  it('writes the same lines for prepared requests as for others', async () => {
     const clock = { now: 0 }
     const { log, lines } = memoryLog('info', () => clock.now)
     const { requestId: _id, client: _client, ...shared } = pull
@@ -57,7 +57,7 @@ describe('Log', () => {
     )
   })
 
-  it('leaves out what is below its level', async () => {
+  it('leaves out lines below its level', async () => {
     const { log, lines } = memoryLog('warn')
     log.debug('a')
     log.info('b')
@@ -77,7 +77,7 @@ describe('Log', () => {
     assert.doesNotMatch(JSON.stringify(await lines()), /hush/)
   })
 
-  it('keeps a line one line', async () => {
+  it('escapes line breaks', async () => {
     const { log, lines } = memoryLog()
     log.request({ ...pull, userAgent: 'a\n{"level":"error"}' })
     assert.equal((await lines()).length, 1)
@@ -100,8 +100,8 @@ describe('Log', () => {
     })
   }
 
-  it('does not wait for an output that takes nothing', async () => {
-    const log = new Log({ level: 'info', now: () => 0, output: () => new Promise(() => {}), bound: 1024 })
+  it('does not wait for a blocked output', async () => {
+    const log = new Log({ level: 'info', now: () => 0, output: () => new Promise(() => {}), maxBuffered: 1024 })
     for (let n = 0; n < 1000; n += 1) log.info('line')
     assert.ok(log.dropped > 900)
     await log.flush(1)

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { UpstreamError } from '../../src/oci/error.ts'
 import { Counters } from '../../src/telemetry/counters.ts'
+import type { MetricSources } from '../../src/telemetry/metric-sources.ts'
 import { createMetrics } from '../../src/telemetry/metrics.ts'
 import { TelemetryObserver } from '../../src/telemetry/observer.ts'
 import { RequestReport } from '../../src/telemetry/request-report.ts'
-import type { Sources } from '../../src/telemetry/sources.ts'
 import { memoryLog } from './support/memory-log.ts'
 
 /** Every metric of ours: its type and its labels. What is not in this table does not exist. */
@@ -45,7 +45,7 @@ const table: Record<string, [type: string, ...labels: string[]]> = {
   entrepot_log_lines_dropped_total: ['counter'],
 }
 
-const sources: Sources = {
+const sources: MetricSources = {
   upstreams: () => [
     { name: 'docker.io', state: 'ok', requests: 9, errors: 1, rateLimit: { limit: 100, remaining: 42, window: 21600 } },
     { name: 'ghcr.io', state: 'resting', requests: 3, errors: 3, rateLimit: null },

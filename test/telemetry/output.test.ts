@@ -11,7 +11,7 @@ import { streamOutput } from '../../src/telemetry/output.ts'
 const noisy = join(import.meta.dirname, 'support/noisy.ts')
 
 describe('standardOutput', () => {
-  it('neither blocks nor keeps the process when nobody reads the pipe', { timeout: 30_000 }, async () => {
+  it('blocks neither the process nor its exit when nobody reads the pipe', { timeout: 30_000 }, async () => {
     const child = spawn(process.execPath, [noisy, '20000', '1'], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
     const [[report], [code]] = await Promise.all([once(child, 'message'), once(child, 'exit')])
     assert.ok((report as { dropped: number }).dropped > 15_000)

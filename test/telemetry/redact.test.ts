@@ -27,7 +27,7 @@ describe('redactText', () => {
     it(name, () => assert.equal(redactText(text), expected))
   }
 
-  it('cuts what is too long', () => assert.equal(redactText('x'.repeat(100_000)).length, 2049))
+  it('cuts a long text', () => assert.equal(redactText('x'.repeat(100_000)).length, 2049))
 
   it('never throws and never leaks a query value', () => {
     fc.assert(
@@ -98,7 +98,7 @@ describe('redactError', () => {
     assert.doesNotMatch(described.stack, /secret/)
   })
 
-  it('takes what is no error', () => {
+  it('accepts a value that is not an error', () => {
     assert.equal(redactError('Bearer abcdefghij'), 'Bearer [redacted]')
     assert.equal(redactError(undefined), undefined)
   })

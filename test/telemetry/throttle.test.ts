@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { Throttle } from '../../src/telemetry/throttle.ts'
 
 describe('Throttle', () => {
-  it('lets one event a key and interval pass and tells how many it held back', () => {
+  it('passes one event per key and interval, and counts the suppressed ones', () => {
     let now = 1_000
     const throttle = new Throttle(10, () => now)
     assert.equal(throttle.pass('a'), 0)

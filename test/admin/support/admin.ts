@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
-import type { Keeper } from '../../../src/admin/actions.ts'
+import type { AdminActions } from '../../../src/admin/actions.ts'
 import { type AdminOptions, createAdminApp } from '../../../src/admin/app.ts'
 import { Events } from '../../../src/admin/events.ts'
 import type { AdminSources } from '../../../src/admin/sources.ts'
@@ -39,13 +39,13 @@ export const calmSources: AdminSources = {
   fills: () => [],
   evictions: () => 0,
   disk: async () => undefined,
-  scrub: () => emptyKeeper.scrub.status,
+  scrub: () => emptyActions.scrub.status,
   series: () => ({ hour: [], day: [] }),
   probe: () => 'entrepot/probe:nonce',
 }
 
 /** A cache with nothing in it and nothing to do. */
-export const emptyKeeper: Keeper = {
+export const emptyActions: AdminActions = {
   images: { list: async () => ({ images: [], next: undefined }) },
   pins: { list: async () => [], isMatched: async () => false, add: async () => true, delete: async () => false },
   purge: {
@@ -71,7 +71,7 @@ export async function startAdmin(options: Partial<AdminOptions> & { listen?: str
     boundHost: '127.0.0.1',
     hosts: [],
     now: () => 0,
-    keeper: emptyKeeper,
+    actions: emptyActions,
     events: new Events({ upstreams: () => sources.upstreams(), now: () => 0 }),
     metrics: createMetrics({ counters, sources, log, version: '0.0.0' }),
     ...options,

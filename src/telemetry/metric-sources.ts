@@ -1,22 +1,22 @@
-/** One upstream as its adapter tells it; counts since the start. */
+/** An upstream's state, and its counts since the start. */
 export interface UpstreamReport {
   readonly name: string
   readonly state: 'ok' | 'resting'
   readonly requests: number
   readonly errors: number
-  /** As last told by the upstream; null where it never was. `window` in seconds. */
+  /** The last that the upstream sent; null if it never sent one. `window` in seconds. */
   readonly rateLimit: { readonly limit: number; readonly remaining: number; readonly window: number } | null
 }
 
-/** Stored content without what is still being filled. */
+/** Stored content, without running fills. */
 export interface StorageUsage {
   readonly bytes: number
   readonly blobs: number
-  /** What `bytes` is kept below; 0 where it has no bound. */
+  /** The bound on `bytes`; 0 if there is none. */
   readonly maxBytes: number
 }
 
-/** The scrub that runs, or the last: blobs. */
+/** The running scrub, or the last one; counts are blobs. */
 export interface ScrubReport {
   readonly state: 'idle' | 'running'
   readonly checked: number
@@ -26,13 +26,13 @@ export interface ScrubReport {
   readonly finishedAt: number | null
 }
 
-/** What is not counted here but asked for when someone wants to know. Answers from memory, or from an index. */
-export interface Sources {
+/** Values that metrics and statistics read from other rooms. They come from memory or an index, and so are cheap. */
+export interface MetricSources {
   upstreams(): readonly UpstreamReport[]
   usage(): Promise<StorageUsage>
-  /** Bytes of the disk that the store lies on; undefined where it does not tell. */
+  /** Bytes of the store's disk; undefined if the system does not say. */
   disk(): Promise<{ readonly total: number; readonly free: number } | undefined>
   scrub(): ScrubReport
-  /** What does not work as it should, in short machine-readable words (`upstream:ghcr.io`); empty when all is well. */
+  /** Names of the parts that fail now, such as `storage` or `upstream:ghcr.io`; empty if none does. */
   degraded(): readonly string[]
 }

@@ -5,7 +5,7 @@ const width = 30
 const seldom = 5000
 
 /** How far something is: a bar that moves on a terminal, a line from time to time elsewhere. */
-export class Progress {
+export class ProgressBar {
   readonly #terminal: Terminal
   readonly #interval: number
   #waited = 0

@@ -11,15 +11,15 @@ export interface LabelledDistribution {
   readonly distribution: Distribution
 }
 
-/** Name, help and label names of a metric whose samples are read when it is scraped. */
-export interface Series {
+/** A metric whose samples are read at each scrape. */
+export interface MetricFamily {
   readonly registry: Registry
   readonly name: string
   readonly help: string
   readonly labels?: readonly string[]
 }
 
-export function counter({ registry, name, help, labels = [] }: Series, samples: () => Iterable<Sample>): void {
+export function counter({ registry, name, help, labels = [] }: MetricFamily, samples: () => Iterable<Sample>): void {
   new Counter({
     name,
     help,
@@ -32,7 +32,7 @@ export function counter({ registry, name, help, labels = [] }: Series, samples: 
   })
 }
 
-export function gauge({ registry, name, help, labels = [] }: Series, samples: () => Iterable<Sample>): void {
+export function gauge({ registry, name, help, labels = [] }: MetricFamily, samples: () => Iterable<Sample>): void {
   new Gauge({
     name,
     help,
@@ -45,35 +45,35 @@ export function gauge({ registry, name, help, labels = [] }: Series, samples: ()
   })
 }
 
-export function histogram(series: Series, read: () => Iterable<LabelledDistribution>): void {
-  new DistributionHistogram(series, read)
+export function histogram(family: MetricFamily, read: () => Iterable<LabelledDistribution>): void {
+  new DistributionHistogram(family, read)
 }
 
-/** prom-client's histogram can only observe; this one shows what was observed elsewhere. */
+/** prom-client's histogram collects its own observations; this one reads a distribution that is kept elsewhere. */
 class DistributionHistogram extends Histogram {
-  readonly #series: Series
+  readonly #family: MetricFamily
   readonly #read: () => Iterable<LabelledDistribution>
 
-  constructor(series: Series, read: () => Iterable<LabelledDistribution>) {
+  constructor(family: MetricFamily, read: () => Iterable<LabelledDistribution>) {
     super({
-      name: series.name,
-      help: series.help,
-      labelNames: [...(series.labels ?? [])],
-      registers: [series.registry],
+      name: family.name,
+      help: family.help,
+      labelNames: [...(family.labels ?? [])],
+      registers: [family.registry],
     })
-    this.#series = series
+    this.#family = family
     this.#read = read
   }
 
-  /** What prom-client 15 asks when it writes text, and in its own `get`; its types leave it out. */
+  /** prom-client 15 calls it to write text, and in its own `get`; its types leave it out. */
   async getForPromString(): Promise<object> {
-    const { name, help } = this.#series
+    const { name, help } = this.#family
     const values = [...this.#read()].flatMap(({ labels = {}, distribution }) => this.#values(labels, distribution))
     return { name, help, type: 'histogram', values }
   }
 
   #values(labels: Readonly<Record<string, string>>, { bounds, counts, sum, count }: Distribution) {
-    const { name } = this.#series
+    const { name } = this.#family
     let below = 0
     const buckets = bounds.map((bound, slot) => {
       below += counts[slot] ?? 0
