@@ -1,4 +1,4 @@
-import { AdminClient, AdminApiError } from './admin-client.ts'
+import { AdminApiError, AdminClient } from './admin-client.ts'
 import { adminOptions, type Command } from './command.ts'
 import { bytes } from './figures.ts'
 import { table } from './table.ts'

@@ -106,7 +106,10 @@ describe('ResponseCache', () => {
     const { cache, given } = open()
     cache.remember(incoming('/v2/'), ping, found)
     let closed = 0
-    const reader = { close: async () => void (closed += 1) } as unknown as StreamedBody['reader']
+    const close = async (): Promise<void> => {
+      closed += 1
+    }
+    const reader = { close } as unknown as StreamedBody['reader']
     given.answer = { ...found, headers: ['X', 'a\r\nb'], body: { reader, length: 5 } }
     assert.throws(() => cache.lookUp(textOf('/v2/'), '""'), { code: 'ERR_INVALID_CHAR' })
     assert.equal(closed, 1)
