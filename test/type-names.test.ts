@@ -6,23 +6,6 @@ import { test } from 'node:test'
 const source = join(import.meta.dirname, '../src')
 const declaration = /^export (?:declare )?(?:abstract )?(?:type|interface|class|enum) (\w+)/gm
 
-/** Duplicates that still wait for a name of their own. */
-const pending: readonly string[] = [
-  'Blobs',
-  'BlobsOptions',
-  'Claims',
-  'Exchange',
-  'ExchangeOptions',
-  'Intake',
-  'Manifests',
-  'ManifestsOptions',
-  'Question',
-  'RequestKind',
-  'Source',
-  'Supply',
-  'UpstreamReport',
-]
-
 test('every exported type has a name of its own in src', () => {
   const declarations = globSync('**/*.ts', { cwd: source }).flatMap((file) =>
     [...readFileSync(join(source, file), 'utf8').matchAll(declaration)].map(([, name = '']) => ({ name, file })),
@@ -31,8 +14,5 @@ test('every exported type has a name of its own in src', () => {
   const duplicates = [...Map.groupBy(declarations, ({ name }) => name)]
     .filter(([, places]) => places.length > 1)
     .map(([name, places]) => `${name}: ${places.map(({ file }) => file).join(', ')}`)
-  const unexpected = duplicates.filter((line) => !pending.some((name) => line.startsWith(`${name}:`)))
-  assert.deepEqual(unexpected, [])
-  const settled = pending.filter((name) => !duplicates.some((line) => line.startsWith(`${name}:`)))
-  assert.deepEqual(settled, [], 'names that are no longer duplicates are not pending')
+  assert.deepEqual(duplicates, [])
 })

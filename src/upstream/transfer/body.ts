@@ -14,7 +14,7 @@ const mostWaiting = 64 * 1024
 const worthDiscarding = 16 * 1024
 
 /** The connection that a body comes from. */
-export interface Source {
+export interface BodyConnection {
   pause(): void
   resume(): void
   /** Breaks the connection; `fail` is called with the same error before this returns. */
@@ -22,7 +22,7 @@ export interface Source {
 }
 
 export interface BodyOptions {
-  readonly source: Source
+  readonly source: BodyConnection
   /** Milliseconds without a byte while a reader waits. */
   readonly stall: number
   /** The error that a stall is. */

@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici'
 import type { UpstreamError } from '../../oci/error.ts'
-import { Body, type Source } from './body.ts'
+import { Body, type BodyConnection } from './body.ts'
 import type { UpstreamLimits } from './limits.ts'
 import type { Headers, Response } from './response.ts'
 
@@ -12,7 +12,7 @@ export interface ReceptionOptions {
 }
 
 /** One request on its way through undici: the response once its headers are in, and then its body. */
-export class Reception implements Dispatcher.DispatchHandler, Source {
+export class Reception implements Dispatcher.DispatchHandler, BodyConnection {
   readonly #options: ReceptionOptions
   readonly #response = Promise.withResolvers<Response>()
   readonly #onAbort = () => this.abort(new Error('aborted'))

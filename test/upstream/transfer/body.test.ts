@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { afterEach, describe, it } from 'node:test'
-import { Body, type Source } from '../../../src/upstream/transfer/body.ts'
+import { Body, type BodyConnection } from '../../../src/upstream/transfer/body.ts'
 import { randomBlob } from '../../support/image.ts'
 
 type Step = Buffer | 'end' | Error
@@ -15,7 +15,7 @@ afterEach(() => {
 })
 
 /** A connection that has all its bytes already, and pushes them as fast as it may, each chunk in memory of its own. */
-class Connection implements Source {
+class Connection implements BodyConnection {
   readonly body: Body
   readonly #steps: Step[]
   #flowing = true
