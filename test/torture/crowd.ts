@@ -25,6 +25,8 @@ export interface Tally {
 
 /** Milliseconds, of the mirror's own running time. Beyond any of its own limits, so that only a hang passes them. */
 const limits = { head: 30_000, silence: 40_000 }
+/** Milliseconds for those that are still served when the attack is over: an upstream that is slow makes them slow. */
+const leaveWithin = 60_000
 
 /** The clients: each asks, waits for the end, is judged, and asks the next. */
 export class Crowd {
@@ -35,6 +37,7 @@ export class Crowd {
   #hot: TrueBlob
   #running: Promise<unknown> | undefined
   #stopped = false
+  #leaving = new AbortController()
   #fashion: NodeJS.Timeout | undefined
 
   constructor(world: World) {
@@ -56,11 +59,14 @@ export class Crowd {
     this.#running = Promise.all(Array.from({ length: clients }, (_, at) => this.#live(at)))
   }
 
-  /** No more requests; resolves when those under way have ended. */
+  /** No more requests; resolves when those under way have ended, or taken so long that their clients leave. */
   async stop(): Promise<void> {
     this.#stopped = true
     clearInterval(this.#fashion)
+    const late = setTimeout(() => this.#leaving.abort(), leaveWithin)
     await this.#running
+    clearTimeout(late)
+    this.#leaving = new AbortController()
   }
 
   /** Asks once and judges; whoever wants to know how it went. */
@@ -83,7 +89,7 @@ export class Crowd {
           return ask.visit.check?.(at, chunk) ?? true
         },
       },
-      { ...limits, excused },
+      { ...limits, excused, leave: this.#leaving.signal },
     )
     if (read) this.#world.reads.end(read)
     this.#count(ask, seen)

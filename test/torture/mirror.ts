@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createWriteStream, type WriteStream } from 'node:fs'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { Agent } from 'node:http'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { freePort } from '../e2e/support/port.ts'
@@ -42,6 +43,8 @@ interface Gap {
 }
 
 const keptLines = 400
+/** Milliseconds: beyond what the mirror needs on a machine that is busy, so that a mirror that hangs holds up nobody. */
+const patience = { start: 60_000, end: 60_000, admin: 30_000 }
 
 /** The real server as a process that is ended, frozen and started again on the same ports. */
 export class Mirror implements AsyncDisposable {
@@ -57,6 +60,7 @@ export class Mirror implements AsyncDisposable {
   #gap: Gap | undefined
   /** Whether the end that comes is one that we asked for. */
   #ending = false
+  #disposed = false
   #onDeath: (how: string) => void = () => {}
 
   private constructor(settings: MirrorSettings, ports: readonly [number, number], onLine: (line: string) => void) {
@@ -103,7 +107,9 @@ export class Mirror implements AsyncDisposable {
     return this.#gaps.some(({ to }) => to >= from)
   }
 
+  /** Rejects where it does not come to listen. */
   async start(): Promise<void> {
+    if (this.#disposed) throw new Error('the run is over')
     const { environment, certificate, options } = this.#settings
     const env = {
       PATH: process.env['PATH'],
@@ -129,7 +135,12 @@ export class Mirror implements AsyncDisposable {
     })
     // Whoever starts it waits for this; where nobody does any more, there is no one to tell.
     listening.promise.catch(() => undefined)
-    await listening.promise
+    const late = setTimeout(() => {
+      this.#ending = true
+      child.kill('SIGKILL')
+      listening.reject(new Error(`the mirror did not listen within ${patience.start / 1000} s`))
+    }, patience.start)
+    await listening.promise.finally(() => clearTimeout(late))
     this.#finish()
   }
 
@@ -142,7 +153,7 @@ export class Mirror implements AsyncDisposable {
     const startedAt = performance.now()
     const exit = once(child, 'exit')
     child.kill(signal)
-    const forced = setTimeout(() => child.kill('SIGKILL'), 60_000)
+    const forced = setTimeout(() => child.kill('SIGKILL'), patience.end)
     await exit
     clearTimeout(forced)
     this.#child = undefined
@@ -160,13 +171,17 @@ export class Mirror implements AsyncDisposable {
     this.#finish()
   }
 
-  /** Of the admin API; undefined where there was no answer that is JSON. */
+  /** Of the admin API; undefined where there was no answer that is JSON, or not soon. */
   async ask<T>(path: string, method: 'GET' | 'POST' | 'DELETE' = 'GET', body?: unknown): Promise<T | undefined> {
+    const agent = new Agent()
+    const late = setTimeout(() => agent.destroy(), patience.admin)
     const answer = await get(`${this.#adminUrl}${path}`, {
       method,
+      agent,
       headers: method === 'GET' ? {} : { 'content-type': 'application/json' },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     })
+    clearTimeout(late)
     if (!answer.complete || answer.status === 0) return undefined
     try {
       return answer.json<T>()
@@ -186,6 +201,7 @@ export class Mirror implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true
     this.thaw()
     await this.end('SIGKILL')
     this.#log?.end()

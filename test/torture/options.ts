@@ -16,7 +16,7 @@ export interface TortureOptions {
   readonly descriptors: number | undefined
   /** Prints the schedule and ends. */
   readonly list: boolean
-  /** Where the mirror's whole log goes, and the folder that is not removed. */
+  /** The file that the mirror's whole log goes to. */
   readonly keep: string | undefined
 }
 

@@ -6,6 +6,8 @@ import { statusOf } from './judge.ts'
 import type { World } from './world.ts'
 
 const pause = 400
+/** For the first pull, and so for a mirror that hangs. */
+const patience = 60_000
 
 /** One image that is pinned: once it was had whole, everything of it is a hit, whatever is evicted (promise 12). */
 export class Pinned {
@@ -27,7 +29,7 @@ export class Pinned {
     if (!this.#tag || !version) return
     const { repository, tag } = this.#tag
     const asks = this.#asks()
-    for (let attempt = 0; attempt < 60; attempt += 1) {
+    for (const until = performance.now() + patience; performance.now() < until; ) {
       const seen = await Promise.all([tagAsk(this.#tag, 'pin'), ...asks].map((ask) => this.#crowd.ask(ask)))
       if (seen.every(({ status, complete }) => status === 200 && complete)) break
       await sleep(pause)

@@ -8,6 +8,8 @@ import { World } from './world.ts'
 
 /** Attacks the mirror for some minutes, and says what it did that it must not do. README.md tells what and how. */
 
+/** Whatever hangs, the run ends: so many milliseconds after the attack would have. */
+const mostQuiet = 15 * 60_000
 /** Quiet points: after each of so many equal parts of the attack, everything has to be well again by itself. */
 const parts = 2
 
@@ -22,8 +24,37 @@ async function main(): Promise<number> {
     for (const event of plan) console.log(lineOf(event))
     return 0
   }
+  const brokenOff = breakOff(options.minutes * 60_000 + mostQuiet)
   await using world = await World.make(options)
-  return await torture(world, plan, options)
+  try {
+    return await Promise.race([torture(world, plan, options), brokenOff])
+  } catch (error) {
+    console.log(world.findings.report(10))
+    throw error
+  }
+}
+
+/** The run was told to end, or did not end by itself. */
+class BrokenOff extends Error {
+  override readonly name = 'BrokenOff'
+  readonly status: number
+
+  constructor(message: string, status: number) {
+    super(message)
+    this.status = status
+  }
+}
+
+/** Rejects on a signal, on an error that nobody caught, and after so many milliseconds. A second signal ends at once. */
+function breakOff(after: number): Promise<never> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 })) {
+    process.once(signal, () => reject(new BrokenOff(`ended by ${signal}`, 128 + number)))
+  }
+  process.once('uncaughtException', reject)
+  setTimeout(() => reject(new BrokenOff('the run did not end by itself', 1)), after).unref()
+  promise.catch(() => undefined)
+  return promise
 }
 
 async function torture(world: World, plan: readonly PlannedEvent[], options: TortureOptions): Promise<number> {
@@ -77,7 +108,9 @@ function counts(of: Readonly<Record<string, number>>): string {
 try {
   process.exitCode = await main()
 } catch (error) {
-  if (!(error instanceof UsageError)) throw error
+  const isUsage = error instanceof UsageError
+  if (!isUsage && !(error instanceof BrokenOff)) throw error
   console.error(`torture: ${error.message}`)
-  process.exitCode = 2
+  // The attack may still be under way.
+  process.exit(isUsage ? 2 : error.status)
 }

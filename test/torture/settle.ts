@@ -13,6 +13,8 @@ import type { World } from './world.ts'
 /** Milliseconds: the longest that the mirror leaves a failed upstream in peace, and some more. */
 const recovery = 90_000
 const tidying = 20_000
+/** Where each answer takes too long, the rest is not waited for. */
+const mostAsking = recovery + 60_000
 
 /** At rest, before any client came. */
 export interface Baseline {
@@ -71,7 +73,8 @@ export async function settle(world: World, crowd: Crowd, { descriptors }: Baseli
 /** Every tag, what it points at, and some blobs beside: right, fresh and whole, sooner or later. */
 async function expectContent(world: World, crowd: Crowd): Promise<void> {
   const { catalogue, findings } = world
-  const until = performance.now() + recovery
+  const startedAt = performance.now()
+  const until = startedAt + recovery
   const random = world.random.fork('settle')
   const bulk = catalogue.blobs.filter(
     ({ repository, bytes }) => repository.startsWith('bulk/') && bytes.size < 5_000_000,
@@ -89,6 +92,10 @@ async function expectContent(world: World, crowd: Crowd): Promise<void> {
     })),
   ]
   for (const { ask, name, fresh } of asks) {
+    if (performance.now() > startedAt + mostAsking) {
+      findings.add('not-served', name, 'there was no time left to ask for it')
+      continue
+    }
     let seen: Seen | undefined
     const isServed = async () => {
       seen = await crowd.ask(ask)

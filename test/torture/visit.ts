@@ -28,6 +28,8 @@ export interface VisitLimits {
   readonly silence: number
   /** Milliseconds since `from` that are nobody's fault: the mirror was stopped, or this process was late. */
   readonly excused: (from: number) => number
+  /** When it is aborted, the client leaves. */
+  readonly leave: AbortSignal
 }
 
 /** What came of it. */
@@ -95,9 +97,13 @@ class Visitor {
       void this.#read(response)
     })
     sent.end()
+    const goHome = () => this.#leave()
+    const { leave: told } = this.#limits
+    told.addEventListener('abort', goHome, { once: true })
     const watch = setInterval(() => this.#look(), look)
     const leave = leaveIn === undefined ? undefined : setTimeout(() => this.#leave(), leaveIn)
     await this.#done.promise
+    told.removeEventListener('abort', goHome)
     clearInterval(watch)
     clearTimeout(leave)
     const response = this.#response

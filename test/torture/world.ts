@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -79,6 +80,8 @@ export class World implements AsyncDisposable {
 
   /** Throws UsageError where the options ask for what cannot be had here. */
   static async make(options: TortureOptions): Promise<World> {
+    expectPrograms(options)
+    if (options.keep !== undefined) await expectWritable(options.keep)
     await using stack = new AsyncDisposableStack()
     const folder = await mkdtemp(join(tmpdir(), 'entrepot-torture-'))
     stack.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }))
@@ -169,9 +172,31 @@ interface Listener {
   world: World | undefined
 }
 
+/** Throws UsageError where a program is missing, or cannot do what is asked of it. */
+function expectPrograms({ redis, descriptors }: TortureOptions): void {
+  const commands: [flag: string, ...command: string[]][] = []
+  if (redis) commands.push(['--redis', 'redis-server', '--version'])
+  if (descriptors !== undefined) {
+    commands.push(['--descriptors', 'prlimit', `--nofile=${descriptors}`, process.execPath, '--version'])
+  }
+  for (const [flag, program = '', ...rest] of commands) {
+    const { status, error, stderr } = spawnSync(program, rest, { encoding: 'utf8' })
+    if (error) throw new UsageError(`${flag}: ${program} cannot be run: ${error.message}`)
+    if (status !== 0) throw new UsageError(`${flag}: ${stderr.trim().split('\n')[0]}`)
+  }
+}
+
+async function expectWritable(path: string): Promise<void> {
+  try {
+    await writeFile(path, '')
+  } catch (error) {
+    throw new UsageError(`--keep: ${(error as Error).message}`, { cause: error })
+  }
+}
+
 async function mounted(bytes: number): Promise<TinyDisk> {
   const disk = await mountTinyDisk(bytes)
-  if (typeof disk === 'string') throw new UsageError(`--disk: ${disk}`)
+  if (typeof disk === 'string') throw new UsageError(`--disk: ${disk.split('\n')[0]}`)
   return disk
 }
 
