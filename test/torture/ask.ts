@@ -36,10 +36,15 @@ export function subjectOf(expectation: Expectation): string {
     case 'tag':
       return nameOf(expectation.tag)
     case 'nothing':
-      return `${expectation.repository} ${expectation.reference}`
+      return subjectIn(expectation.repository, expectation.reference)
     case 'ping':
       return '/v2/'
   }
+}
+
+/** A tag or a digest, in its repository. */
+export function subjectIn(repository: string, reference: string): string {
+  return `${repository}${reference.includes(':') ? '@' : ':'}${reference}`
 }
 
 export function nameOf({ repository, tag }: Pick<TrueTag, 'repository' | 'tag'>): string {

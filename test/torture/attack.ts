@@ -15,6 +15,8 @@ export class Attack {
   readonly #running = new Set<Promise<void>>()
   /** Ends and starts of the process, one after the other. */
   #lives: Promise<void> = Promise.resolve()
+  /** Redis has one trouble at a time: of two that start it again, one would be in the way of the other. */
+  #redisInTrouble = false
 
   constructor(world: World) {
     this.#world = world
@@ -184,10 +186,13 @@ export class Attack {
     const moving = catalogue.tags.filter(({ still }) => !still)
     const tag = moving[draw % moving.length]
     if (draw % 3 === 0 && tag) {
-      for (const { parts } of catalogue.manifests.filter(({ repository }) => repository === tag.repository)) {
-        for (const digest of parts) history.touch(digest)
+      const manifests = catalogue.manifests.filter(({ repository }) => repository === tag.repository)
+      const touch = () => {
+        for (const digest of manifests.flatMap(({ parts }) => parts)) history.touch(digest)
       }
+      touch()
       await mirror.ask(`/api/repositories/registry.test/${tag.repository}`, 'DELETE')
+      touch()
       return
     }
     const bulk = catalogue.blobs.filter(({ repository }) => repository.startsWith('bulk/'))
@@ -207,31 +212,37 @@ export class Attack {
     const stored = bulk.filter(({ digest }) => names.has(digest.slice('sha256:'.length)))
     const blob = stored[draw % stored.length]
     if (!blob) return
-    const path = join(folder, blob.digest.slice('sha256:'.length))
     history.touch(blob.digest)
     hints.add(`${how} ${blob.digest}`)
-    const { size } = await stat(path)
-    if (how === 'delete') return unlink(path)
-    if (how === 'truncate') return truncate(path, draw % size)
-    await using file = await open(path, 'r+')
-    const byte = Buffer.alloc(1)
-    await file.read(byte, 0, 1, draw % size)
-    byte[0] = (byte[0] ?? 0) ^ 0xff
-    await file.write(byte, 0, 1, draw % size)
+    await damage(join(folder, blob.digest.slice('sha256:'.length)), how, draw)
+    history.touch(blob.digest)
   }
 
   async #troubleRedis(how: 'kill' | 'freeze' | 'flush', milliseconds: number): Promise<void> {
     const { redis } = this.#world
-    if (!redis) return
+    if (!redis || this.#redisInTrouble) return
     if (how === 'flush') {
       await redis.ask('FLUSHALL')
       return
     }
-    if (how === 'kill') {
-      await redis.kill()
-      return this.#for(milliseconds, () => redis.run())
-    }
-    redis.pause()
-    return this.#for(milliseconds, async () => redis.resume())
+    this.#redisInTrouble = true
+    if (how === 'kill') await redis.kill()
+    else redis.pause()
+    return this.#for(milliseconds, async () => {
+      if (how === 'kill') await redis.run()
+      else redis.resume()
+      this.#redisInTrouble = false
+    })
   }
+}
+
+async function damage(path: string, how: 'truncate' | 'delete' | 'flip', draw: number): Promise<void> {
+  const { size } = await stat(path)
+  if (how === 'delete') return unlink(path)
+  if (how === 'truncate') return truncate(path, draw % size)
+  await using file = await open(path, 'r+')
+  const byte = Buffer.alloc(1)
+  await file.read(byte, 0, 1, draw % size)
+  byte[0] = (byte[0] ?? 0) ^ 0xff
+  await file.write(byte, 0, 1, draw % size)
 }

@@ -12,8 +12,6 @@ const clients = 30
 const patientClients = 5
 /** Milliseconds for which the crowd wants the same blob. */
 const fashion = 1500
-/** More of a blob than lies in buffers: who has so much still to get is being sent it. */
-const beyondBuffers = 24 * 1024 * 1024
 
 export interface Tally {
   requests: number
@@ -81,7 +79,7 @@ export class Crowd {
         onHead: (status, headers) => {
           if (expectation.kind === 'blob' && ask.visit.method === 'GET' && status === 200) {
             this.#judgeUse(ask, headers)
-            read = this.#world.reads.begin(expectation.digest, expectation.bytes.size)
+            read = this.#world.reads.begin(expectation.digest, expectation.bytes.size, statusOf({ headers })[0])
           }
         },
         check: (at, chunk) => {
@@ -93,7 +91,8 @@ export class Crowd {
     )
     if (read) this.#world.reads.end(read)
     this.#count(ask, seen)
-    const diskWasFull = history.has('disk', performance.now() - 15_000)
+    const lately = performance.now() - 15_000
+    const diskWasFull = history.has('fill-disk', lately) || history.has('disk', lately)
     const around = { history, excused, hadGap: (since: number) => mirror.hadGapSince(since), diskWasFull }
     for (const { invariant, subject, detail } of judge(ask, seen, around)) findings.add(invariant, subject, detail)
     return seen
@@ -122,9 +121,11 @@ export class Crowd {
     const [first, second] = statusOf({ headers })
     const now = performance.now()
     if (first !== 'fwd=uri-miss' || second !== 'stored') return
-    if (!reads.isRead(expectation.digest, now - 500, beyondBuffers)) return
-    if ((history.touchedAt(expectation.digest) ?? 0) > now - 60_000 || mirror.hadGapSince(now - 60_000)) return
-    findings.add('evicted-in-use', expectation.digest, 'somebody was reading it, and it had to be fetched again')
+    const reader = reads.of(expectation.digest).find(({ startedAt }) => startedAt < now - 500)
+    if (!reader || (history.touchedAt(expectation.digest) ?? 0) > now - 60_000 || mirror.hadGapSince(now - 60_000))
+      return
+    const detail = `it had to be fetched again though a reader of what was a ${reader.outcome} was not through`
+    findings.add('evicted-in-use', expectation.digest, detail)
   }
 
   #fashionable(): TrueBlob {

@@ -23,7 +23,7 @@ const quick = {
 } as const
 
 /** What takes long is done by a few, who do nothing else. */
-const patient = { slow: 3, stalled: 1 } as const
+const patient = { slow: 3, lingering: 4, stalled: 1 } as const
 
 export type Patience = 'quick' | 'patient'
 
@@ -36,6 +36,8 @@ const accept = [
 ].join(', ')
 const MiB = 1024 * 1024
 const large = 16 * MiB
+/** More than lies in buffers, by far. */
+const huge = 40 * MiB
 /** Longer than the mirror's patience with clients. Milliseconds. */
 const stall = 25_000
 
@@ -105,6 +107,8 @@ export class Habits {
         return this.#kept(manifestAsk(random.pick(this.#catalogue.manifests), habit))
       case 'slow':
         return wholeBlob(this.#blob(), { habit, rate: random.between(300_000, 8_000_000), leaveIn: 20_000 })
+      case 'lingering':
+        return wholeBlob(this.#blob(huge), { habit, rate: random.between(300_000, 1_500_000), leaveIn: 25_000 })
       case 'stalled':
         return wholeBlob(this.#blob(large), { habit, pauseFor: stall })
       case 'leaver':

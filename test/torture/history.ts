@@ -1,4 +1,9 @@
-import type { Weather } from './faults.ts'
+import type { FaultName, Weather } from './faults.ts'
+
+interface Lie {
+  readonly at: number
+  readonly fault: FaultName
+}
 
 /** Something that happened, at a time by `performance.now`. */
 interface Happened {
@@ -15,7 +20,7 @@ interface TagSpan {
 /** What was done to the mirror and to its upstream, and when: what an answer has to be judged by. */
 export class History {
   readonly #events: Happened[] = []
-  readonly #lies = new Map<string, Happened[]>()
+  readonly #lies = new Map<string, Lie[]>()
   readonly #tags = new Map<string, TagSpan[]>()
   readonly #touched = new Map<string, number>()
   #weather: Weather = 'calm'
@@ -57,16 +62,17 @@ export class History {
   }
 
   /** The upstream has answered wrongly about this reference of this repository. */
-  lied(repository: string, reference: string, fault: string): void {
+  lied(repository: string, reference: string, fault: FaultName): void {
     const key = `${repository} ${reference}`
     const lies = this.#lies.get(key) ?? []
-    lies.push({ at: performance.now(), what: fault })
+    lies.push({ at: performance.now(), fault })
     this.#lies.set(key, lies)
   }
 
   /** The faults that answers about this reference have had since. */
-  liesAbout(repository: string, reference: string, since: number): readonly string[] {
-    return (this.#lies.get(`${repository} ${reference}`) ?? []).filter(({ at }) => at >= since).map(({ what }) => what)
+  liesAbout(repository: string, reference: string, since: number): readonly FaultName[] {
+    const lies = this.#lies.get(`${repository} ${reference}`) ?? []
+    return lies.filter(({ at }) => at >= since).map(({ fault }) => fault)
   }
 
   /** A stored file was damaged, or purged: what was said of it before does not hold. */

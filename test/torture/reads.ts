@@ -1,17 +1,24 @@
-/** One client that is reading a blob. */
+/** One client that is reading a whole blob. */
 export interface Read {
   readonly digest: string
   readonly startedAt: number
+  /** The first word of its `Cache-Status`. */
+  readonly outcome: string | undefined
   /** Bytes that are still to come. */
   left: number
+  /** Whether the blob was seen in the store meanwhile. */
+  wasStored: boolean
 }
 
-/** Which blobs are being read just now, and were when. */
+/** More of a blob than lies in buffers: who has so much still to get is being sent it. */
+const beyondBuffers = 24 * 1024 * 1024
+
+/** Which blobs are being read just now. */
 export class Reads {
   readonly #running = new Set<Read>()
 
-  begin(digest: string, size: number): Read {
-    const read = { digest, startedAt: performance.now(), left: size }
+  begin(digest: string, size: number, outcome: string | undefined): Read {
+    const read = { digest, startedAt: performance.now(), outcome, left: size, wasStored: false }
     this.#running.add(read)
     return read
   }
@@ -20,8 +27,12 @@ export class Reads {
     this.#running.delete(read)
   }
 
-  /** Whether somebody has been reading it since before `at`, and has more than `left` bytes still to come. */
-  isRead(digest: string, at: number, left: number): boolean {
-    return [...this.#running].some((read) => read.digest === digest && read.startedAt < at && read.left > left)
+  /** Those who are being sent a blob. */
+  get underWay(): readonly Read[] {
+    return [...this.#running].filter(({ left }) => left > beyondBuffers)
+  }
+
+  of(digest: string): readonly Read[] {
+    return this.underWay.filter((read) => read.digest === digest)
   }
 }

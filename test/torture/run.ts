@@ -1,5 +1,6 @@
 import { Attack } from './attack.ts'
 import { Crowd } from './crowd.ts'
+import { InUse } from './in-use.ts'
 import { commandOf, help, parseOptions, type TortureOptions, UsageError } from './options.ts'
 import { Pinned } from './pinned.ts'
 import { lineOf, type PlannedEvent, planOf } from './plan.ts'
@@ -63,6 +64,7 @@ async function torture(world: World, plan: readonly PlannedEvent[], options: Tor
   const attack = new Attack(world)
   const crowd = new Crowd(world)
   const pinned = new Pinned(world, crowd)
+  const inUse = new InUse(world)
   mirror.onDeath = (how) => attack.died(how)
   await mirror.start()
   const baseline = await baselineOf(world)
@@ -70,10 +72,11 @@ async function torture(world: World, plan: readonly PlannedEvent[], options: Tor
   for (let part = 0; part < parts; part += 1) {
     await pinned.start()
     crowd.start()
+    inUse.start()
     await attack.run(plan, part * length, (part + 1) * length)
     history.record('the attack ends')
     await attack.end()
-    await Promise.all([crowd.stop(), pinned.stop()])
+    await Promise.all([crowd.stop(), pinned.stop(), inUse.stop()])
     await settle(world, crowd, baseline)
     console.log(
       `part ${part + 1} of ${parts}: ${crowd.tally.requests} requests, ${findings.unexplained.length} violations`,
@@ -106,7 +109,7 @@ function counts(of: Readonly<Record<string, number>>): string {
 }
 
 try {
-  process.exitCode = await main()
+  process.exit(await main())
 } catch (error) {
   const isUsage = error instanceof UsageError
   if (!isUsage && !(error instanceof BrokenOff)) throw error

@@ -2,9 +2,11 @@ import { spawnSync } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { mountTinyDisk, type TinyDisk } from '../cache/support/tiny-disk.ts'
 import { RedisServer } from '../metadata/redis/redis-server.ts'
 import { selfSigned } from '../support/certificate.ts'
+import { subjectIn } from './ask.ts'
 import { type Catalogue, catalogueOf } from './catalogue.ts'
 import { Clock } from './clock.ts'
 import { lies } from './faults.ts'
@@ -99,14 +101,14 @@ export class World implements AsyncDisposable {
       await UpstreamHandle.start({ seed: options.seed, disk: options.disk, identity, sturdy }, (told) => {
         const { world } = listener
         if (!world) return
-        if (told.type === 'fetched-twice') return world.suspectFetch(told.digest, told.detail)
+        if (told.type === 'fetched-twice') return void world.suspectFetch(told.digest, told.detail)
         const { repository = '', reference = '', name, kind } = told
         world.history.lied(repository, reference, name)
-        if (kind === 'manifest' && lies.has(name)) world.hints.add(`lied ${name} ${repository}:${reference}`)
+        if (kind !== 'cdn' && lies.has(name)) world.hints.add(`lied ${name} ${subjectIn(repository, reference)}`)
       }),
     )
     const dataFolder = disk ? disk.path : join(folder, 'data')
-    const maxSize = options.disk === undefined ? 320_000_000 : options.disk
+    const maxSize = options.disk === undefined ? 240_000_000 : options.disk
     const settings = {
       folder,
       dataFolder,
@@ -148,10 +150,13 @@ export class World implements AsyncDisposable {
   }
 
   /** The upstream saw a download that was not needed, unless something that happened lately explains it. */
-  suspectFetch(digest: string, detail: string): void {
+  async suspectFetch(digest: string, detail: string): Promise<void> {
     const since = performance.now() - 6000
+    // What explains it may be told a little later, by the mirror's log.
+    await sleep(1000)
     const touched = this.history.touchedAt(digest) ?? 0
-    const excuses = ['purge', 'damage', 'disk', 'evict', 'no room', 'metadata', 'clock', 'redis', 'scrub']
+    // A blob that is not stored for want of room is fetched again; so is what an upstream that goes away has cut.
+    const excuses = ['fill-disk', 'disk', 'no room', 'outage', 'narrow', 'step-clock', 'redis']
     if (touched > since || this.mirror.hadGapSince(since) || excuses.some((what) => this.history.has(what, since)))
       return
     this.findings.add('fetched-twice', digest, detail)
@@ -159,7 +164,7 @@ export class World implements AsyncDisposable {
 
   /** A line of the mirror's log. */
   hear(line: string): void {
-    if (line.includes('no room') || line.includes('ENOSPC')) this.history.record('no room')
+    if (['no room', 'ENOSPC', 'EMFILE'].some((word) => line.includes(word))) this.history.record('no room')
     if (line.includes('"suspect')) this.history.record('suspect')
   }
 

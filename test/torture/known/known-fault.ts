@@ -46,6 +46,12 @@ export function liedTo(...faults: readonly string[]): Tolerates {
     faults.some((fault) => done.has(`lied ${fault} ${subject}`))
 }
 
+/** Bytes through a repository that does not hold them, after the upstream has answered with a page where it says no. */
+export function openedByPage(kind: 'tag' | 'digest'): Tolerates {
+  return ({ invariant, subject }, done) =>
+    invariant === 'no-right' && subject.includes('@') === (kind === 'digest') && done.has(`lied page-200 ${subject}`)
+}
+
 /** Wrong bytes of a blob whose file was damaged without a change of its size. */
 export const afterDamage: Tolerates = ({ invariant, subject }, done) =>
   invariant === 'wrong-body' && done.has(`flip ${subject.slice(subject.indexOf('@') + 1)}`)

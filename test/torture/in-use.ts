@@ -1,0 +1,55 @@
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { World } from './world.ts'
+
+const pause = 300
+
+/** Looks into the store, all the time, whether what somebody is being sent still lies there (promise 12). */
+export class InUse {
+  readonly #world: World
+  #stopped = false
+  #running: Promise<void> | undefined
+
+  constructor(world: World) {
+    this.#world = world
+  }
+
+  start(): void {
+    this.#stopped = false
+    this.#running = this.#watch()
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#running
+  }
+
+  async #watch(): Promise<void> {
+    while (!this.#stopped) {
+      await sleep(pause)
+      const reads = this.#world.reads.underWay
+      if (reads.length > 0) await this.#look(reads)
+    }
+  }
+
+  async #look(reads: World['reads']['underWay']): Promise<void> {
+    const { dataFolder, mirror, findings } = this.#world
+    const names = new Set(await readdir(join(dataFolder, 'blobs', 'sha256')).catch(() => []))
+    for (const read of reads) {
+      const { digest, outcome, startedAt, wasStored } = read
+      read.wasStored = names.has(digest.slice('sha256:'.length))
+      if (read.wasStored || !wasStored || mirror.hadGapSince(startedAt) || this.#wasTouched(digest)) continue
+      // Nor is it missed by somebody who left, or came to the end, while the folder was read.
+      if (!this.#world.reads.of(digest).includes(read)) continue
+      findings.add('evicted-in-use', digest, `it was taken out of the store under a reader of what was a ${outcome}`)
+    }
+  }
+
+  /** By a purge, or by damage that may be found at any time. */
+  #wasTouched(digest: string): boolean {
+    const { history, hints } = this.#world
+    const isDamaged = ['truncate', 'flip', 'delete'].some((how) => hints.has(`${how} ${digest}`))
+    return isDamaged || (history.touchedAt(digest) ?? Number.NEGATIVE_INFINITY) > performance.now() - 60_000
+  }
+}
