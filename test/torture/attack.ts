@@ -110,6 +110,7 @@ export class Attack {
         return
       case 'step-clock':
         await clock?.step(event.seconds)
+        if (event.seconds < 0) this.#world.hints.add('step-clock back')
         return
       case 'fill-disk':
         await disk?.fill(200_000)
@@ -213,8 +214,11 @@ export class Attack {
     const blob = stored[draw % stored.length]
     if (!blob) return
     history.touch(blob.digest)
+    const path = join(folder, blob.digest.slice('sha256:'.length))
+    const { size } = await stat(path)
     hints.add(`${how} ${blob.digest}`)
-    await damage(join(folder, blob.digest.slice('sha256:'.length)), how, draw)
+    if (how === 'flip') hints.add(`flip ${blob.digest} at ${draw % size}`)
+    await damage(path, how, draw % size)
     history.touch(blob.digest)
   }
 
@@ -236,13 +240,12 @@ export class Attack {
   }
 }
 
-async function damage(path: string, how: 'truncate' | 'delete' | 'flip', draw: number): Promise<void> {
-  const { size } = await stat(path)
+async function damage(path: string, how: 'truncate' | 'delete' | 'flip', at: number): Promise<void> {
   if (how === 'delete') return unlink(path)
-  if (how === 'truncate') return truncate(path, draw % size)
+  if (how === 'truncate') return truncate(path, at)
   await using file = await open(path, 'r+')
   const byte = Buffer.alloc(1)
-  await file.read(byte, 0, 1, draw % size)
+  await file.read(byte, 0, 1, at)
   byte[0] = (byte[0] ?? 0) ^ 0xff
-  await file.write(byte, 0, 1, draw % size)
+  await file.write(byte, 0, 1, at)
 }

@@ -85,7 +85,7 @@ function judged({ expectation, seen, visit, around, before }: Case): Invariant[]
     digest: '',
     body: Buffer.alloc(0),
     complete: true,
-    isTrue: true,
+    wrong: undefined,
     left: false,
     overdue: undefined,
     startedAt: now - 100,
@@ -104,7 +104,7 @@ function judged({ expectation, seen, visit, around, before }: Case): Invariant[]
 }
 
 const head = { method: 'HEAD' } as const
-const wrong = answer(Buffer.from('0123456780'), { isTrue: false })
+const wrong = answer(Buffer.from('0123456780'), { wrong: { from: 0, to: 10 } })
 const length = (told: number, status: Record<string, string> = hit): Partial<Seen> => ({
   headers: { ...status, 'content-length': String(told) },
 })
@@ -152,8 +152,8 @@ const cases: readonly (readonly [Invariant, string, Case, fine: Case])[] = [
   [
     'wrong-body',
     'a range to the end with wrong bytes, unless nobody can verify it',
-    { expectation: tail, seen: partial(Buffer.from('456780'), { isTrue: false }) },
-    { expectation: tail, seen: partial(Buffer.from('456780'), { isTrue: false, headers: passed }) },
+    { expectation: tail, seen: partial(Buffer.from('456780'), { wrong: { from: 0, to: 6 } }) },
+    { expectation: tail, seen: partial(Buffer.from('456780'), { wrong: { from: 0, to: 6 }, headers: passed }) },
   ],
   [
     'wrong-body',

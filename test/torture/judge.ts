@@ -3,7 +3,7 @@ import { lies } from './faults.ts'
 import type { History } from './history.ts'
 import { timeouts } from './mirror.ts'
 import type { Invariant } from './violation.ts'
-import type { Seen } from './visit.ts'
+import type { Seen, Span } from './visit.ts'
 
 /** What the answers are judged by, besides themselves. */
 export interface Circumstances {
@@ -88,15 +88,15 @@ function judgeBlob(
   { hadGap, history }: Circumstances,
   add: Add,
 ): void {
-  const { status, complete, headers, isTrue } = seen
+  const { status, complete, headers, wrong } = seen
   if (pauseFor !== undefined && status === 200 && complete && to - from > beyondBuffers && !hadGap(seen.startedAt)) {
     add('kept-waiting', `it took nothing for ${pauseFor / 1000} s`)
   }
   if (!complete) return
   // sendfile(2) sends the pages of the file themselves: what is done to the file changes what is on its way already.
   if ((history.touchedAt(digest) ?? 0) >= seen.startedAt) return
-  if (status === 200 && (seen.bytes !== bytes.size || (from === 0 && !isTrue))) {
-    add('wrong-body', `${seen.bytes} bytes of ${bytes.size}${isTrue ? '' : ', some of them wrong'}`)
+  if (status === 200 && (seen.bytes !== bytes.size || (from === 0 && wrong))) {
+    add('wrong-body', `${seen.bytes} bytes of ${bytes.size}${wrongBytes(wrong, 0)}`)
   }
   if (status !== 206) return
   const range = `bytes ${from}-${to - 1}/${bytes.size}`
@@ -106,7 +106,12 @@ function judgeBlob(
   // A range that ends before the blob does, or is passed through, cannot be verified by anyone.
   const [from2] = statusOf(seen)
   const verifiable = from2 === 'hit' || (to === bytes.size && from2 !== 'fwd=bypass')
-  if (!isTrue && verifiable) add('wrong-body', `wrong bytes in the range ${range}`)
+  if (wrong && verifiable) add('wrong-body', `range ${range}${wrongBytes(wrong, from)}`)
+}
+
+/** Where they are in the blob: what a known fault explains is told by the place. */
+function wrongBytes(wrong: Span | undefined, start: number): string {
+  return wrong ? `, wrong between ${start + wrong.from} and ${start + wrong.to}` : ''
 }
 
 function judgeHead(

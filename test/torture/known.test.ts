@@ -52,9 +52,18 @@ describe('the list of known faults', () => {
     const lied: Violation = { invariant: 'wrong-tag', subject: 'a/b:v1', detail: 'answered with a page', at: 1 }
     assert.deepEqual(toleratedAs(lied, new Set(['lied page-200 a/b:v1'])), ['page-replaces-tag'])
     assert.deepEqual(toleratedAs(lied, new Set(['lied page-200 a/b:v2'])), [])
-    const damaged: Violation = { invariant: 'wrong-body', subject: 'a/b@sha256:12', detail: 'not it', at: 1 }
-    assert.deepEqual(toleratedAs(damaged, new Set(['flip sha256:12'])), ['damaged-file-is-a-hit'])
-    assert.deepEqual(toleratedAs(damaged, new Set(['flip sha256:13', 'lied flip a/b:v1'])), [])
+    const damaged: Violation = {
+      invariant: 'wrong-body',
+      subject: 'a/b@sha256:12',
+      detail: '9 bytes of 9, wrong between 4 and 8',
+      at: 1,
+    }
+    assert.deepEqual(toleratedAs(damaged, new Set(['flip sha256:12 at 4'])), ['damaged-file-is-a-hit'])
+    assert.deepEqual(toleratedAs(damaged, new Set(['flip sha256:12 at 8', 'flip sha256:13 at 4'])), [])
+    assert.deepEqual(toleratedAs(damaged, new Set(['truncate sha256:12', 'kill'])), [])
+    const short: Violation = { ...damaged, detail: '5 bytes of 9' }
+    assert.deepEqual(toleratedAs(short, new Set(['truncate sha256:12', 'kill'])), ['cut-file-without-record-is-whole'])
+    assert.deepEqual(toleratedAs(short, new Set(['truncate sha256:12'])), [])
   })
 
   it('stands in the README', async () => {

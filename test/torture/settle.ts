@@ -99,7 +99,7 @@ async function expectContent(world: World, crowd: Crowd): Promise<void> {
     let seen: Seen | undefined
     const isServed = async () => {
       seen = await crowd.ask(ask)
-      const isGood = seen.status === 200 && seen.complete && seen.isTrue && !statusOf(seen).includes('detail=stale')
+      const isGood = seen.status === 200 && seen.complete && !seen.wrong && !statusOf(seen).includes('detail=stale')
       return isGood && (!fresh || world.history.lastPointed(name, seen.digest) === Number.POSITIVE_INFINITY)
     }
     // What a lie has replaced is known to stay so, and not waited for.

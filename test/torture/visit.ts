@@ -32,6 +32,12 @@ export interface VisitLimits {
   readonly leave: AbortSignal
 }
 
+/** Places in a body; `to` is not part of it. */
+export interface Span {
+  readonly from: number
+  readonly to: number
+}
+
 /** What came of it. */
 export interface Seen {
   /** 0 where there was no answer. */
@@ -44,8 +50,8 @@ export interface Seen {
   readonly body: Buffer
   /** It ended as its framing says that it must. */
   readonly complete: boolean
-  /** Whether every byte was the true one, where there was something to compare with. */
-  readonly isTrue: boolean
+  /** Where in the body the first wrong bytes came, as far as there was something to compare with. */
+  readonly wrong: Span | undefined
   /** The client left before the end. */
   readonly left: boolean
   /** What was waited for longer than the limit allows. */
@@ -75,7 +81,7 @@ class Visitor {
   #destroy: () => void = () => {}
   #bytes = 0
   #lastAt = performance.now()
-  #isTrue = true
+  #wrong: Span | undefined
   #left = false
   #overdue: 'head' | 'body' | undefined
   #error: string | undefined
@@ -114,7 +120,7 @@ class Visitor {
       digest: `sha256:${this.#hash.digest('hex')}`,
       body: Buffer.concat(this.#chunks),
       complete: !this.#left && this.#error === undefined && (response?.complete ?? false),
-      isTrue: this.#isTrue,
+      wrong: this.#wrong,
       left: this.#left,
       overdue: this.#overdue,
       startedAt: this.#startedAt,
@@ -144,7 +150,9 @@ class Visitor {
   #take(chunk: Buffer): void {
     this.#lastAt = performance.now()
     this.#hash.update(chunk)
-    if (this.#isTrue && this.#visit.check) this.#isTrue = this.#visit.check(this.#bytes, chunk)
+    if (!this.#wrong && this.#visit.check?.(this.#bytes, chunk) === false) {
+      this.#wrong = { from: this.#bytes, to: this.#bytes + chunk.length }
+    }
     this.#bytes += chunk.length
     if (this.#bytes <= kept) this.#chunks.push(chunk)
   }

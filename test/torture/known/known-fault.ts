@@ -1,7 +1,7 @@
 import type { Invariant, Violation } from '../violation.ts'
 import type { World } from './world.ts'
 
-/** `done`: what has been done in the run, by the names of deeds, `flip DIGEST` and `lied FAULT REPOSITORY:TAG`. */
+/** `done`: what has been done in the run, by the names of deeds, `truncate DIGEST`, `flip DIGEST at PLACE`, `lied FAULT REPOSITORY:TAG`. */
 export type Tolerates = (violation: Violation, done: ReadonlySet<string>) => boolean
 
 /**
@@ -52,6 +52,22 @@ export function openedByPage(kind: 'tag' | 'digest'): Tolerates {
     invariant === 'no-right' && subject.includes('@') === (kind === 'digest') && done.has(`lied page-200 ${subject}`)
 }
 
-/** Wrong bytes of a blob whose file was damaged without a change of its size. */
-export const afterDamage: Tolerates = ({ invariant, subject }, done) =>
-  invariant === 'wrong-body' && done.has(`flip ${subject.slice(subject.indexOf('@') + 1)}`)
+/** Wrong bytes of a blob whose file was damaged without a change of its size, where it was damaged and nowhere else. */
+export const afterDamage: Tolerates = ({ invariant, subject, detail }, done) => {
+  const [, from, to] = / wrong between (\d+) and (\d+)/.exec(detail) ?? []
+  if (invariant !== 'wrong-body' || from === undefined) return false
+  const flipped = `flip ${digestIn(subject)} at `
+  const places = [...done].filter((what) => what.startsWith(flipped)).map((what) => Number(what.slice(flipped.length)))
+  return places.some((place) => place >= Number(from) && place < Number(to))
+}
+
+/** A length that is not the blob's, of a file that was cut short and whose record may have been lost. */
+export const afterCut: Tolerates = ({ invariant, subject, detail }, done) =>
+  (invariant === 'wrong-body' || invariant === 'head-length') &&
+  !detail.includes('wrong between') &&
+  done.has(`truncate ${digestIn(subject)}`) &&
+  (done.has('lose-metadata') || done.has('kill'))
+
+function digestIn(subject: string): string {
+  return subject.slice(subject.indexOf('@') + 1)
+}
