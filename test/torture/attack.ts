@@ -113,7 +113,8 @@ export class Attack {
         if (event.seconds < 0) this.#world.hints.add('step-clock back')
         return
       case 'fill-disk':
-        await disk?.fill(200_000)
+        // Others write too, and may take the last of it.
+        await disk?.fill(200_000).catch(() => undefined)
         return this.#for(event.milliseconds, async () => {
           await disk?.free()
           history.record('disk has room again')

@@ -38,8 +38,8 @@ const MiB = 1024 * 1024
 const large = 16 * MiB
 /** More than lies in buffers, by far. */
 const huge = 40 * MiB
-/** Longer than the mirror's patience with clients. Milliseconds. */
-const stall = 25_000
+/** Milliseconds: four times the mirror's patience with clients, which a socket's timer may count twice. */
+const stall = 40_000
 
 /** What one client asks next; its own connection is kept and used again by most. */
 export class Habits {

@@ -105,6 +105,8 @@ async function expectContent(world: World, crowd: Crowd): Promise<void> {
     // What a lie has replaced is known to stay so, and not waited for.
     const isLost = [...lies].some((fault) => world.hints.has(`lied ${fault} ${name}`))
     while (!(await isServed())) {
+      // Judged as what it is: a file that was damaged stays so, and is not waited for.
+      if (seen?.complete && seen.wrong) break
       if (performance.now() > until || isLost) {
         findings.add(
           'not-served',

@@ -1,5 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import type { UpstreamCommand, UpstreamMessage, UpstreamSettings } from './upstream-thread.ts'
+
+/** Milliseconds until it is ended though it has not closed its connections. */
+const patience = 5000
 
 type Told = Exclude<UpstreamMessage, { readonly type: 'ready' | 'done' }>
 type Body<T> = T extends unknown ? Omit<T, 'id'> : never
@@ -44,7 +48,8 @@ export class UpstreamHandle implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.tell({ command: 'end' })
+    // A server with TLS may not close for want of one connection's end; that ends with the thread.
+    await Promise.race([this.tell({ command: 'end' }), sleep(patience)])
     await this.#worker.terminate()
   }
 }
