@@ -36,8 +36,8 @@ const accept = [
 ].join(', ')
 const MiB = 1024 * 1024
 const large = 16 * MiB
-/** More than lies in buffers, by far. */
-const huge = 40 * MiB
+/** Bytes: more than lies in buffers, by far, and not more than is had in a moment. */
+const lingered = { from: 24 * MiB, to: 64 * MiB }
 /** Milliseconds: four times the mirror's patience with clients, which a socket's timer may count twice. */
 const stall = 40_000
 
@@ -47,6 +47,8 @@ export class Habits {
   readonly #catalogue: Catalogue
   readonly #hot: () => TrueBlob
   readonly #habits: Readonly<Partial<Record<Habit, number>>>
+  readonly #lingered: readonly TrueBlob[]
+  #had: TrueBlob | undefined
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 })
 
   /** `hot`: the blob that a crowd of clients wants just now. */
@@ -55,11 +57,12 @@ export class Habits {
     this.#random = random
     this.#catalogue = catalogue
     this.#hot = hot
+    this.#lingered = catalogue.blobs.filter(({ bytes: { size } }) => size >= lingered.from && size <= lingered.to)
   }
 
   next(): Ask {
     const random = this.#random
-    const habit = random.weighted<Habit>(this.#habits)
+    const habit = this.#had ? 'lingering' : random.weighted<Habit>(this.#habits)
     switch (habit) {
       case 'crowd':
         return wholeBlob(this.#hot(), { habit })
@@ -107,8 +110,13 @@ export class Habits {
         return this.#kept(manifestAsk(random.pick(this.#catalogue.manifests), habit))
       case 'slow':
         return wholeBlob(this.#blob(), { habit, rate: random.between(300_000, 8_000_000), leaveIn: 20_000 })
-      case 'lingering':
-        return wholeBlob(this.#blob(huge), { habit, rate: random.between(300_000, 1_500_000), leaveIn: 25_000 })
+      case 'lingering': {
+        // Had quickly first, so that what is read slowly then is stored already.
+        const had = this.#had
+        this.#had = had ? undefined : random.pick(this.#lingered)
+        if (had) return wholeBlob(had, { habit, rate: random.between(100_000, 400_000), leaveIn: 25_000 })
+        return wholeBlob(this.#had ?? this.#blob(large), { habit })
+      }
       case 'stalled':
         return wholeBlob(this.#blob(large), { habit, pauseFor: stall })
       case 'leaver':

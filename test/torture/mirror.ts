@@ -243,7 +243,7 @@ function document(
   return {
     listen: `127.0.0.1:${port}`,
     admin: { listen: `127.0.0.1:${adminPort}` },
-    storage: { path: dataFolder, maxSize: `${maxSize}B`, scrubRate: '16MiB', maxIdle: '10s' },
+    storage: { path: dataFolder, maxSize: `${maxSize}B`, scrubRate: '16MiB', maxIdle: '5s' },
     ...(redis !== undefined && { metadata: { kind: 'redis', url: redis } }),
     defaultUpstream: 'registry.test',
     upstreams: { 'registry.test': { url: upstream, tagTtl: `${tagTtl}s`, staleFor: '1h' } },

@@ -11,7 +11,7 @@ export interface Read {
 }
 
 /** More of a blob than lies in buffers: who has so much still to get is being sent it. */
-const beyondBuffers = 24 * 1024 * 1024
+const beyondBuffers = 16 * 1024 * 1024
 
 /** Which blobs are being read just now. */
 export class Reads {
