@@ -79,7 +79,9 @@ export class Crowd {
         onHead: (status, headers) => {
           if (expectation.kind === 'blob' && ask.visit.method === 'GET' && status === 200) {
             this.#judgeUse(ask, headers)
-            read = this.#world.reads.begin(expectation.digest, expectation.bytes.size, statusOf({ headers })[0])
+            const { digest, bytes } = expectation
+            const pace = ask.visit.rate === undefined ? 'quick' : 'slow'
+            read = this.#world.reads.begin({ digest, outcome: statusOf({ headers })[0], pace, left: bytes.size })
           }
         },
         check: (at, chunk) => {

@@ -37,7 +37,7 @@ const accept = [
 const MiB = 1024 * 1024
 const large = 16 * MiB
 /** Bytes: more than lies in buffers, by far, and not more than is had in a moment. */
-const lingered = { from: 24 * MiB, to: 64 * MiB }
+const lingered = { from: 9 * MiB, to: 33 * MiB }
 /** Milliseconds: four times the mirror's patience with clients, which a socket's timer may count twice. */
 const stall = 40_000
 

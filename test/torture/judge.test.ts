@@ -20,6 +20,7 @@ const blob: Expectation = {
   to: body.length,
 }
 const tail: Expectation = { ...blob, from: 4 }
+const middle: Expectation = { ...blob, from: 4, to: 6 }
 const huge: Expectation = { ...blob, bytes: synthetic(64 * 2 ** 20, 1), to: 64 * 2 ** 20 }
 const [old, current] = ['old', 'current'].map((text): TrueManifest => {
   const bytes = Buffer.from(text)
@@ -32,6 +33,7 @@ const foreign: Expectation = { kind: 'nothing', repository: 'team/other', refere
 
 const hit = { 'cache-status': 'entrepot; hit' }
 const stale = { 'cache-status': 'entrepot; hit; ttl=-30; detail=stale' }
+const miss = { 'cache-status': 'entrepot; fwd=uri-miss; stored' }
 const passed = { 'cache-status': 'entrepot; fwd=bypass' }
 
 /** An answer with this body, whole unless told otherwise. */
@@ -160,6 +162,16 @@ const cases: readonly (readonly [Invariant, string, Case, fine: Case])[] = [
     'another range than was asked for',
     { expectation: tail, seen: partial(body.subarray(4), { headers: { 'content-range': 'bytes 3-9/10' } }) },
     { expectation: tail, seen: partial(body.subarray(4)) },
+  ],
+  [
+    'wrong-body',
+    'a wrong size of the whole, unless the upstream told it and nobody can verify it',
+    { expectation: middle, seen: partial(body.subarray(4, 6), { headers: { 'content-range': 'bytes 4-5/99' } }) },
+    {
+      expectation: middle,
+      seen: partial(body.subarray(4, 6), { headers: { ...miss, 'content-range': 'bytes 4-5/99' } }),
+      before: (history) => history.lied('', digestOf(body), 'longer'),
+    },
   ],
   [
     'wrong-body',

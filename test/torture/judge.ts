@@ -30,6 +30,8 @@ const justBefore = 2000
 const longestRest = 75_000
 /** What a check of a tag may take until it is over, beyond the tag's time. */
 const checkSlack = (timeouts.upstreamHeaders * 2 + 4) * 1000
+/** What the storage host says is about no repository. */
+const storage = ''
 /** More than the buffers between two processes hold. */
 const beyondBuffers = 16 * 1024 * 1024
 
@@ -82,7 +84,7 @@ function judgeContent({ expectation, visit }: Ask, seen: Seen, around: Circumsta
 }
 
 function judgeBlob(
-  { digest, bytes, from, to }: Extract<Expectation, { readonly kind: 'blob' }>,
+  { repository, digest, bytes, from, to }: Extract<Expectation, { readonly kind: 'blob' }>,
   seen: Seen,
   pauseFor: number | undefined,
   { hadGap, history }: Circumstances,
@@ -99,13 +101,15 @@ function judgeBlob(
     add('wrong-body', `${seen.bytes} bytes of ${bytes.size}${wrongBytes(wrong, 0)}`)
   }
   if (status !== 206) return
+  // A range that ends before the blob does, or is passed through, cannot be verified by anyone.
+  const [outcome] = statusOf(seen)
+  const verifiable = outcome === 'hit' || (to === bytes.size && outcome !== 'fwd=bypass')
+  // Nor can the size of the whole that comes with it, where no descriptor is known.
+  if (!verifiable && isLiedAbout([repository, storage], digest, seen.startedAt - believed, history)) return
   const range = `bytes ${from}-${to - 1}/${bytes.size}`
   if (headers['content-range'] !== range || seen.bytes !== to - from) {
     add('wrong-body', `${seen.bytes} bytes, ${headers['content-range']} instead of ${range}`)
   }
-  // A range that ends before the blob does, or is passed through, cannot be verified by anyone.
-  const [from2] = statusOf(seen)
-  const verifiable = from2 === 'hit' || (to === bytes.size && from2 !== 'fwd=bypass')
   if (wrong && verifiable) add('wrong-body', `range ${range}${wrongBytes(wrong, from)}`)
 }
 
@@ -123,9 +127,15 @@ function judgeHead(
   const length = seen.headers['content-length']
   if (seen.status !== 200 || Number(length ?? -1) === bytes.size) return
   // Of a blob that is not stored, a HEAD knows what the upstream says, and nobody can verify that.
-  const said = history.liesAbout(repository, digest, seen.startedAt - justBefore)
-  const isPassedOn = statusOf(seen).includes('fwd=bypass') && said.some((fault) => lies.has(fault))
+  const isLied = isLiedAbout([repository], digest, seen.startedAt - justBefore, history)
+  const isPassedOn = isLied && statusOf(seen).includes('fwd=bypass')
   if (length === undefined || !isPassedOn) add('head-length', `${length}, not ${bytes.size}`)
+}
+
+function isLiedAbout(repositories: readonly string[], digest: string, since: number, history: History): boolean {
+  return repositories.some((repository) =>
+    history.liesAbout(repository, digest, since).some((fault) => lies.has(fault)),
+  )
 }
 
 function judgeTag(

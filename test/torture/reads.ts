@@ -4,23 +4,28 @@ export interface Read {
   readonly startedAt: number
   /** The first word of its `Cache-Status`. */
   readonly outcome: string | undefined
+  readonly pace: keyof typeof buffers
   /** Bytes that are still to come. */
   left: number
   /** Whether the blob was seen in the store meanwhile. */
   wasStored: boolean
 }
 
-/** More of a blob than lies in buffers: who has so much still to get is being sent it. */
-const beyondBuffers = 16 * 1024 * 1024
+const MiB = 1024 * 1024
+/**
+ * Bytes that can lie in the buffers between two processes: who has more still to get is being sent it. For a reader that
+ * has always been slow the kernel keeps 4 MiB (measured), for one that was quick and is late now up to 36.
+ */
+const buffers = { slow: 6 * MiB, quick: 40 * MiB } as const
 
 /** Which blobs are being read just now. */
 export class Reads {
   readonly #running = new Set<Read>()
 
-  begin(digest: string, size: number, outcome: string | undefined): Read {
-    const read = { digest, startedAt: performance.now(), outcome, left: size, wasStored: false }
-    this.#running.add(read)
-    return read
+  begin(read: Pick<Read, 'digest' | 'outcome' | 'pace' | 'left'>): Read {
+    const begun = { ...read, startedAt: performance.now(), wasStored: false }
+    this.#running.add(begun)
+    return begun
   }
 
   end(read: Read): void {
@@ -29,7 +34,7 @@ export class Reads {
 
   /** Those who are being sent a blob. */
   get underWay(): readonly Read[] {
-    return [...this.#running].filter(({ left }) => left > beyondBuffers)
+    return [...this.#running].filter(({ left, pace }) => left > buffers[pace])
   }
 
   of(digest: string): readonly Read[] {
