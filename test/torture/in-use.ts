@@ -4,11 +4,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { World } from './world.ts'
 
 const pause = 300
+/** So long after a blob was last wanted the mirror lets go of it, and a little more. Milliseconds. */
+const idle = 6000
+const between = 2000
 
-/** Looks into the store, all the time, whether what somebody is being sent still lies there (promise 12). */
+/**
+ * Looks into the store, all the time, whether what somebody is being sent still lies there (promise 12). Where that has
+ * gone on for long, it asks for an eviction: a life of the mirror is too short to wait for one that comes by itself.
+ */
 export class InUse {
   readonly #world: World
   #stopped = false
+  #evictedAt = 0
   #running: Promise<void> | undefined
 
   constructor(world: World) {
@@ -30,7 +37,16 @@ export class InUse {
       await sleep(pause)
       const reads = this.#world.reads.underWay
       if (reads.length > 0) await this.#look(reads)
+      if (reads.some(({ outcome, startedAt }) => outcome === 'hit' && startedAt < performance.now() - idle))
+        this.#evict()
     }
+  }
+
+  #evict(): void {
+    const now = performance.now()
+    if (now < this.#evictedAt + between) return
+    this.#evictedAt = now
+    void this.#world.mirror.ask('/api/evict', 'POST')
   }
 
   async #look(reads: World['reads']['underWay']): Promise<void> {
