@@ -191,7 +191,7 @@ export class Eviction {
     return report
   }
 
-  /** Evicts those of `uses` that nothing keeps, in their order, until so many bytes are free. */
+  /** Evicts those of `accesses` that nothing keeps, in their order, until so many bytes are free. */
   async #take(accesses: readonly Access[], bytes: number): Promise<EvictionReport> {
     const report = { blobs: 0, bytes: 0 }
     if (accesses.length === 0 || this.#stopped) return report
@@ -199,7 +199,7 @@ export class Eviction {
     try {
       for (const access of accesses) {
         if (report.bytes >= bytes || this.#stopped) break
-        if (await this.#mayGo(access, retention)) await this.#takeWhole(access, retention, report)
+        if (await this.#goesNow(access, retention)) await this.#takeWhole(access, retention, report)
       }
     } finally {
       if (report.blobs > 0) this.#options.observer.evicted(report)
@@ -216,11 +216,12 @@ export class Eviction {
     for (const digest of children) {
       const child = await index.lastAccess(digest)
       if (!child || child.at > access.at + maxPull) continue
-      if (await this.#mayGo(child, retention)) await this.#takeWhole(child, retention, report)
+      if (await this.#goesNow(child, retention)) await this.#takeWhole(child, retention, report)
     }
   }
 
-  async #mayGo(access: Access, retention: Retention): Promise<boolean> {
+  /** Whether nothing keeps the blob. One that a younger manifest keeps moves behind that manifest in the order. */
+  async #goesNow(access: Access, retention: Retention): Promise<boolean> {
     if (this.#removal.isPending(access)) return false
     const reason = await retention.reasonToKeep(access)
     if (typeof reason === 'string') return reason === 'none'

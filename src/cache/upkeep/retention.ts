@@ -38,7 +38,7 @@ export class Retention {
     return since < at ? 'none' : { since }
   }
 
-  /** Adds the parents' uses to `uses`, and asks for none that is there. */
+  /** Adds the parents' last accesses to `accesses`, and asks for none that is known already. */
   async #storedParents(digest: Digest, accesses: Map<Digest, Access>): Promise<readonly Digest[]> {
     const stored: Digest[] = []
     for (const parent of await this.#graph.parentsOf(digest)) {

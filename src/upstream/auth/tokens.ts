@@ -41,6 +41,8 @@ export interface TokensOptions {
 /** Seconds. The minimum also counts where the service does not say (distribution, spec/auth/token). */
 const minLifetime = 60
 const maxLifetime = 24 * 60 * 60
+/** A token counts for this share of its lifetime, so that it does not expire on its way. */
+const usedShare = 0.9
 
 /**
  * Bearer tokens. Each is kept for its realm, service, scope and login, and is fetched once for all requests that wait
@@ -162,7 +164,7 @@ export class Tokens {
     }
     const lifetime = Math.min(Math.max(Number(answer['expires_in']) || 0, minLifetime), maxLifetime)
     // Counted from now by our clock: `issued_at` is by the service's clock, which may differ.
-    return { value, expiresAt: now() + lifetime * 900 }
+    return { value, expiresAt: now() + lifetime * usedShare * 1000 }
   }
 }
 
