@@ -19,7 +19,7 @@ const digest = digestOf(body)
 const path = `/v2/${repository}/blobs/${digest}`
 
 describe('a mirror that is killed', () => {
-  it('in mid-fill leaves nothing that is found, and nothing in the way of the next pull', async () => {
+  it('during a fill leaves no blob, and the next pull works', async () => {
     await using dir = await tempDir()
     await using upstream = await TestUpstream.start()
     upstream.addBlob(repository, body)
@@ -46,7 +46,7 @@ describe('a mirror that is killed', () => {
     assert.equal(upstream.count({ kind: 'blob', method: 'GET' }), 2)
   })
 
-  it('after a fill has what it stored', async () => {
+  it('after a fill still has the blob', async () => {
     await using dir = await tempDir()
     await using upstream = await TestUpstream.start()
     upstream.addBlob(repository, body)

@@ -62,7 +62,7 @@ async function withDisk(megabytes: number, test: { skip(reason: string): void })
 }
 
 describe('a small disk', () => {
-  it('is the bound where the configured one is beyond it, and is never filled', async (test) => {
+  it('limits the store below a larger configured size, and is never filled', async (test) => {
     await using disk = await withDisk(40, test)
     if (!disk) return
     await using house = await House.open({ path: disk.path, storage: { maxSize: '50GiB' } })
@@ -81,7 +81,7 @@ describe('a small disk', () => {
     assert.deepEqual(await degraded(house), [])
   })
 
-  it('that others fill costs what is cached first, and then nothing but the keeping', async (test) => {
+  it('that others fill loses cached blobs first; then pulls still work and are not stored', async (test) => {
     await using disk = await withDisk(40, test)
     if (!disk) return
     await using house = await House.open({ path: disk.path })
@@ -117,7 +117,7 @@ describe('a small disk', () => {
     }
   })
 
-  it('that is full gives room to a fill under way, by what is cold', async (test) => {
+  it('that is full gets room for a running fill by evicting the least recently used', async (test) => {
     await using disk = await withDisk(40, test)
     if (!disk) return
     await using house = await House.open({ path: disk.path })
@@ -139,7 +139,7 @@ describe('a small disk', () => {
 })
 
 describe('a disk that becomes read-only', () => {
-  it('serves what it holds, passes the rest through, says so, and keeps again when it can', async (test) => {
+  it('serves what is stored, passes the rest through, reports it, and stores again when it can', async (test) => {
     await using disk = await withDisk(200, test)
     if (!disk) return
     await using elsewhere = await tempDir()

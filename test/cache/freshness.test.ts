@@ -22,7 +22,7 @@ describe('freshness', () => {
     it(`is ${is} ${why}`, () => assert.equal(freshness({ checkedAt: now - age }, now, policy), is))
   }
 
-  it('is never fresh without a time to live, and never stale without one for staleness', () => {
+  it('is never fresh with a ttl of 0, and never stale with a staleFor of 0', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0 }), (age) => {
         const record = { checkedAt: now - age }

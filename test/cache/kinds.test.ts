@@ -62,7 +62,7 @@ describe('a blob of another algorithm', () => {
 })
 
 describe('what an upstream says of a size', () => {
-  it('is believed no longer than the download it said it of', async () => {
+  it('counts for that download only', async () => {
     await using house = await House.open()
     const body = randomBlob(300_000)
     const digest = house.upstream.addBlob(repository, body)
@@ -79,7 +79,7 @@ describe('what an upstream says of a size', () => {
 })
 
 describe('what is stored', () => {
-  it('is counted from the moment it is', async () => {
+  it('is counted as soon as it is stored', async () => {
     await using house = await House.open()
     const digest = house.upstream.addBlob(repository, randomBlob(300_000))
     await house.get(digest)

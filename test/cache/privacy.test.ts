@@ -64,7 +64,7 @@ async function start(entry: Readonly<Record<string, unknown>>, privateOnes: Read
 }
 
 describe('with a login for the rate limit alone', () => {
-  it('everybody gets what is public, by the login, and nobody what is private', async () => {
+  it('everybody gets public content, with the login, and nobody gets private content', async () => {
     await using stage = await start(login)
     await assertStatus(stage, shared, open, served)
     assert.ok(stage.upstream.count({ repository: open, authorization: 'login' }) > 0)
@@ -81,7 +81,7 @@ describe('with a login for the rate limit alone', () => {
     await assertStatus(stage, shared, hidden, [404])
   })
 
-  it('what is private is not served through a public repository either', async () => {
+  it('private content is not served through a public repository', async () => {
     await using stage = await start(serves)
     await assertStatus(stage, secret, hidden, served)
     for (const { path, options } of waysTo(secret, open)) {
@@ -95,7 +95,7 @@ describe('with a login for the rate limit alone', () => {
     }
   })
 
-  it('what was cached while private repositories were served is no longer served', async () => {
+  it('private content that was cached while it could be served is no longer served', async () => {
     await using stage = await start(serves)
     await assertStatus(stage, shared, open, served)
     await assertStatus(stage, secret, hidden, served)
@@ -156,7 +156,7 @@ describe('with a login for the rate limit alone', () => {
 })
 
 describe('with a login that serves private repositories', () => {
-  it('everybody gets both', async () => {
+  it('everybody gets public and private content', async () => {
     await using stage = await start(serves)
     await assertStatus(stage, shared, open, served)
     await assertStatus(stage, secret, hidden, served)
@@ -168,7 +168,7 @@ describe('with a login that serves private repositories', () => {
 
 describe('a login that is refused', () => {
   for (const privateRepositories of ['refuse', 'serve']) {
-    it(`is tried once, told loudly, and public images go on (${privateRepositories})`, async () => {
+    it(`is sent once and logged as an error, and public images go on (${privateRepositories})`, async () => {
       await using stage = await start({ ...login, password: 'wrong and secret', privateRepositories })
       await assertStatus(stage, shared, open, served)
       assert.equal(stage.upstream.count({ kind: 'token', authorization: 'basic' }), 1)
@@ -180,7 +180,7 @@ describe('a login that is refused', () => {
     })
   }
 
-  it('is an outage for what only it could read: stale, and never absent', async () => {
+  it('is an outage for what only the login can read: stale, and never absent', async () => {
     const users = { robot: password }
     const upstream = await TestUpstream.dockerHub({
       auth: { kind: 'bearer', realm: 'self', users, privateRepositories: new Set([hidden]) },

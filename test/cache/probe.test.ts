@@ -8,7 +8,7 @@ import { claimsOf } from '../../src/oci/manifest.ts'
 describe('Probe', () => {
   const probe = new Probe('abc123')
 
-  it('is an index whose every part it has, at its digest and size', () => {
+  it('is an index, and has every part of it with the right digest and size', () => {
     const index = probe.manifest({ tag: 'abc123' })
     assert.ok(index)
     const children = claimsOf(index.mediaType, index.body).manifests
@@ -29,7 +29,7 @@ describe('Probe', () => {
     }
   })
 
-  it('has a layer that tar reads', () => {
+  it('has a layer that tar can read', () => {
     const index = probe.manifest({ tag: 'abc123' })
     const child = index && claimsOf(index.mediaType, index.body).manifests[0]
     const manifest = child && probe.manifest({ digest: child.digest })
@@ -41,7 +41,7 @@ describe('Probe', () => {
     assert.equal(stdout.toString(), 'abc123\n')
   })
 
-  it('knows nothing else, and shares nothing with the probe of another start', () => {
+  it('has nothing else, and shares no digest with the probe of another start', () => {
     assert.equal(probe.manifest({ tag: 'latest' }), undefined)
     assert.equal(probe.manifest({ digest: digestOf(Buffer.from('other')) }), undefined)
     assert.equal(probe.blob(digestOf(Buffer.from('other'))), undefined)

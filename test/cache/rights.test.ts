@@ -16,7 +16,7 @@ const getOf = (repository: string) => ({ kind: 'blob', method: 'GET', repository
 const headOf = (repository: string) => ({ kind: 'blob', method: 'HEAD', repository }) as const
 
 describe('a blob asked for through another repository', () => {
-  it('while it is filled is proven by one HEAD, and then joined', async () => {
+  it('during its fill is proven by one HEAD, and then joins the fill', async () => {
     await using house = await House.open()
     for (const name of [first, second]) house.upstream.addBlob(name, body)
     const gate = new Gate()
@@ -41,7 +41,7 @@ describe('a blob asked for through another repository', () => {
     assert.equal((await house.get(digest, {}, second)).headers['cache-status'], 'entrepot; hit')
   })
 
-  it('that does not hold it is 404, before, while and after it is filled', async () => {
+  it('that does not hold it is 404 before, during and after the fill', async () => {
     await using house = await House.open()
     house.upstream.addBlob(first, body)
     house.upstream.addBlob(second, Buffer.from('something else'))
@@ -60,7 +60,7 @@ describe('a blob asked for through another repository', () => {
     assert.equal(house.upstream.count(getOf(first)), 1)
   })
 
-  it('is 503 while its upstream is away, filled or stored, and neither 404 nor the bytes', async () => {
+  it('is 503 while its upstream is down, during the fill and once stored', async () => {
     await using other = await TestUpstream.start()
     other.addBlob(second, body)
     await other.stop()
@@ -84,7 +84,7 @@ describe('a blob asked for through another repository', () => {
     assert.equal((await house.get(digest, {}, first)).headers['cache-status'], 'entrepot; hit')
   })
 
-  it('is not served from the other one when its own upstream cannot show that it holds it', async () => {
+  it('is not served from the other repository when its own upstream cannot prove it', async () => {
     await using other = await TestUpstream.start()
     other.addBlob(second, body)
     await using house = await House.open({ others: { 'other.test': other } })
@@ -103,7 +103,7 @@ describe('a blob asked for through another repository', () => {
     assert.equal(house.upstream.count(getOf(first)), 1)
   })
 
-  it('as a blob, where it is linked as a manifest only, is 404', async () => {
+  it('as a blob is 404 where it is linked as a manifest only', async () => {
     await using house = await House.open()
     house.upstream.addBlob(first, body)
     await house.describe(digest, size, first)
@@ -117,7 +117,7 @@ describe('a blob asked for through another repository', () => {
 })
 
 describe('a source', () => {
-  it('that does not hold the blob fails its own requests only, and the fill goes on from another', async () => {
+  it('that does not hold the blob fails its own requests only; the fill goes on from another source', async () => {
     await using house = await House.open()
     for (const name of [first, second]) house.upstream.addBlob(name, body)
     const gate = new Gate()
@@ -134,7 +134,7 @@ describe('a source', () => {
     assert.equal(house.upstream.count(getOf(first)), 1)
   })
 
-  it('that fails for good in mid-body is followed by another, unseen', async () => {
+  it('that fails for good during the body is replaced by another, and clients do not notice', async () => {
     await using house = await House.open()
     for (const name of [first, second]) house.upstream.addBlob(name, body)
     await house.describe(digest, size, second)
@@ -158,7 +158,7 @@ describe('a source', () => {
     assert.deepEqual(await house.stored(), [hexOf(digest)])
   })
 
-  it('that fails while another repository is being proven does not fail that one', async () => {
+  it('that fails during the proof of another repository does not fail that one', async () => {
     await using house = await House.open()
     for (const name of [first, second]) house.upstream.addBlob(name, body)
     const [filling, proof] = [new Gate(), new Gate()]
@@ -176,7 +176,7 @@ describe('a source', () => {
     assert.deepEqual([got.status, got.digest], [200, digest])
   })
 
-  it('that ends the fill well while another repository is being proven leaves it a hit', async () => {
+  it('that completes the fill during the proof of another repository makes that one a hit', async () => {
     await using house = await House.open()
     for (const name of [first, second]) house.upstream.addBlob(name, body)
     const proof = new Gate()

@@ -12,7 +12,7 @@ import { TestUpstream } from '../support/upstream.ts'
 const blobs = 100_000
 
 describe('a start with a hundred thousand blobs', () => {
-  it('walks through none of them, nor do the stats or the metrics', async (test) => {
+  it('reads none of them, and neither do statistics and metrics', async (test) => {
     await using dir = await tempDir()
     const folder = await DataFolder.open(dir.path)
     const sqlite = SqliteStore.open(pathOf(dir.path, { kind: 'metadata' }))

@@ -27,7 +27,7 @@ function never(error: unknown): void {
 }
 
 describe('statistics', () => {
-  it('go on after a restart, where they were', async () => {
+  it('continue after a restart', async () => {
     await using stage = await Stage.start({ config: { storage: { maxSize: '250KiB' } } })
     for (const seed of [1, 2, 3]) {
       stage.clock.now += 1000
@@ -52,7 +52,7 @@ describe('statistics', () => {
     assert.match(metrics, /^entrepot_requests_total\{kind="manifest",outcome="hit",upstream="docker.io"\} 4$/m)
   })
 
-  it('lose what was not written yet, and nothing else, when the process is killed', async () => {
+  it('lose only what was not written yet when the process is killed', async () => {
     const store = openSqlite()
     const now = () => noon
     const first = countersWith(5)
@@ -66,7 +66,7 @@ describe('statistics', () => {
     assert.equal(later.series().hour.at(-1)?.requests.hit, 5)
   })
 
-  it('are written once, whatever fails on the way', async () => {
+  it('are written exactly once, whatever fails', async () => {
     await using store = openSqlite()
     let broken = true
     const failures: unknown[] = []
@@ -92,7 +92,7 @@ describe('statistics', () => {
     assert.equal(failures.length, 1)
   })
 
-  it('begin at zero where the past cannot be read, and are added to it all the same', async () => {
+  it('begin at zero where the old sums cannot be read, and are still added to them', async () => {
     await using store = openSqlite()
     await store.index.addCounts(noon, { servedBytes: 100 })
     const index = store.index
@@ -109,7 +109,7 @@ describe('statistics', () => {
     assert.deepEqual(await index.totals(), { servedBytes: 107 })
   })
 
-  it('keep those of an upstream that is configured no more, without growing', async () => {
+  it('keep the sums of an upstream that is no longer configured', async () => {
     await using store = openSqlite()
     await store.index.addCounts(noon, { 'answers gone.test blob hit': 3, 'later things': 1 })
     for (let start = 0; start < 2; start += 1) {
@@ -124,7 +124,7 @@ describe('statistics', () => {
 })
 
 describe('the last hour and the last day', () => {
-  it('are told without gaps, the time that runs last, and what is older is deleted', async () => {
+  it('have no gaps, end with the current bucket, and lose older buckets', async () => {
     await using store = openSqlite()
     const clock = { now: noon }
     const counters = countersWith()

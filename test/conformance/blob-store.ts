@@ -39,7 +39,7 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
   }
 
   describe(`${name} as a BlobStore`, () => {
-    it('knows nothing of a blob that was never adopted', async () => {
+    it('has no blob that was never adopted', async () => {
       await using test = await create()
       const digest = digestOf(Buffer.from('absent'))
       assert.equal(await test.store.stat(digest), undefined)
@@ -48,7 +48,7 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       await test.store.delete(digest)
     })
 
-    it('gives back what it adopted, whole and by range', async () => {
+    it('returns what it adopted, whole and by range', async () => {
       await using test = await create()
       const body = Buffer.from('0123456789'.repeat(100_000))
       const digest = await adopt(test, body)
@@ -65,7 +65,7 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       assert.equal((await readRange(test.store, digest, 0, -1)).length, 0)
     })
 
-    it('takes a blob that is already there, and gathers the repositories noted for it', async () => {
+    it('adopts a blob that is stored already, and merges the repositories in its note', async () => {
       await using test = await create()
       const body = Buffer.from('{}')
       const mediaType = 'application/vnd.oci.image.index.v1+json'
@@ -80,7 +80,7 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       })
     })
 
-    it('lets readers finish what is deleted under them', async () => {
+    it('lets readers finish after a delete', async () => {
       await using test = await create()
       const body = Buffer.alloc(3_000_000, 7)
       const digest = await adopt(test, body)
@@ -118,7 +118,7 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       assert.ok(listed.every(({ note }) => note === undefined))
     })
 
-    it('refuses to read from a reader that is closed, and closes twice without harm', async () => {
+    it('rejects a read from a closed reader, which may be closed twice', async () => {
       await using test = await create()
       const digest = await adopt(test, Buffer.from('some bytes'))
       const opened = await test.store.open(digest)
@@ -135,7 +135,7 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       assert.equal(await openFiles(test.path), 0)
     })
 
-    it('moves ranges into a connection as they are, by turns with reads', async () => {
+    it('moves ranges into a connection, in turn with reads', async () => {
       await using test = await create()
       await untilMoving(test.sending)
       const body = randomBlob(3_000_001)
@@ -161,7 +161,7 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       assert.equal(await openFiles(test.path), 0)
     })
 
-    it('moves what is deleted meanwhile', async () => {
+    it('moves a blob that is deleted meanwhile', async () => {
       await using test = await create()
       await untilMoving(test.sending)
       const body = randomBlob(3_000_000)
@@ -179,7 +179,7 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       assert.ok((await received).equals(body))
     })
 
-    it('ends a transfer that runs when its reader is closed, and has nothing open then', async () => {
+    it('ends a running transfer when its reader is closed, and leaves nothing open', async () => {
       await using test = await create()
       await untilMoving(test.sending)
       // More than a connection takes while nobody reads from it.

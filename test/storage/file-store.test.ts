@@ -43,7 +43,7 @@ for (const [name, help] of [
 }
 
 describe('FileStore', () => {
-  it('breaks a body off where its file is shorter than it was, instead of ending it', async () => {
+  it('fails a body whose file has become shorter, instead of ending it', async () => {
     await using dir = await tempDir()
     using _folder = await DataFolder.open(dir.path)
     const store = new FileStore(dir.path)
@@ -63,10 +63,10 @@ describe('FileStore', () => {
 
 const withoutSending = ioThreads.sending ? false : 'sendfile(2) cannot be called here'
 
-describe('what is not in memory', { skip: withoutSending }, () => {
+describe('a body that is not in memory', { skip: withoutSending }, () => {
   const MiB = 1024 * 1024
 
-  it('is read for a while before it is asked for again, and moved when it is there', async (test) => {
+  it('is read for a while before moving it is tried again, and is moved once it is in memory', async (test) => {
     await using dir = await tempDir()
     using _folder = await DataFolder.open(dir.path)
     await using pair = await socketPair()
@@ -101,7 +101,7 @@ describe('what is not in memory', { skip: withoutSending }, () => {
 })
 
 describe('DataFolder', () => {
-  it('makes the layout, and empties the ingest of a process that died', async () => {
+  it('creates the layout, and empties the ingest that a dead process left', async () => {
     await using dir = await tempDir()
     const root = join(dir.path, 'made', 'here')
     using first = await DataFolder.open(root)
@@ -113,7 +113,7 @@ describe('DataFolder', () => {
     assert.deepEqual((await readdir(root)).sort(), ['blobs', 'ingest', 'lock', 'version'])
   })
 
-  it('refuses a second owner in one line, and leaves the first alone', async () => {
+  it('refuses a second owner in one line, and does not disturb the first', async () => {
     await using dir = await tempDir()
     using _owner = await DataFolder.open(dir.path)
     await writeFile(join(dir.path, 'ingest', 'busy'), 'a running fill')
@@ -125,7 +125,7 @@ describe('DataFolder', () => {
     assert.deepEqual(await readdir(join(dir.path, 'ingest')), ['busy'])
   })
 
-  it('is free again when its owner was killed', async () => {
+  it('can be opened after its owner was killed', async () => {
     await using dir = await tempDir()
     const module = new URL('../../src/storage/data-folder.ts', import.meta.url)
     const script = `const { DataFolder } = await import(${JSON.stringify(module.href)})
@@ -141,13 +141,13 @@ describe('DataFolder', () => {
     using _folder = await DataFolder.open(dir.path)
   })
 
-  it('refuses a layout it does not know', async () => {
+  it('refuses an unknown layout version', async () => {
     await using dir = await tempDir()
     await writeFile(join(dir.path, 'version'), '9\n')
     await assert.rejects(DataFolder.open(dir.path), /layout version 9; this is version 1/)
   })
 
-  it('names a folder that cannot be made', async () => {
+  it('names the folder that cannot be created', async () => {
     await using dir = await tempDir()
     await writeFile(join(dir.path, 'file'), '')
     const root = join(dir.path, 'file', 'data')

@@ -32,7 +32,7 @@ const stats: { name: string; options?: UpstreamOptions; behaviour?: Behaviour; a
 ]
 
 for (const { name, options, behaviour, asked } of stats) {
-  test(`a blob is there, by ${name}; and asking costs no blob`, async () => {
+  test(`stat finds a blob and reads none of it: ${name}`, async () => {
     await using test = await TestUpstream.start(options)
     await using subject = new Subject(test)
     const digest = test.addBlob('a', body)
@@ -52,7 +52,7 @@ for (const { name, options, behaviour, asked } of stats) {
   })
 }
 
-test('a registry that knows neither HEAD nor ranges: its blob is not read', async () => {
+test('stat reads no body where the registry knows neither HEAD nor ranges', async () => {
   await using test = await TestUpstream.start()
   await using subject = new Subject(test)
   const digest = test.addSynthetic('a', 64 * 1024 * 1024)
@@ -66,7 +66,7 @@ test('a registry that knows neither HEAD nor ranges: its blob is not read', asyn
   assert.ok(test.bytes() < 32 * 1024 * 1024)
 })
 
-test('a size that is told nowhere', async () => {
+test('stat finds a blob whose size the registry hides', async () => {
   await using test = await TestUpstream.start()
   await using subject = new Subject(test)
   const digest = test.addBlob('a', body)
@@ -77,7 +77,7 @@ test('a size that is told nowhere', async () => {
   assert.equal(await digestOfSource(source), digest)
 })
 
-test('an empty blob', async () => {
+test('stat and open of an empty blob', async () => {
   await using test = await TestUpstream.start()
   await using subject = new Subject(test)
   const digest = test.addBlob('a', empty)
@@ -181,7 +181,7 @@ for (const { name, behaviour, span, kind } of wrong) {
   })
 }
 
-test('the whole blob for a range far inside is not read for it', async () => {
+test('a 200 with the whole blob is refused where the range begins far inside', async () => {
   await using test = await TestUpstream.start()
   await using subject = new Subject(test)
   const digest = test.addSynthetic('a', 32 * 1024 * 1024)
@@ -191,7 +191,7 @@ test('the whole blob for a range far inside is not read for it', async () => {
   await until(() => test.count({ ...get, state: 'cut' }), 'the connection to be cut')
 })
 
-test('a body longer than announced', async () => {
+test('a body that is longer than announced fails', async () => {
   await using test = await TestUpstream.start()
   await using subject = new Subject(test)
   const digest = test.addBlob('a', body)
@@ -199,7 +199,7 @@ test('a body longer than announced', async () => {
   await assert.rejects(pull(subject, 'a', digest, { start: 5, end: undefined }), { kind: 'protocol' })
 })
 
-test('a blob that its storage has lost is absent; one that it does not give is a failure', async () => {
+test('a 404 from storage is absence, a 403 from storage is a failure', async () => {
   await using test = await TestUpstream.start({ cdn: true })
   await using subject = new Subject(test)
   const digest = test.addBlob('a', body)
@@ -212,7 +212,7 @@ test('a blob that its storage has lost is absent; one that it does not give is a
   assert.equal(subject.restsUntil, undefined)
 })
 
-test('storage that fails once is asked again, by a redirect of its own', async () => {
+test('storage that fails once is asked again, through a new redirect', async () => {
   await using test = await TestUpstream.start({ cdn: true })
   await using subject = new Subject(test)
   const digest = test.addBlob('a', body)
@@ -223,7 +223,7 @@ test('storage that fails once is asked again, by a redirect of its own', async (
   assert.equal(subject.restsUntil, undefined)
 })
 
-test('a reader that does not read holds the upstream back', async () => {
+test('a reader that stops reading makes the upstream stop sending', async () => {
   await using test = await TestUpstream.start()
   await using subject = new Subject(test)
   const total = 64 * 1024 * 1024
@@ -273,7 +273,7 @@ for (const { name, leave } of leaving) {
   }
 }
 
-test('disposing breaks off what is running', async () => {
+test('dispose ends running downloads', async () => {
   await using test = await TestUpstream.start()
   const subject = new Subject(test, { limits: { resumeAttempts: 1 } })
   const digest = test.addSynthetic('a', 8 * 1024 * 1024)

@@ -23,7 +23,7 @@ async function start(options: UpstreamOptions = {}): Promise<TestUpstream> {
   return upstream
 }
 
-test('a manifest as it was sent', async () => {
+test('a manifest has the bytes, media type and ETag that were sent', async () => {
   await using test = await start()
   await using subject = new Subject(test)
   const manifest = await subject.manifest('a', latest, neverAborted())
@@ -32,7 +32,7 @@ test('a manifest as it was sent', async () => {
   assert.deepEqual([headers.accept, headers['accept-encoding']], [acceptManifests, 'identity'])
 })
 
-test('a sha512 digest', async () => {
+test('a manifest by its sha512 digest', async () => {
   await using test = await start()
   await using subject = new Subject(test)
   const long = digestOf(body, 'sha512')
@@ -40,7 +40,7 @@ test('a sha512 digest', async () => {
   assert.equal((await subject.manifest('a', { digest: long }, neverAborted()))?.digest, long)
 })
 
-test('wrong bytes for a digest are a mismatch; for a tag the bytes decide what they are', async () => {
+test('wrong bytes for a digest are a mismatch; for a tag the digest comes from the bytes', async () => {
   await using test = await start()
   await using subject = new Subject(test)
   test.fault(get, { flipByteAt: 5 })
@@ -112,7 +112,7 @@ for (const { name, behaviour, kind } of unreadable) {
   })
 }
 
-test('the signal ends a wait for headers and for the body with its own reason', async () => {
+test('an aborted signal rejects with its reason, before the headers and in the body', async () => {
   await using test = await start()
   await using subject = new Subject(test)
   const gate = new Gate()
@@ -237,7 +237,7 @@ for (const { name, known, behaviour, options, is, asked } of resolutions) {
   }
 }
 
-test('a useless HEAD is not repeated for a while', async () => {
+test('a HEAD that was of no use is not sent again for a quarter of an hour', async () => {
   await using test = await start()
   await using subject = new Subject(test)
   test.fault(head, { headStatus: 405 })
@@ -250,7 +250,7 @@ test('a useless HEAD is not repeated for a while', async () => {
   assert.equal(test.count(head), 2)
 })
 
-test('a refusal to HEAD is confirmed by a GET, once', async () => {
+test('a HEAD that is refused is confirmed by one GET', async () => {
   await using test = await TestUpstream.start({ auth: { kind: 'bearer', issueTokensForAnything: true } })
   await using subject = new Subject(test)
   for (let round = 0; round < 3; round += 1) {
@@ -260,7 +260,7 @@ test('a refusal to HEAD is confirmed by a GET, once', async () => {
   assert.equal(test.count({ ...head, authorization: 'anonymous' }), 3)
 })
 
-test('a limited, silent or patient upstream is not asked twice', async () => {
+test('no GET follows a HEAD that got a 429, no answer, or Retry-After', async () => {
   const cases: { behaviour: Behaviour; kind: string }[] = [
     { behaviour: { headStatus: 429 }, kind: 'rate-limited' },
     { behaviour: { status: 503, headers: { 'retry-after': '20' } }, kind: 'unavailable' },
@@ -276,7 +276,7 @@ test('a limited, silent or patient upstream is not asked twice', async () => {
   }
 })
 
-test('what is told by HEAD can be had by GET', async () => {
+test('the descriptor from HEAD is that of the manifest from GET', async () => {
   await using test = await start({ etag: 'weak' })
   await using subject = new Subject(test)
   const found = await subject.resolve('a', 'latest', undefined, neverAborted())

@@ -12,7 +12,7 @@ async function turns(): Promise<void> {
   for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve))
 }
 
-test('an upstream that is down rests, and is in order again when it answers', async () => {
+test('an upstream that is down rests, and is in order when it answers again', async () => {
   await using test = await TestUpstream.start()
   await using subject = new Subject(test)
   test.addImage('a', 'latest', image())
@@ -29,7 +29,7 @@ test('an upstream that is down rests, and is in order again when it answers', as
   assert.deepEqual([state, requests, errors], ['ok', 3, 2])
 })
 
-test('while it rests one request probes, and the others share its fate', async () => {
+test('during a rest one request goes out as a trial, and the others share its outcome', async () => {
   await using test = await TestUpstream.start()
   await using subject = new Subject(test)
   test.addImage('a', 'latest', image())
@@ -51,7 +51,7 @@ test('while it rests one request probes, and the others share its fate', async (
   }
 })
 
-test('after a 429 nobody asks until its time', async () => {
+test('after a 429 no request goes out until Retry-After is over', async () => {
   await using test = await TestUpstream.dockerHub({ rateLimit: { limit: 1, window: 21600 } })
   await using subject = new Subject(test)
   const added = image()
@@ -84,7 +84,7 @@ test('Retry-After is obeyed as seconds and as a date', async () => {
   }
 })
 
-test('an overdue answer rests the upstream until it comes', async () => {
+test('an overdue answer makes the upstream rest until it arrives', async () => {
   await using test = await TestUpstream.start()
   await using subject = new Subject(test)
   test.addImage('a', 'latest', image())
@@ -99,7 +99,7 @@ test('an overdue answer rests the upstream until it comes', async () => {
   assert.equal(subject.restsUntil, undefined)
 })
 
-test('absence, refusal and nonsense in one repository rest nobody', async () => {
+test('absence, refusal and protocol errors of one repository begin no rest', async () => {
   await using test = await TestUpstream.start()
   await using subject = new Subject(test)
   test.addImage('a', 'latest', image())
@@ -110,7 +110,7 @@ test('absence, refusal and nonsense in one repository rest nobody', async () => 
   }
 })
 
-test('storage that is down rests nobody', async () => {
+test('storage that is down begins no rest', async () => {
   await using test = await TestUpstream.start({ cdn: true })
   await using subject = new Subject(test)
   test.addImage('a', 'latest', image())
@@ -121,7 +121,7 @@ test('storage that is down rests nobody', async () => {
   assert.ok(await subject.manifest('a', latest, neverAborted()))
 })
 
-test('a token service that is down rests the upstream', async () => {
+test('a token service that is down makes the upstream rest', async () => {
   await using test = await TestUpstream.start({ auth: { kind: 'bearer' } })
   await using subject = new Subject(test)
   test.addImage('a', 'latest', image())
@@ -130,7 +130,7 @@ test('a token service that is down rests the upstream', async () => {
   assert.equal(subject.restsUntil, subject.clock.now + 5000)
 })
 
-test('a kept connection that the server closes under a request is no failure', async () => {
+test('a request on a kept connection that the server closes is sent again', async () => {
   await using test = await TestUpstream.start()
   await using subject = new Subject(test)
   test.addImage('a', 'latest', image())
@@ -141,7 +141,7 @@ test('a kept connection that the server closes under a request is no failure', a
   assert.equal(test.count(), 3)
 })
 
-test('requests are told as they go', async () => {
+test('every request is reported with its kind, status and time', async () => {
   await using test = await TestUpstream.start({ auth: { kind: 'bearer', challengeOnRealRequests: false } })
   const told: string[] = []
   const hooks = {
@@ -157,7 +157,7 @@ test('requests are told as they go', async () => {
   assert.deepEqual(new Set(told), new Set(['blob undefined 0']))
 })
 
-test('a page that blocks us is an outage, and not absence', async () => {
+test('a web page instead of an answer is an outage, and not absence', async () => {
   await using test = await TestUpstream.dockerHub()
   await using subject = new Subject(test)
   test.addImage('a', 'latest', image())

@@ -15,7 +15,7 @@ for (const [name, cdn] of Object.entries({
   '302': { status: 302 },
   relative: { relative: true },
 } as const)) {
-  test(`a blob behind a redirect (${name}): the range goes along`, async () => {
+  test(`a redirect of a blob (${name}) keeps the range`, async () => {
     await using test = await TestUpstream.start({ auth, cdn })
     await using subject = new Subject(test, login)
     const digest = test.addBlob('a', body)
@@ -34,7 +34,7 @@ for (const [name, cdn] of Object.entries({
   })
 }
 
-test('a redirect is not remembered', async () => {
+test('every request follows a new redirect', async () => {
   await using test = await TestUpstream.start({ auth, cdn: true })
   await using subject = new Subject(test)
   const digest = test.addBlob('a', body)
@@ -44,7 +44,7 @@ test('a redirect is not remembered', async () => {
   assert.equal(test.count({ kind: 'cdn', status: 403 }), 0)
 })
 
-test('a manifest behind a redirect to another registry: its own token, the same Accept, and never our login', async () => {
+test('another registry behind a redirect gets a token of its own, the same Accept, and never our login', async () => {
   await using target = await TestUpstream.start({
     name: 'localhost',
     auth: { kind: 'bearer', users: { us: 'secret' } },
@@ -59,7 +59,7 @@ test('a manifest behind a redirect to another registry: its own token, the same 
   assert.ok(manifests.every(({ headers }) => headers.accept === acceptManifests))
 })
 
-test('a registry that we are sent to and that wants a login gets none', async () => {
+test('another registry behind a redirect that demands a login gets none', async () => {
   await using target = await TestUpstream.start({ name: 'localhost', auth: { kind: 'basic', users: { us: 'secret' } } })
   await using test = await TestUpstream.start({ manifestRedirect: target })
   await using subject = new Subject(test, login)
@@ -68,7 +68,7 @@ test('a registry that we are sent to and that wants a login gets none', async ()
   assert.ok(target.requests.every(({ headers }) => headers.authorization === undefined))
 })
 
-test('a stranger that sends us back to our registry gets nothing there in our name', async () => {
+test('a redirect back to our registry from another host is followed without the login', async () => {
   await using stranger = await TestUpstream.start({ name: 'localhost' })
   await using test = await TestUpstream.start({ auth: { ...auth, privateRepositories: new Set(['hidden', 'mine']) } })
   await using subject = new Subject(test, login)
@@ -115,7 +115,7 @@ for (const location of nowhere) {
   })
 }
 
-test('a signed address is in no error', async () => {
+test('no error contains a signed URL', async () => {
   await using test = await TestUpstream.start({ cdn: true })
   await using subject = new Subject(test)
   const digest = test.addBlob('a', body)

@@ -39,7 +39,7 @@ for (const [name, start] of Object.entries(presets)) {
     }
   })
 
-  test(`${name}: what is not there is absent`, async () => {
+  test(`${name}: a missing tag, manifest and blob are absent`, async () => {
     await using test = await start()
     await using subject = new Subject(test)
     const { layers, manifest } = image()
@@ -58,7 +58,7 @@ for (const [name, start] of Object.entries(presets)) {
     assert.equal(subject.restsUntil, undefined)
   })
 
-  test(`${name}: a second look at a tag costs one HEAD and no manifest`, async () => {
+  test(`${name}: a second check of a tag sends one HEAD and no GET`, async () => {
     await using test = await start()
     await using subject = new Subject(test)
     const root = test.addImage('library/alpine', 'latest', image())
@@ -75,7 +75,7 @@ for (const [name, start] of Object.entries(presets)) {
   })
 }
 
-test('registry.k8s.io: the registry behind it gets an anonymous token of its own, once', async () => {
+test('registry.k8s.io: the registry behind its redirect gets one anonymous token', async () => {
   await using test = await TestUpstream.registryK8s()
   await using subject = new Subject(test, {
     credential: { username: 'us', password: 'secret' },
@@ -93,7 +93,7 @@ test('registry.k8s.io: the registry behind it gets an anonymous token of its own
   )
 })
 
-test('Docker Hub: the rest of the rate limit is told', async () => {
+test('Docker Hub: status shows what is left of the rate limit', async () => {
   await using test = await TestUpstream.dockerHub({ rateLimit: { limit: 100, window: 21600 } })
   await using subject = new Subject(test)
   assert.equal(subject.status().rateLimit, null)

@@ -31,7 +31,7 @@ async function held(rest: Rest, health?: (health: HealthProbe) => void) {
   return { result, ...end }
 }
 
-test('a rest doubles from failure to failure up to its limit, and a success forgets it', async () => {
+test('each failure doubles the rest up to its maximum, and a success resets it', async () => {
   const { clock, rest, fail, left } = start()
   const rests: number[] = []
   for (const kind of ['unreachable', 'timeout', 'unavailable', 'unreachable', 'timeout', 'unreachable'] as const) {
@@ -46,7 +46,7 @@ test('a rest doubles from failure to failure up to its limit, and a success forg
   assert.equal(left(), 5)
 })
 
-test('Retry-After sets the length, within its limit', async () => {
+test('Retry-After sets the length of the rest, up to its maximum', async () => {
   const { fail, left, clock } = start()
   await fail('unavailable', 90)
   assert.equal(left(), 90)
@@ -55,7 +55,7 @@ test('Retry-After sets the length, within its limit', async () => {
   assert.equal(left(), 3600)
 })
 
-test('what concerns one repository or login rests nobody', async () => {
+test('a failure of one repository or login begins no rest', async () => {
   const { rest, fail } = start()
   await fail('denied')
   await fail('protocol')
@@ -66,7 +66,7 @@ test('what concerns one repository or login rests nobody', async () => {
   assert.equal(rest.until, undefined)
 })
 
-test('after a 429 everybody is refused at once, and no late success changes that', async () => {
+test('after a 429 every request is refused at once, and a late success does not end that', async () => {
   const { clock, rest, fail } = start()
   const early = await held(rest)
   await fail('rate-limited', 30)
@@ -81,7 +81,7 @@ test('after a 429 everybody is refused at once, and no late success changes that
   assert.equal(await rest.run(never, async () => 'asked'), 'asked')
 })
 
-test('one probe at a time; its answer lets the others go on before it is done', async () => {
+test('one trial at a time: its answer lets the others go on before its body has ended', async () => {
   const { rest, fail } = start()
   await fail('unreachable')
   let answered = () => {}
@@ -104,7 +104,7 @@ test('one probe at a time; its answer lets the others go on before it is done', 
   assert.equal(await trial.result, 'done')
 })
 
-test('a probe that fails fails the others, and the rest grows', async () => {
+test('a trial that fails rejects the requests that wait for it, and prolongs the rest', async () => {
   const { rest, fail, left } = start()
   await fail('unreachable')
   const trial = await held(rest)
@@ -119,7 +119,7 @@ test('a probe that fails fails the others, and the rest grows', async () => {
   assert.equal(left(), 10)
 })
 
-test('a probe whose client leaves hands over to the next', async () => {
+test('another request becomes the trial when the client of the trial leaves', async () => {
   const { rest, fail } = start()
   await fail('unreachable')
   const trial = await held(rest)
@@ -130,7 +130,7 @@ test('a probe whose client leaves hands over to the next', async () => {
   assert.equal(rest.until, undefined)
 })
 
-test('who waits for a probe leaves when told to', async () => {
+test('a request that waits for a trial rejects when its signal is aborted', async () => {
   const { rest, fail } = start()
   await fail('unreachable')
   const trial = await held(rest)
@@ -143,7 +143,7 @@ test('who waits for a probe leaves when told to', async () => {
   await trial.result
 })
 
-test('the failures of one outage count once', async () => {
+test('several failures of one outage count as one', async () => {
   const { rest, left } = start()
   const asked = await Promise.all([held(rest), held(rest), held(rest)])
   for (const { reject } of asked) reject(new UpstreamError('r', 'unavailable', '503'))
@@ -151,7 +151,7 @@ test('the failures of one outage count once', async () => {
   assert.equal(left(), 5)
 })
 
-test('overdue: rests until the answer comes', async () => {
+test('an overdue answer begins a rest, and its arrival ends it', async () => {
   const { rest, left } = start()
   const slow = await held(rest)
   rest.overdue()
@@ -162,7 +162,7 @@ test('overdue: rests until the answer comes', async () => {
   assert.equal(rest.until, undefined)
 })
 
-test('overdue: the failure of what was overdue is the same outage', async () => {
+test('the failure of an overdue request counts as the same outage', async () => {
   const { rest, left } = start()
   const slow = await held(rest)
   rest.overdue()
@@ -171,7 +171,7 @@ test('overdue: the failure of what was overdue is the same outage', async () => 
   assert.equal(left(), 5)
 })
 
-test('what fails after the upstream has answered is not its failure, until it is asked again', async () => {
+test('a failure after the upstream has answered begins no rest, unless another request was sent', async () => {
   const { rest, left } = start()
   const storage = new UpstreamError('r', 'unavailable', 'storage answered 503')
   await assert.rejects(
@@ -194,7 +194,7 @@ test('what fails after the upstream has answered is not its failure, until it is
   assert.equal(left(), 5)
 })
 
-test('who bypasses a rest is asked, and ends it', async () => {
+test('a request that bypasses the rest goes out, and its success ends the rest', async () => {
   const { rest, fail } = start()
   await fail('unreachable')
   await assert.rejects(rest.bypass(() => Promise.reject(new UpstreamError('r', 'unreachable', 'still down'))))

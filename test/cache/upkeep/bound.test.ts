@@ -50,7 +50,7 @@ function bytesIn(folder: string): number {
 }
 
 describe('a bounded store', () => {
-  it('fed ten times its bound stays below it, is as good as an ideal LRU, and fails nobody', async (test) => {
+  it('that gets ten times its bound stays below it, hits as often as an ideal LRU, and fails no request', async (test) => {
     const images = catalogue()
     const pulls = pullsOf(images)
     await using upstream = await TestUpstream.start()

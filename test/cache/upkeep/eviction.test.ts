@@ -48,7 +48,7 @@ async function bounded(kibibytes: number, options: Readonly<Record<string, unkno
 }
 
 describe('eviction', () => {
-  it('of one of two images that share a base never breaks the other, and the last takes all with it', async () => {
+  it('of one of two images with a common base keeps the other whole, and the last one takes the base with it', async () => {
     await using shop = await bounded(450)
     const base = randomBlob(100 * KiB, 99)
     const [one, two, three, four] = [app(1, base), app(2, base), app(3), app(4)]
@@ -70,7 +70,7 @@ describe('eviction', () => {
     assert.equal(await shop.holds(one), 4)
   })
 
-  it('spares the layers of a manifest that is used, though nobody asks for them', async () => {
+  it('keeps the layers of a manifest that is used, although nobody reads them', async () => {
     await using shop = await bounded(350)
     const [used, idle] = [app(1), app(2)]
     await shop.stock('used', used)
@@ -83,7 +83,7 @@ describe('eviction', () => {
     assert.deepEqual([await shop.holds(used), await shop.holds(idle)], [3, 0])
   })
 
-  it('takes an index with its manifests and their blobs, and spares them with it', async () => {
+  it('removes an index together with its manifests and blobs, and keeps them together', async () => {
     await using shop = await bounded(350)
     const added = index([app(1), image({ platform: { os: 'linux', architecture: 'arm64' } })])
     await shop.stock('multi', added)
@@ -98,7 +98,7 @@ describe('eviction', () => {
   })
 
   for (const pattern of [`${hub}/kept:kept`, `${hub}/kept`, `${first}/*/kept`, `${hub}/k*:k*`]) {
-    it(`never takes what is pinned: ${pattern}`, async () => {
+    it(`never removes what is pinned: ${pattern}`, async () => {
       await using shop = await bounded(450)
       const base = randomBlob(100 * KiB, 99)
       const kept = index([app(1, base)])
@@ -113,7 +113,7 @@ describe('eviction', () => {
     })
   }
 
-  it('leaves the bound where it is when all that is stored is pinned: the rest is served and not kept', async () => {
+  it('never exceeds the bound where all is pinned: other blobs are served and not stored', async () => {
     await using shop = await bounded(250)
     await shop.stock('one', app(1))
     await shop.stock('two', app(2))
@@ -124,7 +124,7 @@ describe('eviction', () => {
     for (const digest of stored) assert.ok((await shop.stored()).includes(digest))
   })
 
-  it('never takes what is being read, and takes it afterwards', async () => {
+  it('removes a blob that is being read only after the read', async () => {
     await using shop = await bounded(8 * KiB)
     // More than the sockets between take.
     const slow = image({ layers: [randomBlob(7000 * KiB, 1)] })
@@ -143,7 +143,7 @@ describe('eviction', () => {
     assert.ok(!(await shop.stored()).includes(layer.digest))
   })
 
-  it('takes nothing for a blob that is larger than the bound', async () => {
+  it('removes nothing for a blob that is larger than the bound', async () => {
     await using shop = await bounded(350)
     const one = app(1)
     await shop.stock('one', one)
@@ -155,7 +155,7 @@ describe('eviction', () => {
     assert.notEqual(outcomeOf(again), 'entrepot; hit')
   })
 
-  it('takes what nobody wanted for too long, with images that are used left whole', async () => {
+  it('removes what is idle for too long, and keeps used images whole', async () => {
     await using shop = await bounded(10 * KiB, { maxIdle: '1d' })
     const base = randomBlob(100 * KiB, 99)
     const [old, used] = [app(1, base), app(2, base)]
@@ -171,7 +171,7 @@ describe('eviction', () => {
     assert.equal((await shop.larder.mirror.stats()).storage.used, 0)
   })
 
-  it('of much never stalls requests', async () => {
+  it('of many blobs never blocks requests', async () => {
     await using shop = await bounded(10 * KiB, { maxIdle: '1d' })
     const layers = Array.from({ length: 90 }, (_, seed) => randomBlob(100, seed))
     for (let number = 0; number < 2; number += 1) {

@@ -12,12 +12,12 @@ function sizeOf({ manifest, config, layers }: typeof one): number {
 }
 
 suite('What is cached', () => {
-  test('is nothing at the start', async () => {
+  test('is an empty list at the start', async () => {
     await using larder = await Larder.open()
     assert.deepEqual((await larder.call('/images')).json, { images: [], next: null })
   })
 
-  test('is an image as it was pulled', async () => {
+  test('lists a pulled image', async () => {
     const clock = { now: 1_700_000_000_000 }
     await using larder = await Larder.open({}, clock)
     await larder.stock(`${first}/team/app`, '1.0', one)
@@ -44,7 +44,7 @@ suite('What is cached', () => {
     })
   })
 
-  test('tells what images share, in whatever repository', async () => {
+  test('shows how much images share, across repositories', async () => {
     await using larder = await Larder.open()
     await larder.stock(`${first}/team/one`, 'v', one)
     await larder.stock(`${second}/team/two`, 'v', two)
@@ -60,7 +60,7 @@ suite('What is cached', () => {
     ])
   })
 
-  test('is shared whole by two tags of one digest', async () => {
+  test('counts everything as shared for two tags of one digest', async () => {
     await using larder = await Larder.open()
     await larder.stock(`${first}/team/app`, 'v1', one)
     await larder.stock(`${first}/team/app`, 'latest', one)
@@ -71,7 +71,7 @@ suite('What is cached', () => {
     ])
   })
 
-  test('tells which platforms of an index are here, and leaves attestations out', async () => {
+  test('shows which platforms of an index are cached, without attestations', async () => {
     const arm = image({ platform: { os: 'linux', architecture: 'arm', variant: 'v7' }, config: { n: 3 } })
     const proof = image({ platform: { os: 'unknown', architecture: 'unknown' }, config: { n: 4 } })
     const both = index([one, arm, proof])
@@ -86,7 +86,7 @@ suite('What is cached', () => {
     assert.equal(listed?.unique, listed?.size)
   })
 
-  test('is told in pages, and by the beginning of the repository', async () => {
+  test('is listed in pages, and by a prefix of the repository', async () => {
     await using larder = await Larder.open()
     const names = [`${first}/a/x`, `${first}/a/x-y`, `${first}/b`, `${second}/a`]
     for (const [n, name] of names.entries()) await larder.stock(name, 'v', image({ config: { n } }))
@@ -108,7 +108,7 @@ suite('What is cached', () => {
     assert.deepEqual(seen, names.toSorted())
   })
 
-  test('leaves out tags whose manifest has gone', async () => {
+  test('leaves out tags whose manifest is not stored', async () => {
     await using larder = await Larder.open()
     await larder.stock(`${first}/team/app`, '1', one)
     await larder.call(`/blobs/${one.manifest.digest}`, 'DELETE')

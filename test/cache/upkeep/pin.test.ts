@@ -41,19 +41,18 @@ suite('A pin', () => {
     `docker.io/${'a'.repeat(400)}`,
     `docker.io/a:${'b'.repeat(129)}`,
   ]) {
-    test(`cannot be made of ${JSON.stringify(text.slice(0, 30))}`, () => assert.equal(parsePin(text), undefined))
+    test(`cannot be parsed from ${JSON.stringify(text.slice(0, 30))}`, () => assert.equal(parsePin(text), undefined))
   }
 
-  test('knows where to look for what it matches', () => {
+  test('has the prefix of everything that it matches', () => {
     assert.equal(parsePin('docker.io/library/al*ne:3.*')?.prefix, 'docker.io/library/al')
     assert.equal(parsePin('docker.io/library/alpine:3.20')?.prefix, 'docker.io/library/alpine')
     assert.equal(parsePin('*')?.prefix, '')
   })
 
-  test('of many stars is no slower than one of few', () => {
+  test('with many stars is matched in linear time', () => {
     const pin = parsePin(`docker.io/${'a*'.repeat(190)}b`)
-    const startedAt = performance.now()
+    // By trying every split this would not end.
     assert.equal(pin?.matches(`docker.io/${'a'.repeat(245)}`, 'latest'), false)
-    assert.ok(performance.now() - startedAt < 100)
   })
 })

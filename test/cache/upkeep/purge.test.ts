@@ -21,7 +21,7 @@ async function kept(larder: Larder): Promise<unknown> {
 }
 
 suite('A purge of an image', () => {
-  test('takes it whole, and the next pull fetches it whole', async () => {
+  test('removes all of it, and the next pull fetches all of it', async () => {
     await using larder = await Larder.open()
     await larder.stock(app, '1', one)
     const { status, json } = await larder.call(`/images/${app}:1`, 'DELETE')
@@ -36,7 +36,7 @@ suite('A purge of an image', () => {
     assert.deepEqual(await kept(larder), { bytes: sizeOf(one), blobs: 4 })
   })
 
-  test('leaves what another needs', async () => {
+  test('keeps what another image needs', async () => {
     await using larder = await Larder.open()
     await larder.stock(app, '1', one)
     await larder.stock(`${second}/team/two`, '1', two)
@@ -50,7 +50,7 @@ suite('A purge of an image', () => {
     assert.deepEqual(await kept(larder), { bytes: sizeOf(two), blobs: 4 })
   })
 
-  test('leaves all of it where another tag names the same', async () => {
+  test('keeps all of it where another tag points to the same manifest', async () => {
     await using larder = await Larder.open()
     await larder.stock(app, '1', one)
     await larder.stock(app, 'latest', one)
@@ -63,7 +63,7 @@ suite('A purge of an image', () => {
     assert.deepEqual(json, { tags: 1, blobs: 4, bytes: sizeOf(one) })
   })
 
-  test('leaves what another repository was asked for by digest', async () => {
+  test('keeps what was pulled by digest through another repository', async () => {
     await using larder = await Larder.open()
     await larder.stock(app, '1', one)
     await larder.stock(`${second}/copy`, 'x', one)
@@ -72,7 +72,7 @@ suite('A purge of an image', () => {
     assert.deepEqual((await larder.call(`/images/${app}:1`, 'DELETE')).json, { tags: 1, blobs: 0, bytes: 0 })
   })
 
-  test('takes an index with its images, but for one that has a tag of its own', async () => {
+  test('removes an index with its images, except for one with its own tag', async () => {
     const arm = image({ platform: { os: 'linux', architecture: 'arm64' }, config: { n: 3 } })
     const both = index([one, arm])
     await using larder = await Larder.open()
@@ -84,7 +84,7 @@ suite('A purge of an image', () => {
     assert.deepEqual(await kept(larder), { bytes: sizeOf(arm), blobs: 3 })
   })
 
-  test('takes what is pinned, and what is being read: who reads gets all of it', async () => {
+  test('removes what is pinned or being read, and readers get all of it', async () => {
     const body = randomBlob(3 * 1024 * 1024, 9)
     const large = image({ layers: [body] })
     await using larder = await Larder.open()
@@ -99,7 +99,7 @@ suite('A purge of an image', () => {
     assert.ok(Buffer.concat([start, rest]).equals(body))
   })
 
-  test('of what is not cached is refused', async () => {
+  test('is refused where nothing of that name is cached', async () => {
     await using larder = await Larder.open()
     await larder.stock(app, '1', one)
     for (const name of [`${app}:2`, `${first}/team/apples:1`, 'docker.io/library/alpine:1']) {
@@ -112,7 +112,7 @@ suite('A purge of an image', () => {
 })
 
 suite('A purge of a repository', () => {
-  test('takes its tags, what was asked for by digest, and lone blobs', async () => {
+  test('removes its tags, manifests that were pulled by digest, and single blobs', async () => {
     await using larder = await Larder.open()
     const untagged = image({ config: { n: 5 } })
     const lone = larder.upstream.addBlob('team/app', randomBlob(5_000, 11))
@@ -139,7 +139,7 @@ suite('A purge of a repository', () => {
     await larder.pull(app, '1', one)
   })
 
-  test('leaves what another repository holds', async () => {
+  test('keeps what another repository holds', async () => {
     await using larder = await Larder.open()
     await larder.stock(app, '1', one)
     await larder.stock(`${second}/copy`, 'x', one)
@@ -149,7 +149,7 @@ suite('A purge of a repository', () => {
     assert.equal(larder.other.count({ kind: 'blob' }), 0)
   })
 
-  test('takes its right to what others hold: it has to be shown anew', async () => {
+  test('removes its links to what others hold, so they have to be proven again', async () => {
     await using larder = await Larder.open()
     await larder.stock(app, '1', one)
     await larder.stock(`${second}/copy`, 'x', one)
@@ -161,7 +161,7 @@ suite('A purge of a repository', () => {
 })
 
 suite('A purge of an upstream', () => {
-  test('takes all of it and nothing else', async () => {
+  test('removes everything of that upstream and nothing else', async () => {
     await using larder = await Larder.open()
     await larder.stock(app, '1', one)
     await larder.stock(`${first}/b`, '1', image({ config: { n: 7 } }))
@@ -177,7 +177,7 @@ suite('A purge of an upstream', () => {
 })
 
 suite('A purge of a digest', () => {
-  test('takes it, whoever needs it, and the next pull fetches just that', async () => {
+  test('removes it, whoever needs it, and the next pull fetches only that', async () => {
     await using larder = await Larder.open()
     await larder.stock(app, '1', one)
     await larder.stock(app, '2', two)

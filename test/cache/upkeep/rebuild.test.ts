@@ -32,7 +32,7 @@ async function known({ mirror }: Stage, blobs: number): Promise<void> {
 }
 
 describe('lost metadata', () => {
-  it('cost no content: links come from beside the manifests, tags from upstream', async () => {
+  it('lose no content: links come from the notes, tags from the upstream', async () => {
     await using stage = await Stage.start()
     stage.upstream.addImage('library/alpine', 'latest', added)
     await pull(stage, 'library/alpine')
@@ -64,7 +64,7 @@ describe('lost metadata', () => {
     )
   })
 
-  it('are made up for by proofs from upstream, where a note is lost too', async () => {
+  it('are replaced by proofs from the upstream where a note is lost as well', async () => {
     await using stage = await Stage.start()
     stage.upstream.addImage('library/alpine', 'latest', added)
     await pull(stage, 'library/alpine')
@@ -79,7 +79,7 @@ describe('lost metadata', () => {
     assert.equal(stage.upstream.bytes({ kind: 'blob' }), 0)
   })
 
-  it('do not come back from notes or manifests that are damaged', async () => {
+  it('are not restored from damaged notes or manifests', async () => {
     await using stage = await Stage.start()
     stage.upstream.addImage('library/alpine', 'latest', added)
     await pull(stage, 'library/alpine')
@@ -99,7 +99,7 @@ describe('lost metadata', () => {
     }
   })
 
-  it('keep what is private private', async () => {
+  it('keep private content private', async () => {
     await using stage = await Stage.start()
     stage.upstream.addImage('library/alpine', 'latest', child)
     await stage.get('/v2/library/alpine/manifests/latest')

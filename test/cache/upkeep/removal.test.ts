@@ -118,8 +118,8 @@ function counted(index: ContentIndex, asked: string[]): ContentIndex {
   })
 }
 
-describe('a blob on its way out', () => {
-  it('that is adopted anew meanwhile is stored and recorded in the end', async () => {
+describe('a blob that is being removed', () => {
+  it('and adopted again meanwhile is stored and recorded in the end', async () => {
     await using house = await open()
     const body = Buffer.from('{}')
     const digest = await house.put(body)
@@ -143,7 +143,7 @@ describe('a blob on its way out', () => {
     assert.equal((await house.index.lastAccess(digest))?.size, 2)
   })
 
-  it('that was used since it was looked at stays', async () => {
+  it('stays where it was used since it was looked at', async () => {
     await using house = await open()
     const digest = await house.put(Buffer.from('{}'))
     await house.metadata.usage()
@@ -155,7 +155,7 @@ describe('a blob on its way out', () => {
     assert.equal((await house.metadata.usage()).blobs, 1)
   })
 
-  it('keeps its record where the store does not let go of it', async () => {
+  it('keeps its record where the store cannot delete it', async () => {
     await using house = await open()
     const digest = await house.put(Buffer.from('{}'))
     await house.metadata.usage()
@@ -168,7 +168,7 @@ describe('a blob on its way out', () => {
 })
 
 describe('room', () => {
-  it('is made by one for all: what is granted and not yet taken up counts', async () => {
+  it('counts as taken once it is granted, before the blob is recorded', async () => {
     await using house = await open({ maxSize: 1000 })
     const one = await house.eviction.room(400)
     const two = await house.eviction.room(400)
@@ -182,7 +182,7 @@ describe('room', () => {
     assert.ok(await house.eviction.room(1000))
   })
 
-  it('is bounded by the disk where that has less than the configured size, and leaves some to others', async () => {
+  it('is limited by a disk smaller than the configured size, less a reserve for others', async () => {
     const disk = { total: 1000, free: 1000 }
     await using house = await open({ maxSize: 50 * gigabyte, disk: async () => disk })
     assert.equal(await house.eviction.bound(), 500)
@@ -197,8 +197,8 @@ describe('room', () => {
   })
 })
 
-describe('of a hundred thousand blobs', () => {
-  it('a look at what there is costs one question, and a run what it takes out', async (test) => {
+describe('with a hundred thousand blobs', () => {
+  it('eviction asks the index a few questions for each blob that goes, and none where nothing has to', async (test) => {
     await using house = await open({ maxSize: 100_000 * 1000 })
     const uses = Array.from({ length: 100_000 }, (_, at) => ({
       digest: digestOf(Buffer.from(`${at}`)),
@@ -224,7 +224,7 @@ describe('of a hundred thousand blobs', () => {
     assert.deepEqual(house.asked, [])
   })
 
-  it('what many images share costs no more than these', async () => {
+  it('the reason to keep a layer costs two questions for each of its images', async () => {
     await using house = await open()
     const layer = digestOf(Buffer.from('layer'))
     const manifests = Array.from({ length: 500 }, (_, at) => digestOf(Buffer.from(`manifest ${at}`)))

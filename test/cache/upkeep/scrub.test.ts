@@ -100,7 +100,7 @@ describe('a hundred damaged blobs', () => {
   const victims = digests.toSorted(() => chance.next().value - 0.5).slice(0, 100)
   const sound = digests.find((digest) => !victims.includes(digest)) ?? added.config.digest
 
-  it('are replaced by the very request that finds them missing or of a wrong size', async () => {
+  it('are replaced by the request that finds them missing or of a wrong size', async () => {
     await using stage = await stocked(added)
     for (const [number, digest] of victims.entries()) {
       await damage(stage, digest, number % 2 === 0 ? 'truncated' : 'deleted', sound)
@@ -117,7 +117,7 @@ describe('a hundred damaged blobs', () => {
     await checkUsage(stage)
   })
 
-  it('are found and replaced by a scrub, whatever has befallen them, and no wrong byte is served after', async () => {
+  it('are found and replaced by a scrub, and no wrong byte is served afterwards', async () => {
     await using stage = await stocked(added)
     for (const [number, digest] of victims.entries()) {
       await damage(stage, digest, kinds[number % kinds.length] ?? 'flipped', sound)
@@ -144,7 +144,7 @@ describe('a scrub', () => {
   const [layer] = added.layers.map(({ digest }) => digest)
   assert.ok(layer)
 
-  it('replaces manifests too, with what they prove', async () => {
+  it('replaces manifests, too, and restores their links', async () => {
     const multi = index([added])
     await using stage = await stocked(added)
     stage.upstream.addImage('library/app', 'multi', multi)
@@ -162,7 +162,7 @@ describe('a scrub', () => {
     await checkUsage(stage)
   })
 
-  it('takes out what cannot be had again, and the next pull brings it', async () => {
+  it('removes what cannot be fetched again, and the next pull fetches it', async () => {
     await using stage = await stocked(added)
     await damage(stage, layer, 'flipped', layer)
     await stage.upstream.stop()
@@ -176,7 +176,7 @@ describe('a scrub', () => {
     await checkUsage(stage)
   })
 
-  it('puts the metadata right against the disk: what is missing in it, too much, and of a wrong size', async () => {
+  it('corrects missing records, records of what is gone, and wrong sizes', async () => {
     await using stage = await stocked(added)
     const gone = digestOf(Buffer.from('gone'))
     await withMetadata(stage, async (sqlite) => {
@@ -204,7 +204,7 @@ describe('a scrub', () => {
     })
   })
 
-  it('is one at a time: the second says so', async () => {
+  it('runs once at a time: the second call resolves to false', async () => {
     await using stage = await stocked(added)
     const gate = new Gate()
     await damage(stage, layer, 'deleted', layer)
@@ -218,7 +218,7 @@ describe('a scrub', () => {
     assert.equal((await call(path)).json['repaired'], 1)
   })
 
-  it('ends with the mirror, soon, though it waits for an upstream that says nothing', async () => {
+  it('stops with the mirror, although it waits for a silent upstream', async () => {
     await using stage = await stocked(added)
     const gate = new Gate()
     await damage(stage, layer, 'deleted', layer)
@@ -229,7 +229,7 @@ describe('a scrub', () => {
     gate.open()
   })
 
-  it('finds nothing wrong, and harms nothing, while blobs come and go', async () => {
+  it('finds nothing and harms nothing while blobs come and go', async () => {
     await using stage = await Stage.start({ config: { storage: { maxSize: '700KiB' } } })
     const images = Array.from({ length: 12 }, (_, seed) =>
       image({ layers: [randomBlob(size, 100 + seed), randomBlob(size, 200 + seed)], config: { seed } }),
@@ -255,7 +255,7 @@ describe('a scrub', () => {
 })
 
 describe('the pace of a scrub', () => {
-  it('is so many bytes a second, whatever the pieces, and saves up nothing', async () => {
+  it('is so many bytes a second, for pieces of any size, and without bursts', async () => {
     const clock = { now: 0 }
     const waits: number[] = []
     const pace = new Pace({
@@ -279,7 +279,7 @@ describe('the pace of a scrub', () => {
     assert.ok(waits.reduce((sum, each) => sum + each, 0) >= 900)
   })
 
-  it('waits for nothing where there is no limit, and ends when told to', async () => {
+  it('does not wait where there is no limit, and rejects when its signal is aborted', async () => {
     const stopped = new AbortController()
     const wait = () => assert.fail('it waits')
     const pace = new Pace({ rate: Number.POSITIVE_INFINITY, now: () => 0, signal: stopped.signal, wait })
@@ -288,7 +288,7 @@ describe('the pace of a scrub', () => {
     await assert.rejects(pace.spent(1))
   })
 
-  it('ends in the middle of a wait', async () => {
+  it('rejects during a wait when its signal is aborted', async () => {
     const stopped = new AbortController()
     const pace = new Pace({ rate: 1, now: () => 0, signal: stopped.signal })
     const waiting = pace.spent(1_000_000)

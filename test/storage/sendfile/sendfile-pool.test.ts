@@ -95,7 +95,7 @@ async function counted(moved: SendfileJob['moved']): Promise<Moved> {
 }
 
 describe('SendfilePool', { skip, ...hang }, () => {
-  it('moves the bytes that were asked for, from any place', async () => {
+  it('moves the span that was asked for, from any position', async () => {
     await using sending = await started()
     await using file = await contentFile()
     await using pair = await socketPair()
@@ -115,7 +115,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     }
   })
 
-  it('moves from beyond 4 GiB, and across', async () => {
+  it('moves spans beyond and across 4 GiB', async () => {
     await using sending = await started()
     await using dir = await tempDir()
     await using file: FileHandle = await open(join(dir.path, 'sparse'), 'w+')
@@ -129,7 +129,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     }
   })
 
-  it('waits while the connection takes no more, and goes on in the same move', async () => {
+  it('waits while the connection takes nothing, and continues the same move', async () => {
     await using sending = await started()
     await using file = await contentFile(large)
     await using pair = await socketPair()
@@ -142,7 +142,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     assert.equal(sha256(Buffer.concat([half, rest])), sha256(file.bytes))
   })
 
-  it('rests while the connection takes no more', async () => {
+  it('uses no CPU while the connection takes nothing', async () => {
     await using sending = await started()
     await using file = await contentFile(large)
     await using pair = await socketPair()
@@ -157,7 +157,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     await moved
   })
 
-  it('gives a connection back that takes nothing for a while, with what was moved', async () => {
+  it('ends a move whose connection takes nothing for a while, and reports the bytes moved', async () => {
     await using sending = await started({ idle: 300 })
     await using file = await contentFile(large)
     await using pair = await socketPair()
@@ -173,7 +173,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     assert.ok((await pair.theirs.receive(file.length)).equals(sent))
   })
 
-  it('does not give a connection back that takes a little now and then', async () => {
+  it('goes on with a move whose connection takes a little now and then', async () => {
     await using sending = await started({ idle: 1000 })
     await using file = await contentFile(large)
     await using pair = await socketPair()
@@ -188,7 +188,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     assert.deepEqual(await moved, { bytes: file.length, full: false })
   })
 
-  it('gives a connection back after a while though it takes what it is given, so that what was sent is known', async () => {
+  it('ends a move after a while although its connection takes bytes, so that they are counted', async () => {
     await using sending = await started({ busy: 300 })
     await using file = await contentFile(large)
     await using pair = await socketPair()
@@ -205,7 +205,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     for (const { bytes, full } of moves) assert.ok(bytes > 0 && !full)
   })
 
-  it('has whole segments only leave a socket while it is corked, and the rest afterwards', async () => {
+  it('sends full segments only while a socket is corked, and the rest afterwards', async () => {
     await using sending = await started()
     await using file = await contentFile()
     await using pair = await socketPair()
@@ -222,7 +222,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     assert.ok((await received).equals(Buffer.concat([Buffer.from('head'), file.bytes.subarray(0, length)])))
   })
 
-  it('moves no more than there is where the file ends before, or becomes shorter', async () => {
+  it('moves no more than the file has, if it is or becomes shorter', async () => {
     await using sending = await started()
     await using file = await contentFile(large)
     await using pair = await socketPair()
@@ -249,7 +249,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     assert.ok((await received).equals(file.bytes.subarray(0, shortened.bytes)))
   })
 
-  it('leaves to others what is not worth it', async () => {
+  it('moves no short span', async () => {
     await using sending = await started()
     await using file = await contentFile()
     await using pair = await socketPair()
@@ -262,7 +262,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     assert.equal(String(await pair.theirs.receive(100)), 'all')
   })
 
-  it('moves nothing before a thread runs, and then it does', async () => {
+  it('moves nothing until a thread runs', async () => {
     const sending = SendfilePool.load()
     assert.ok(sending)
     await using _sending = sending
@@ -276,7 +276,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     assert.equal(String(await pair.theirs.receive(100)), 'all')
   })
 
-  it('moves nothing, and never rejects, where a descriptor or a place is bad', async () => {
+  it('moves nothing and does not reject where a descriptor or position is bad', async () => {
     const deaths: ThreadDied[] = []
     await using sending = await started({ onDeath: (death) => deaths.push(death) })
     await using file = await contentFile()
@@ -321,7 +321,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     ['resets', (end: End) => end.socket.resetAndDestroy()],
     ['closes', (end: End) => end.socket.destroy()],
   ] as const) {
-    it(`is soon done with a client that ${how} its connection in the middle`, async () => {
+    it(`ends soon for a client that ${how} its connection during a move`, async () => {
       await using sending = await started()
       await using file = await contentFile(large)
       const before = await openSockets()
@@ -339,7 +339,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     })
   }
 
-  it('stops when it is told to, with exactly what the other end receives', async () => {
+  it('stops when asked to, and reports exactly what the other end receives', async () => {
     await using sending = await started()
     await using file = await contentFile(large)
     for (const before of [0, 1, 3 * MiB]) {
@@ -357,7 +357,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     }
   })
 
-  it('stops only the move that was meant, though another one has its number', async () => {
+  it('stops only the move that was meant, although another one has the same descriptor number', async () => {
     await using sending = await started()
     await using file = await contentFile(large)
     await using pair = await socketPair()
@@ -373,7 +373,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     over.stop()
   })
 
-  it('serves many connections at once, each at its own pace and from its own place', async () => {
+  it('serves many connections at once, each at its own pace and position', async () => {
     await using sending = await started()
     await using file = await contentFile(large)
     const before = await openSockets()
@@ -401,7 +401,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     assert.equal(await openSockets(), before + 2)
   })
 
-  it('is not held up by connections that take nothing', async () => {
+  it('serves others while some connections take nothing', async () => {
     await using sending = await started()
     await using file = await contentFile(large)
     await using idle = await manyPairs(70)
@@ -421,7 +421,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     for (const { moved } of waiting) assert.ok((await moved).full)
   })
 
-  it('has one more thread as long as all are busy, up to a few', async (test) => {
+  it('starts one more thread while all are busy, up to four', async (test) => {
     const most = Math.min(availableParallelism(), 4)
     if (most === 1) return test.skip('there is one processor')
     const before = await openEvents()
@@ -442,7 +442,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     for (const { moved } of moves) assert.ok((await moved).full)
   })
 
-  it('gives nothing to the connection that comes after the one it was for, with the same number', async (test) => {
+  it('sends nothing to a later connection with the same descriptor number', async (test) => {
     await using sending = await started()
     await using file = await contentFile(large)
     const server = await pairServer()
@@ -467,7 +467,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     assert.ok(reused > 0)
   })
 
-  it('has nothing open any more when it is disposed of, in the middle of moves as well', async () => {
+  it('has no open descriptor once it is disposed of, even during moves', async () => {
     await using file = await contentFile(large)
     const [sockets, events] = [await openSockets(), await openEvents()]
     for (let round = 0; round < 3; round += 1) {
@@ -491,7 +491,7 @@ describe('SendfilePool', { skip, ...hang }, () => {
     }
   })
 
-  it('closes what is its own, once, whatever comes after it was disposed of', async () => {
+  it('closes each of its descriptors once, whatever happens after dispose', async () => {
     const sending = await started()
     await using file = await contentFile()
     await using pair = await socketPair()
@@ -541,7 +541,7 @@ describe('SendfilePool what is not in memory', { skip, ...hang }, () => {
     assert.deepEqual(await moved, { ...nothingMoved, absent: true })
   })
 
-  it('is left to be read though it is only the beginning', async (test) => {
+  it('is left to be read even if only its beginning is missing', async (test) => {
     await using sending = await started()
     await using file = await contentFile(large)
     await using pair = await socketPair()
@@ -553,7 +553,7 @@ describe('SendfilePool what is not in memory', { skip, ...hang }, () => {
     assert.deepEqual(await moved, { ...nothingMoved, absent: true })
   })
 
-  it('is left to be read from where it begins', async (test) => {
+  it('is left to be read from where the missing part begins', async (test) => {
     await using sending = await started()
     await using file = await contentFile(large)
     await using pair = await socketPair()
@@ -569,7 +569,7 @@ describe('SendfilePool what is not in memory', { skip, ...hang }, () => {
     assert.equal(sha256(await received), sha256(file.bytes.subarray(0, bytes)))
   })
 
-  it('is moved where the file system does not tell', async (test) => {
+  it('is moved where the file system cannot say what is in memory', async (test) => {
     const disk = await mountTinyDisk(16 * MiB)
     if (typeof disk === 'string') return test.skip(disk)
     await using _disk = disk
@@ -593,7 +593,7 @@ describe('SendfilePool whose thread has died', { skip, ...hang }, () => {
   const poison = 'poison' as unknown as number
   const span = { position: 0, length: MiB }
 
-  it('leaves all to others, and starts no other one for a minute', async (test) => {
+  it('moves nothing, and starts no other thread for a minute', async (test) => {
     const deaths: ThreadDied[] = []
     const [sockets, events] = [await openSockets(), await openEvents()]
     await using sending = await started({ onDeath: (death) => deaths.push(death) })
@@ -625,7 +625,7 @@ describe('SendfilePool whose thread has died', { skip, ...hang }, () => {
     assert.equal(deaths.length, 1)
   })
 
-  it('breaks the connections of its moves, after bytes that are right', async () => {
+  it('breaks the connections of its moves; all bytes before are right', async () => {
     const deaths: ThreadDied[] = []
     await using sending = await started({ onDeath: (death) => deaths.push(death) })
     await using file = await contentFile(large)
@@ -655,7 +655,7 @@ describe('SendfilePool whose thread has died', { skip, ...hang }, () => {
     assert.equal(await openSockets(), before)
   })
 
-  it('in the middle of a move breaks its connection too', async () => {
+  it('during a move breaks that connection as well', async () => {
     const deaths: ThreadDied[] = []
     await using sending = await started({ onDeath: (death) => deaths.push(death) })
     await using file = await contentFile(large)
@@ -703,16 +703,16 @@ describe('a process that sends', { skip, ...hang }, () => {
     await pair.theirs.receive(${MiB})
     console.log('moving')`
 
-  it('ends when it is told to, in the middle of a move', async () => {
+  it('can exit during a move', async () => {
     assert.equal(await outputOf(`${begin}; setInterval(() => {}, 1000); process.exit(0)`), 'moving')
   })
 
-  it('ends when it has nothing else to do, in the middle of a move as well', async () => {
+  it('ends by itself when nothing else is left to do, even during a move', async () => {
     assert.equal(await outputOf(`console.log('done'); await pair[Symbol.asyncDispose]()`), 'done')
     assert.equal(await outputOf(`${begin}; pair.ours.socket.unref(); pair.theirs.socket.unref()`), 'moving')
   })
 
-  it('moves to the end though its calls are interrupted', async () => {
+  it('moves everything although its system calls are interrupted', async () => {
     const script = `
       let isOver = false
       const { moved } = sending.move(fd, pair.ours.fd, { position: 0, length })

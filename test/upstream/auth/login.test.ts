@@ -25,7 +25,7 @@ async function start(more: object = {}): Promise<TestUpstream> {
   return upstream
 }
 
-test('the login opens private repositories where it may, and what it brings is unproven', async () => {
+test('the login opens private repositories where that is allowed, and their content is unproven', async () => {
   await using test = await start()
   await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
   for (const repository of repositories) {
@@ -37,14 +37,14 @@ test('the login opens private repositories where it may, and what it brings is u
   assert.equal(test.count({ ...token, authorization: 'none' }), 0)
 })
 
-test('what the login may not read either is absent', async () => {
+test('a repository that the login may not read is absent', async () => {
   await using test = await start({ mayRead: () => false })
   await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
   await assert.rejects(subject.manifest('hidden/one', latest, neverAborted()), refused)
   assert.deepEqual(subject.refusals, [])
 })
 
-test('a registry that wants no login gets none', async () => {
+test('a registry that demands no login gets none', async () => {
   await using test = await TestUpstream.start()
   await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
   test.addImage('a', 'latest', image())
@@ -52,7 +52,7 @@ test('a registry that wants no login gets none', async () => {
   assert.ok(test.requests.every(({ headers }) => headers.authorization === undefined))
 })
 
-test('a refused login is tried once, told once, and rests; public images go on', async () => {
+test('a refused login is sent once, reported once, and rests; public images go on', async () => {
   await using test = await start()
   await using subject = new Subject(test, { credential: wrong, privateRepositories: 'serve' })
   const asked = repositories.map((repository) => subject.manifest(repository, latest, neverAborted()))
@@ -70,7 +70,7 @@ test('a refused login is tried once, told once, and rests; public images go on',
   assert.equal(subject.restsUntil, undefined)
 })
 
-test('a refused login is tried again when its time has passed', async () => {
+test('a refused login is sent again after its rest', async () => {
   await using test = await start()
   await using subject = new Subject(test, { credential: wrong, privateRepositories: 'serve' })
   await subject.manifest('open/one', latest, neverAborted())
@@ -82,7 +82,7 @@ test('a refused login is tried again when its time has passed', async () => {
   assert.equal(test.count({ ...token, authorization: 'basic' }), 2)
 })
 
-test('a refused login is tried again when its file has changed', async () => {
+test('a refused login is sent again when its file has changed', async () => {
   await using directory = await tempDir()
   const passwordFile = join(directory.path, 'password')
   await writeFile(passwordFile, 'outdated\n')
@@ -99,7 +99,7 @@ test('a refused login is tried again when its file has changed', async () => {
   assert.equal(subject.refusals.length, 1)
 })
 
-test('a password file that is not there is told like a refusal', async () => {
+test('a missing password file is reported like a refusal', async () => {
   await using test = await start()
   const credential = { username: 'us', passwordFile: '/nonexistent/password' }
   await using subject = new Subject(test, { credential, privateRepositories: 'serve' })
@@ -111,7 +111,7 @@ test('a password file that is not there is told like a refusal', async () => {
   )
 })
 
-test('while a login is untried, one request at a time carries it', async () => {
+test('an untried login is sent by one request at a time', async () => {
   await using test = await start()
   await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
   const gate = new Gate()
@@ -125,7 +125,7 @@ test('while a login is untried, one request at a time carries it', async () => {
   assert.equal(test.count(token), 4)
 })
 
-test('an outage of the token service is no verdict on the login', async () => {
+test('an outage of the token service leaves the login untried', async () => {
   await using test = await start()
   await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
   test.fault(token, { status: 503, times: 1 })
@@ -134,7 +134,7 @@ test('an outage of the token service is no verdict on the login', async () => {
   assert.deepEqual(subject.refusals, [])
 })
 
-test('Basic: right, and wrong', async () => {
+test('Basic authentication with a right and with a wrong password', async () => {
   await using test = await TestUpstream.start({ auth: { kind: 'basic', users } })
   const added = image()
   for (const repository of repositories) test.addImage(repository, 'latest', added)
@@ -153,13 +153,16 @@ test('Basic: right, and wrong', async () => {
   assert.equal(mistaken.refusals.length, 1)
 })
 
-test('the login goes to no foreign realm, unless that is configured', async () => {
+test('the login goes to no realm on another domain, unless that is configured', async () => {
   await using test = await start({ realm: 'elsewhere' })
   await using subject = new Subject(test, { credential: right, privateRepositories: 'serve' })
   assert.ok(await subject.manifest('open/one', latest, neverAborted()))
   await assert.rejects(subject.manifest('hidden/one', latest, neverAborted()), { kind: 'denied' })
   assert.equal(test.count({ authorization: 'basic' }), 0)
-  assert.match(subject.refusals.map(({ reason }) => reason).join(), /^the token service localhost:\d+ is foreign/)
+  assert.match(
+    subject.refusals.map(({ reason }) => reason).join(),
+    /^the token service localhost:\d+ is on another domain/,
+  )
   await using configured = new Subject(test, {
     credential: right,
     privateRepositories: 'serve',
@@ -168,7 +171,7 @@ test('the login goes to no foreign realm, unless that is configured', async () =
   assert.ok(await configured.manifest('hidden/one', latest, neverAborted()))
 })
 
-test('the login does not follow a redirect of the token service to a foreign host', async () => {
+test('the login does not follow a redirect of the token service to another domain', async () => {
   await using foreign = await TestUpstream.start({ name: 'localhost' })
   await using test = await start()
   test.fault(token, { status: 307, headers: { location: `${foreign.url}/token` } })

@@ -30,7 +30,7 @@ for (const [name, preset] of Object.entries({
   'ghcr.io': TestUpstream.ghcr,
   'quay.io': TestUpstream.quay,
 })) {
-  test(`${name}: a login for the rate limit's sake opens nothing private`, async () => {
+  test(`${name}: a login for the rate limit alone opens no private repository`, async () => {
     await using test = await start(preset)
     await using subject = new Subject(test, login)
     assert.equal(subject.servesPrivate, false)
@@ -43,7 +43,7 @@ for (const [name, preset] of Object.entries({
   })
 }
 
-test('a public repository is asked with the login, after a stranger was seen to get in', async () => {
+test('a public repository is asked with the login, after an anonymous request has succeeded', async () => {
   await using test = await start(TestUpstream.dockerHub)
   await using subject = new Subject(test, login)
   const found = await subject.manifest('open', latest, neverAborted())
@@ -54,7 +54,7 @@ test('a public repository is asked with the login, after a stranger was seen to 
   )
 })
 
-test('what a stranger was seen to do is believed for a quarter of an hour', async () => {
+test('a successful anonymous request counts for a quarter of an hour', async () => {
   await using test = await start(TestUpstream.dockerHub)
   await using subject = new Subject(test, login)
   const count = () => {
@@ -72,7 +72,7 @@ test('what a stranger was seen to do is believed for a quarter of an hour', asyn
   assert.equal(count(), 1)
 })
 
-test('a repository that has become private is absent within a quarter of an hour', async () => {
+test('a repository that becomes private is absent within a quarter of an hour', async () => {
   const hidden = new Set<string>()
   await using test = await start(TestUpstream.dockerHub, { privateRepositories: hidden })
   await using subject = new Subject(test, login)
@@ -83,7 +83,7 @@ test('a repository that has become private is absent within a quarter of an hour
   await assert.rejects(subject.manifest('open', latest, neverAborted()), refused)
 })
 
-test('a check that fails is a failure, and not absence', async () => {
+test('an anonymous check that fails is a failure, and not absence', async () => {
   await using test = await start(TestUpstream.dockerHub)
   const faults = [
     { behaviour: { status: 429, headers: { 'retry-after': '1' } }, kind: 'rate-limited' },
@@ -101,7 +101,7 @@ test('a check that fails is a failure, and not absence', async () => {
   assert.equal(test.count({ authorization: ['login', 'basic'] }), 0)
 })
 
-test('where the login may not read what anybody may, anybody does', async () => {
+test('a public repository that the login may not read is asked anonymously', async () => {
   await using test = await start(TestUpstream.dockerHub)
   await using subject = new Subject(test, login)
   test.fault({ kind: 'manifest', authorization: 'login' }, { status: 403 })
@@ -109,7 +109,7 @@ test('where the login may not read what anybody may, anybody does', async () => 
   assert.deepEqual(subject.refusals, [])
 })
 
-test('a refused login is no matter to public repositories, and private ones stay absent', async () => {
+test('with a refused login public repositories work, and private ones stay absent', async () => {
   await using test = await start(TestUpstream.dockerHub)
   await using subject = new Subject(test, { ...login, credential: { username: 'us', password: 'outdated' } })
   assert.ok(await subject.manifest('open', latest, neverAborted()))

@@ -17,7 +17,7 @@ async function start(auth: Partial<BearerOptions> = {}) {
   return { upstream, added }
 }
 
-test('one challenge and one token for each repository, however much is asked', async () => {
+test('one repository costs one challenge and one token, however many requests follow', async () => {
   const { upstream, added } = await start()
   await using test = upstream
   await using subject = new Subject(test)
@@ -34,7 +34,7 @@ test('one challenge and one token for each repository, however much is asked', a
   )
 })
 
-test('many who need the same token wait for one', async () => {
+test('requests that need the same token share one fetch', async () => {
   const { upstream, added } = await start()
   await using test = upstream
   await using subject = new Subject(test)
@@ -58,7 +58,7 @@ const lives: { name: string; auth: Parameters<typeof start>[0]; good: number; ol
 ]
 
 for (const { name, auth, good, old } of lives) {
-  test(`a token is used for ${name}, less a tenth`, async () => {
+  test(`a token is used for nine tenths of its lifetime: ${name}`, async () => {
     const { upstream } = await start(auth)
     await using test = upstream
     await using subject = new Subject(test)
@@ -76,7 +76,7 @@ for (const { name, auth, good, old } of lives) {
   })
 }
 
-test('access_token instead of token, several challenges in one header, and a scope that is not a repository', async () => {
+test('access_token instead of token, several challenges in one header, and a scope that is no repository', async () => {
   const { upstream } = await start({ tokenField: 'access_token', multipleChallenges: true, scopeFromChallenge: 'aws' })
   await using test = upstream
   await using subject = new Subject(test)
@@ -87,7 +87,7 @@ test('access_token instead of token, several challenges in one header, and a sco
   assert.equal(test.count(token), 1, 'the scope is the same, and so is the token')
 })
 
-test('a 401 without a challenge: asked of /v2/, once', async () => {
+test('after a 401 without a challenge, the challenge comes from one request to /v2/', async () => {
   const { upstream } = await start({ challengeOnRealRequests: false })
   await using test = upstream
   await using subject = new Subject(test)
@@ -99,7 +99,7 @@ test('a 401 without a challenge: asked of /v2/, once', async () => {
   assert.equal(test.count({ kind: 'ping' }), 1)
 })
 
-test('a kept token that is refused is dropped and fetched again, once', async () => {
+test('a kept token that is refused is fetched again once', async () => {
   const { upstream } = await start()
   await using test = upstream
   await using subject = new Subject(test)
@@ -120,7 +120,7 @@ test('a kept token that is refused is dropped and fetched again, once', async ()
   )
 })
 
-test('a token service that refuses strangers hides what is there', async () => {
+test('a refusal by the token service is absence', async () => {
   const { upstream } = await start({ anonymous: false })
   await using test = upstream
   await using subject = new Subject(test)
@@ -128,7 +128,7 @@ test('a token service that refuses strangers hides what is there', async () => {
   assert.equal(test.count(token), 1)
 })
 
-test('a login is wanted and none is configured', async () => {
+test('a registry that demands a login is denied where none is configured', async () => {
   await using test = await TestUpstream.start({ auth: { kind: 'basic', users: { us: 'secret' } } })
   await using subject = new Subject(test)
   test.addImage('a/b', 'latest', image())
@@ -175,7 +175,7 @@ for (const { name, behaviour, kind } of broken) {
   })
 }
 
-test('a realm at a metadata service is not asked', async () => {
+test('no request goes to a realm on a metadata address', async () => {
   const { upstream } = await start({ realm: 'http://169.254.169.254/latest/meta-data' })
   await using test = upstream
   await using subject = new Subject(test)
