@@ -24,14 +24,8 @@ export interface ServedBlob {
   readonly size: number | undefined
   /** Present where a range was asked for and is honoured. */
   readonly range: ByteRange | undefined
-  /** The bytes of the range, or of the whole blob. The caller closes a reader. */
-  readonly body: Buffer | BodyReader
-}
-
-export interface BlobHead {
-  readonly outcome: Outcome
-  readonly passed: boolean
-  readonly size: number
+  /** The bytes of the range, or of the whole blob; undefined for its head. The caller closes a reader. */
+  readonly body: Buffer | BodyReader | undefined
 }
 
 /** What a client wants of a blob. */
@@ -67,7 +61,7 @@ export class Blobs {
 
   /**
    * A blob that needs no waiting: it is proven for this repository, and in memory or in a file that opens at once. For its
-   * head alone no file is opened. Undefined means: ask `get` or `head`.
+   * head alone no file is opened. Undefined means: ask `get`.
    */
   tryCached(origin: Origin, { digest, part }: BlobWish): ServedBlob | undefined {
     if (!this.#isProven(origin, digest)) return undefined
@@ -83,12 +77,19 @@ export class Blobs {
     }
     if (blob) metadata.touch(digest, size, dependencies.now())
     const body = cached ? bytesOf(cached.body, range) : blob?.reader(range ?? wholeOf(size))
-    return body && { outcome: 'hit', passed: false, size, range, body }
+    return { outcome: 'hit', passed: false, size, range, body }
   }
 
-  /** Rejects with RegistryError, UpstreamError or ContentMismatch. */
-  async get(origin: Origin, digest: Digest, range: SingleRange | undefined): Promise<ServedBlob> {
-    const { fills, dependencies } = this.#options
+  /** Rejects with RegistryError, UpstreamError or ContentMismatch. The head alone never moves the bytes of a blob. */
+  async get(origin: Origin, { digest, part }: BlobWish): Promise<ServedBlob> {
+    const served = part === 'head' ? await this.#head(origin, digest) : await this.#get(origin, digest, part)
+    this.#options.dependencies.observer.answered('blob', origin.upstream.name, served.outcome)
+    return served
+  }
+
+  async #get(origin: Origin, digest: Digest, part: 'whole' | SingleRange): Promise<ServedBlob> {
+    const { fills } = this.#options
+    const range = part === 'whole' ? undefined : part
     const link = await this.#rights.link(origin, digest)
     // Not worth a fill.
     if (range && link?.size !== undefined) resolve(range, link.size)
@@ -97,16 +98,11 @@ export class Blobs {
     for (;;) {
       const located = await fills.locate(digest, source)
       const served = await this.#serve(wanted, located)
-      if (served) {
-        dependencies.observer.answered('blob', origin.upstream.name, served.outcome)
-        return served
-      }
+      if (served) return served
     }
   }
 
-  /** Never moves the bytes of a blob. Rejects with RegistryError or UpstreamError. */
-  async head(origin: Origin, digest: Digest): Promise<BlobHead> {
-    const { dependencies } = this.#options
+  async #head(origin: Origin, digest: Digest): Promise<ServedBlob> {
     const known = await this.#rights.link(origin, digest)
     const stored = known?.size === undefined ? await this.#storedSize(digest) : undefined
     const told = known && (known.size ?? stored) !== undefined ? undefined : await this.#rights.prove(origin, digest)
@@ -115,9 +111,7 @@ export class Blobs {
       throw new UpstreamError(origin.upstream.name, 'protocol', `tells no size of ${digest}`)
     }
     const passed = known === undefined
-    const outcome = passed ? 'miss' : 'hit'
-    dependencies.observer.answered('blob', origin.upstream.name, outcome)
-    return { outcome, passed, size }
+    return { outcome: passed ? 'miss' : 'hit', passed, size, range: undefined, body: undefined }
   }
 
   /** Downloads what the store has lost, for nobody in particular. False where it cannot be had now. */

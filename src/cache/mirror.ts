@@ -4,12 +4,11 @@ import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { octetStream } from '../oci/media-type.ts'
-import type { SingleRange } from '../oci/range.ts'
 import type { Reference } from '../oci/reference.ts'
 import type { BlobStore } from '../storage/blob-store.ts'
 import type { Relieve, Spool } from '../storage/spool/spool.ts'
 import type { Upstream, Visibility } from '../upstream/upstream.ts'
-import { type BlobHead, Blobs, type BlobWish, type ServedBlob } from './blobs.ts'
+import { Blobs, type BlobWish, type ServedBlob } from './blobs.ts'
 import { ContentCache, type KeptManifest } from './content-cache.ts'
 import type { Fill } from './fill/fill.ts'
 import { Fills } from './fill/fills.ts'
@@ -147,7 +146,7 @@ export class Mirror implements AsyncDisposable {
 
   /**
    * What needs no waiting: content in memory, or a stored blob whose file opens at once, proven for the repository. It
-   * counts as answered. Undefined means: ask `manifest`, `blob` or `blobHead`.
+   * counts as answered. Undefined means: ask `get`.
    */
   tryCached(target: Target, wish: Extract<Wish, { kind: 'manifest' }>): ServedManifest | undefined
   tryCached(target: Target, wish: Extract<Wish, { kind: 'blob' }>): ServedBlob | undefined
@@ -158,30 +157,18 @@ export class Mirror implements AsyncDisposable {
     return served
   }
 
-  async manifest(target: Target, reference: Reference): Promise<ServedManifest> {
+  /** It counts as answered, too. The caller closes a reader that it gets. */
+  get(target: Target, wish: Extract<Wish, { kind: 'manifest' }>): Promise<ServedManifest>
+  get(target: Target, wish: Extract<Wish, { kind: 'blob' }>): Promise<ServedBlob>
+  get(target: Target, wish: Wish): Promise<ServedManifest | ServedBlob> {
     const origin = this.#origin(target)
-    if (target.name === probeName) return this.#probed(origin, reference)
-    if ('tag' in reference)
-      return this.#answered(origin, this.#ofTag(origin, await this.#tags.get(origin, reference.tag)))
-    const found = await this.#manifests.byDigest(origin, reference.digest)
-    return this.#answered(origin, { ...found, tag: undefined })
+    if (target.name === probeName) return this.#probed(origin, wish)
+    return wish.kind === 'blob' ? this.#blobs.get(origin, wish) : this.#manifest(origin, wish.reference)
   }
 
   /** A client got the probe, and so uses the mirror. */
   probed({ upstream }: Target, client: { address: string; userAgent: string | undefined }): void {
     this.#options.observer.probed(upstream, client)
-  }
-
-  /** The reader of the answer is the caller's to close. */
-  blob(target: Target, digest: Digest, range: SingleRange | undefined): Promise<ServedBlob> {
-    const origin = this.#origin(target)
-    return target.name === probeName ? this.#probedBlob(origin, digest) : this.#blobs.get(origin, digest, range)
-  }
-
-  /** Size and presence of a blob, without its bytes. */
-  async blobHead(target: Target, digest: Digest): Promise<BlobHead> {
-    const origin = this.#origin(target)
-    return target.name === probeName ? await this.#probedBlob(origin, digest) : await this.#blobs.head(origin, digest)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -243,7 +230,7 @@ export class Mirror implements AsyncDisposable {
       return served && this.#ofTag(origin, served)
     }
     const manifest = this.#manifests.tryCached(origin, reference.digest)
-    return manifest && { outcome: 'hit', manifest, tag: undefined }
+    return manifest && asHit(manifest)
   }
 
   #tryBlob(origin: Origin, wish: BlobWish): ServedBlob | undefined {
@@ -255,28 +242,28 @@ export class Mirror implements AsyncDisposable {
     return { outcome, manifest, tag: { checkedAt, ttl } }
   }
 
-  #probed(origin: Origin, reference: Reference): ServedManifest {
-    const manifest = this.probe.manifest(reference)
-    if (!manifest) throw new RegistryError('MANIFEST_UNKNOWN', { detail: 'the probe has one tag, told at the start' })
-    return this.#answered(origin, { outcome: 'hit', manifest, tag: undefined })
+  async #manifest(origin: Origin, reference: Reference): Promise<ServedManifest> {
+    const served =
+      'tag' in reference
+        ? this.#ofTag(origin, await this.#tags.get(origin, reference.tag))
+        : { ...(await this.#manifests.byDigest(origin, reference.digest)), tag: undefined }
+    this.#options.observer.answered('manifest', origin.upstream.name, served.outcome)
+    return served
   }
 
-  async #probedBlob(origin: Origin, digest: Digest): Promise<ServedBlob & BlobHead> {
-    const served = this.#probeBlob(digest)
-    if (!served) throw new RegistryError('BLOB_UNKNOWN')
-    this.#options.observer.answered('blob', origin.upstream.name, 'hit')
+  async #probed(origin: Origin, wish: Wish): Promise<ServedManifest | ServedBlob> {
+    const manifest = wish.kind === 'manifest' ? this.probe.manifest(wish.reference) : undefined
+    const served = wish.kind === 'blob' ? this.#probeBlob(wish.digest) : manifest && asHit(manifest)
+    if (!served && wish.kind === 'blob') throw new RegistryError('BLOB_UNKNOWN')
+    if (!served) throw new RegistryError('MANIFEST_UNKNOWN', { detail: 'the probe has one tag, told at the start' })
+    this.#options.observer.answered(wish.kind, origin.upstream.name, served.outcome)
     return served
   }
 
   /** Whole, whatever range is asked for: it is tiny. */
-  #probeBlob(digest: Digest): (ServedBlob & BlobHead) | undefined {
+  #probeBlob(digest: Digest): ServedBlob | undefined {
     const body = this.probe.blob(digest)
     return body && { outcome: 'hit', passed: false, size: body.length, range: undefined, body }
-  }
-
-  #answered(origin: Origin, served: ServedManifest): ServedManifest {
-    this.#options.observer.answered('manifest', origin.upstream.name, served.outcome)
-    return served
   }
 
   #proven(origin: Origin, digest: Digest, size: number | undefined, visibility: Visibility): void {
@@ -286,4 +273,9 @@ export class Mirror implements AsyncDisposable {
     const link: Link = { kind: 'blob', digest, size, mediaType: octetStream, visibility }
     metadata.addLinks(origin.repository, [link]).catch((error: unknown) => observer.storeFailed('metadata', error))
   }
+}
+
+/** By digest. */
+function asHit(manifest: KeptManifest): ServedManifest {
+  return { outcome: 'hit', manifest, tag: undefined }
 }

@@ -1,4 +1,4 @@
-import type { BlobHead, ServedBlob } from '../cache/blobs.ts'
+import type { ServedBlob } from '../cache/blobs.ts'
 import type { Mirror, ServedManifest } from '../cache/mirror.ts'
 import type { Outcome } from '../cache/observer.ts'
 import { UpstreamError } from '../oci/error.ts'
@@ -13,7 +13,7 @@ type BlobRequest = Extract<RegistryRequest, { kind: 'blob' }>
 
 /** A body that is read while it is sent. Whoever gets the answer closes the reader. */
 export interface StreamedBody {
-  readonly reader: Exclude<ServedBlob['body'], Buffer>
+  readonly reader: Exclude<ServedBlob['body'], Buffer | undefined>
   /** Bytes; undefined where nobody knows, and then it is sent in chunks. */
   readonly length: number | undefined
 }
@@ -78,12 +78,8 @@ export class Answers {
   async #wait(request: RegistryRequest): Promise<Answer> {
     if (request.kind === 'ping') return this.#pongs[request.method]
     const { target } = request.route
-    if (request.kind === 'manifest') {
-      return this.#manifest(request, await this.#mirror.manifest(target, request.reference))
-    }
-    const { digest, part } = request
-    if (part === 'head') return blobAnswer(request, await this.#mirror.blobHead(target, digest))
-    const served = await this.#mirror.blob(target, digest, part === 'whole' ? undefined : part)
+    if (request.kind === 'manifest') return this.#manifest(request, await this.#mirror.get(target, request))
+    const served = await this.#mirror.get(target, request)
     await refuseUnframed(request, served)
     return blobAnswer(request, served)
   }
@@ -130,9 +126,8 @@ function freshnessHeaders({ outcome, tag }: ServedManifest, now: number): string
   return [...headers, 'Warning', `299 - "stale: upstream unavailable since ${since}"`]
 }
 
-function blobAnswer({ digest, route, method, isUnchanged }: BlobRequest, served: ServedBlob | BlobHead): Answer {
-  const { outcome, passed, size } = served
-  const range = 'range' in served ? served.range : undefined
+function blobAnswer({ digest, route, method, isUnchanged }: BlobRequest, served: ServedBlob): Answer {
+  const { outcome, passed, size, range, body: content } = served
   const length = range ? lengthOf(range) : size
   const headers = [
     ...namespaceHeader(route),
@@ -150,7 +145,6 @@ function blobAnswer({ digest, route, method, isUnchanged }: BlobRequest, served:
   ]
   if (range && size !== undefined) headers.push('Content-Range', formatContentRange(range, size))
   if (!isUnchanged && length !== undefined) headers.push('Content-Length', `${length}`)
-  const content = 'body' in served ? served.body : undefined
   return {
     status: isUnchanged ? 304 : range ? 206 : 200,
     headers,
@@ -161,13 +155,13 @@ function blobAnswer({ digest, route, method, isUnchanged }: BlobRequest, served:
   }
 }
 
-function bodyOf(content: ServedBlob['body'] | undefined, length: number | undefined): Answer['body'] {
+function bodyOf(content: ServedBlob['body'], length: number | undefined): Answer['body'] {
   return content === undefined || Buffer.isBuffer(content) ? content : { reader: content, length }
 }
 
 /** Without chunks the end of the connection would be the end of the body, and a cut would look clean. */
 async function refuseUnframed({ hasChunks, route }: BlobRequest, { size, range, body }: ServedBlob): Promise<void> {
   if (hasChunks || size !== undefined || range) return
-  if (!Buffer.isBuffer(body)) await body.close()
+  if (body !== undefined && !Buffer.isBuffer(body)) await body.close()
   throw new UpstreamError(route.target.upstream, 'protocol', 'tells no length, and HTTP/1.0 cannot do without')
 }
