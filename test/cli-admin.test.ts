@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { startMirror } from './support/mirror.ts'
 import { entrepot } from './support/program.ts'
 
-test('the program asks a running mirror, found by its environment', async () => {
+test('the program finds a running mirror by its environment', async () => {
   const config = { admin: { listen: '127.0.0.1:0', token: 's3cret' } }
   await using mirror = await startMirror({ upstreams: { 'docker.io': 'http://127.0.0.1:1' }, config })
   const listen = new URL(mirror.adminUrl).host

@@ -33,7 +33,7 @@ async function silentServer(): Promise<{ server: Server; port: number } & AsyncD
 }
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-  test(`${signal} stops the mirror in order, though it comes twice at once`, async () => {
+  test(`${signal} stops the mirror cleanly, even if it comes twice at once`, async () => {
     await using dir = await tempDir()
     await using program = start(['serve'], { ...local, ENTREPOT_STORAGE_PATH: dir.path })
     await addressOf(program)
@@ -44,7 +44,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   })
 }
 
-test('a second signal ends a mirror that still waits for a client', async () => {
+test('a second signal ends a mirror that waits for a client', async () => {
   await using dir = await tempDir()
   await using upstream = await silentServer()
   const file = `${dir.path}/config.yaml`
@@ -62,7 +62,7 @@ test('a second signal ends a mirror that still waits for a client', async () => 
   assert.equal((await program.ended).status, 1)
 })
 
-test('a port that is taken fails the start, in one line', async () => {
+test('a port in use fails the start, in one line', async () => {
   await using dir = await tempDir()
   await using taken = await silentServer()
   const environment = { ...local, ENTREPOT_STORAGE_PATH: dir.path, ENTREPOT_LISTEN: `127.0.0.1:${taken.port}` }
@@ -79,7 +79,7 @@ async function startOf({ child }: RunningProgram): Promise<{ flags: string[]; en
   return { flags: line.slice(1, program), environment: await parts('environ') }
 }
 
-test('the mirror gives itself what only a process that starts can be given', async () => {
+test('the mirror restarts itself with its own Node flags and environment', async () => {
   await using dir = await tempDir()
   await using program = start(['serve'], { ...local, ENTREPOT_STORAGE_PATH: dir.path })
   await addressOf(program)
@@ -89,7 +89,7 @@ test('the mirror gives itself what only a process that starts can be given', asy
   assert.ok(environment.includes('MALLOC_ARENA_MAX=2'))
 })
 
-test('what was compiled is kept for the next start, where that is wanted', async () => {
+test('compiled code is kept for the next start, in the folder that the environment names', async () => {
   await using dir = await tempDir()
   const environment = { ...local, NODE_COMPILE_CACHE: join(dir.path, 'compiled') }
   await using program = start(['serve'], { ...environment, ENTREPOT_STORAGE_PATH: join(dir.path, 'data') })
@@ -101,7 +101,7 @@ test('what was compiled is kept for the next start, where that is wanted', async
   assert.ok((await startOf(program)).environment.includes(`NODE_COMPILE_CACHE=${environment.NODE_COMPILE_CACHE}`))
 })
 
-test('a folder that cannot be written keeps nothing from starting', async () => {
+test('an unwritable folder for compiled code does not stop the start', async () => {
   await using dir = await tempDir()
   const file = join(dir.path, 'file')
   await writeFile(file, '')
@@ -110,7 +110,7 @@ test('a folder that cannot be written keeps nothing from starting', async () => 
   await addressOf(program)
 })
 
-test('what is set by hand holds', async () => {
+test('flags and variables set by the user are kept', async () => {
   await using dir = await tempDir()
   const byHand = { NODE_OPTIONS: '--max-semi-space-size=32', UV_THREADPOOL_SIZE: '8' }
   await using program = start(['serve'], { ...local, ...byHand, ENTREPOT_STORAGE_PATH: dir.path })

@@ -12,7 +12,7 @@ test('version prints the version of the package', async () => {
   assert.deepEqual(await entrepot(['--version']), expected)
 })
 
-test('every command explains itself', async () => {
+test('every command has a help text', async () => {
   const { status, out } = await entrepot(['--help'])
   assert.equal(status, 0)
   const commands = [...out.matchAll(/^ {2}([a-z-]+) /gm)].map(([, name]) => name ?? '')
@@ -35,7 +35,7 @@ const misused: readonly (readonly [args: readonly string[], err: RegExp])[] = [
 ]
 
 for (const [args, err] of misused) {
-  test(`entrepot ${args.join(' ')} is not understood`, async () => {
+  test(`entrepot ${args.join(' ')} is refused`, async () => {
     const ended = await entrepot(args)
     assert.equal(ended.status, 2)
     assert.equal(ended.out, '')
@@ -43,7 +43,7 @@ for (const [args, err] of misused) {
   })
 }
 
-test('a bad configuration is told line by line, and fails', async () => {
+test('an invalid configuration is reported line by line, and fails', async () => {
   await using dir = await tempDir()
   const file = `${dir.path}/config.yaml`
   await writeFile(file, 'listen: nowhere\nupstreams:\n  docker.io:\n    url: hub\n    password: hunter2\n')

@@ -31,7 +31,7 @@ for (const text of ['', '5000', 'host', 'host:', 'host:65536', 'host:-1', '::1:5
   })
 }
 
-test('every address survives being written and read', () => {
+test('every address can be formatted and parsed again', () => {
   const host = fc.oneof(fc.ipV4(), fc.ipV6(), fc.domain(), fc.constant(''))
   fc.assert(
     fc.property(host, fc.nat(65_535), (host, port) => {

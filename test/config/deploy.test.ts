@@ -6,7 +6,7 @@ import { schemaFile, schemaText } from './schema-file.ts'
 
 const exampleFile = new URL('../../deploy/config.example.yaml', import.meta.url)
 
-test('the example says what the defaults are', async () => {
+test('the example has the default values', async () => {
   const example = await parseConfig(await readFile(exampleFile, 'utf8'), 'config.example.yaml', {})
   assert.deepEqual(example, await loadConfig(undefined, {}))
 })

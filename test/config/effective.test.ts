@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { redactedConfig } from '../../src/config/effective.ts'
 import { loadConfig, parseConfig } from '../../src/config/load.ts'
 
-test('what is printed is a file that means the same', async () => {
+test('the printed configuration is a file with the same meaning', async () => {
   const text = `listen: ':5000'
 basePath: /mirror
 admin: {listen: '[::1]:5001', hosts: [mirror.example]}

@@ -25,7 +25,7 @@ log: {level: error}
   assert.equal(config.log.level, 'debug')
 })
 
-test('REDIS_URL chooses Redis, and keeps what the file says of Redis', async () => {
+test("REDIS_URL selects Redis, and keeps the file's other Redis settings", async () => {
   const environment = { REDIS_URL: 'redis://user:hunter2@redis.local:6379/2' }
   for (const [text, commandTimeout] of [
     ['', 250],
@@ -41,13 +41,13 @@ test('REDIS_URL chooses Redis, and keeps what the file says of Redis', async () 
   }
 })
 
-test('an empty variable is an unset one, and a foreign one is none of ours', async () => {
+test('an empty variable counts as unset, and other variables are ignored', async () => {
   // Kubernetes sets such variables for a service named `entrepot`.
   const environment = { ENTREPOT_LISTEN: '', REDIS_URL: '', ENTREPOT_PORT: 'tcp://10.0.0.1:5000', HOME: '/' }
   assert.deepEqual(await loadConfig(undefined, environment), await loadConfig(undefined, {}))
 })
 
-test('a problem of the environment names the variable, and never what a secret one holds', async () => {
+test('a problem of the environment names the variable, and never shows a secret value', async () => {
   const environment = { ENTREPOT_LISTEN: '5000', ENTREPOT_LOG_LEVEL: 'loud', REDIS_URL: 'http://u:hunter2@h' }
   assert.deepEqual(await problems('listen: nonsense', environment), [
     'ENTREPOT_LISTEN: must be host:port, such as 0.0.0.0:5000 or [::]:5000',
@@ -56,7 +56,7 @@ test('a problem of the environment names the variable, and never what a secret o
   ])
 })
 
-test('an admin listener that others can reach wants a token, wherever its address comes from', async () => {
+test('an admin listener that others can reach needs a token, wherever its address comes from', async () => {
   await assert.rejects(loadConfig(undefined, { ENTREPOT_ADMIN_LISTEN: ':5001' }), {
     message: 'admin.token: must be set (or tokenFile, or ENTREPOT_ADMIN_TOKEN): :5001 is not a loopback address',
   })
@@ -64,7 +64,7 @@ test('an admin listener that others can reach wants a token, wherever its addres
   assert.equal((await loadConfig(undefined, environment)).admin.token?.reveal(), 'token')
 })
 
-test('a section that is none is reported, not replaced', async () => {
+test('a section of the wrong type is reported, not replaced', async () => {
   assert.deepEqual(await problems('admin: 5', { ENTREPOT_ADMIN_LISTEN: '127.0.0.1:1' }), [
     'c.yaml:1: admin: must be a mapping of keys to values',
   ])

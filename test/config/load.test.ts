@@ -70,7 +70,7 @@ test('a configuration cannot be changed', async () => {
   }
 })
 
-test('all problems are told at once, in the order of the lines', async () => {
+test('all problems are reported at once, in the order of the lines', async () => {
   const text = `listen: 5000
 basePath: mirror/
 admin:
@@ -159,7 +159,7 @@ for (const [text, problem] of refused) {
   })
 }
 
-test('a secret in the file is in no message, whatever is wrong with it', async () => {
+test('no message contains a secret of the file', async () => {
   const texts = [
     'password: *hunter2',
     'password: !hunter2 x',
@@ -177,7 +177,7 @@ test('a secret in the file is in no message, whatever is wrong with it', async (
   for (const text of texts) assert.doesNotMatch((await problems(text)).join('\n'), /hunter2/, text)
 })
 
-test('one mapping may stand for several by an anchor, and its problems are told where it is written', async () => {
+test('a mapping can be reused by an anchor, and its problems are reported where it is written', async () => {
   const text = 'upstreams:\n  docker.io: &same\n    tagTtl: 1h\n  ghcr.io: *same\n'
   const { upstreams } = await parseConfig(text, 'c.yaml', {})
   assert.deepEqual(
@@ -190,14 +190,14 @@ test('one mapping may stand for several by an anchor, and its problems are told 
   )
 })
 
-test('a file that cannot be read is named in one line', async () => {
+test('an unreadable file is named in one line', async () => {
   await assert.rejects(loadConfig('/absent/config.yaml', {}), {
     name: 'ConfigError',
     message: 'cannot read /absent/config.yaml: no such file or directory',
   })
 })
 
-test('any text is a configuration or is refused as one', async () => {
+test('any text is accepted or refused with a ConfigError', async () => {
   const piece = fc.constantFrom(
     'listen',
     'upstreams',
@@ -235,7 +235,7 @@ test('any text is a configuration or is refused as one', async () => {
   )
 })
 
-test('any value under a known key is accepted or refused, never a fault of ours', async () => {
+test('any value under a known key is accepted or refused with a ConfigError', async () => {
   const text = fc.constantFrom(
     '',
     'x',

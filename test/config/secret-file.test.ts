@@ -5,7 +5,7 @@ import { parseConfig } from '../../src/config/load.ts'
 import { tempDir } from '../support/temp.ts'
 import { problems } from './problems.ts'
 
-test('a password comes from its file without the end of the line', async () => {
+test('a password is read from its file without the final line break', async () => {
   await using dir = await tempDir()
   const file = `${dir.path}/password`
   for (const content of ['hunter 2', 'hunter 2\n', 'hunter 2\r\n']) {
@@ -17,7 +17,7 @@ test('a password comes from its file without the end of the line', async () => {
   }
 })
 
-test('the admin token comes from its file, and the environment replaces the file', async () => {
+test('the admin token is read from its file, which the environment overrides', async () => {
   await using dir = await tempDir()
   const file = `${dir.path}/token`
   await writeFile(file, 'from-file\n')
@@ -27,7 +27,7 @@ test('the admin token comes from its file, and the environment replaces the file
   assert.equal(overlaid.admin.token?.reveal(), 'from-environment')
 })
 
-test('a secret that cannot be used is named in one line, without what it holds', async () => {
+test('an unusable secret file is named in one line, without its content', async () => {
   await using dir = await tempDir()
   const { path } = dir
   await writeFile(`${path}/empty`, '\n')

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { format, inspect } from 'node:util'
 import { Secret } from '../../src/config/secret.ts'
 
-test('a secret shows itself only when asked by name', () => {
+test('only reveal() shows a secret', () => {
   const secret = new Secret('hunter2')
   const holder = { password: secret, list: [secret] }
   assert.equal(secret.reveal(), 'hunter2')
@@ -20,7 +20,7 @@ test('a secret shows itself only when asked by name', () => {
   }
 })
 
-test('a secret may show the part of it that is none', () => {
+test('a secret can show the part that is not secret', () => {
   const secret = new Secret('redis://u:hunter2@h', 'redis://u:***@h')
   assert.equal(JSON.stringify([secret]), '["redis://u:***@h"]')
   assert.equal(secret.reveal(), 'redis://u:hunter2@h')

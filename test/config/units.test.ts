@@ -60,11 +60,11 @@ for (const [text, expected] of durations) {
   })
 }
 
-test('every number of bytes survives being written and read', () => {
+test('every number of bytes can be formatted and parsed again', () => {
   fc.assert(fc.property(fc.maxSafeNat(), (bytes) => parseSize(formatSize(bytes)) === bytes))
 })
 
-test('whole units are written as such', () => {
+test('whole units are formatted as such', () => {
   assert.deepEqual([0, 1, 1000, 1024, 8_388_608, 53_687_091_200].map(formatSize), [
     '0B',
     '1B',
@@ -75,7 +75,7 @@ test('whole units are written as such', () => {
   ])
 })
 
-test('every number of milliseconds survives being written and read', () => {
+test('every number of milliseconds can be formatted and parsed again', () => {
   fc.assert(
     fc.property(fc.maxSafeNat(), (milliseconds) => parseDuration(formatDuration(milliseconds)) === milliseconds),
   )

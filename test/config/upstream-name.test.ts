@@ -42,7 +42,7 @@ test('a canonical name is its own canonical name, and no text throws', () => {
   )
 })
 
-test('an upstream is found at its own name, but for Docker Hub', () => {
+test('the default URL of an upstream is its own name, except for Docker Hub', () => {
   assert.equal(defaultUpstreamUrl('ghcr.io'), 'https://ghcr.io')
   assert.equal(defaultUpstreamUrl('docker.io'), 'https://registry-1.docker.io')
 })

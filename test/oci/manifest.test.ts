@@ -14,11 +14,11 @@ const image = {
 }
 
 describe('claimsOf', () => {
-  it('names config and layers of an image, and leaves out what lives elsewhere', () => {
+  it('lists config and layers of an image, without foreign layers', () => {
     assert.deepEqual(claimsOf(ociManifest, json(image)), { manifests: [], blobs: [image.config, layer] })
   })
 
-  it('names the children of an index', () => {
+  it('lists the children of an index', () => {
     const child = { mediaType: ociManifest, digest: digest('4'), size: 30 }
     const index = {
       manifests: [
@@ -30,7 +30,7 @@ describe('claimsOf', () => {
     assert.deepEqual(claimsOf(ociIndex, json(index)), { manifests: [child], blobs: [] })
   })
 
-  it('claims nothing for what it does not understand, and never throws', () => {
+  it('lists nothing for unknown media types, and never throws', () => {
     assert.deepEqual(claimsOf('text/plain', json(image)), { manifests: [], blobs: [] })
     for (const type of [ociManifest, ociIndex]) {
       fc.assert(fc.property(fc.json(), (text) => void claimsOf(type, Buffer.from(text))))
@@ -44,7 +44,7 @@ describe('manifestMediaType', () => {
     assert.equal(manifestMediaType(`${ociManifest}; charset=utf-8`, json({})), ociManifest)
   })
 
-  it('looks into the body where the header says nothing', () => {
+  it('looks into the body if the header is not specific', () => {
     assert.equal(manifestMediaType('text/plain', json({ mediaType: dockerManifest })), dockerManifest)
     assert.equal(manifestMediaType('application/json', json({ manifests: [] })), ociIndex)
     assert.equal(manifestMediaType(undefined, json(image)), ociManifest)
@@ -53,7 +53,7 @@ describe('manifestMediaType', () => {
     assert.equal(manifestMediaType('application/json', Buffer.from('not json')), 'application/json')
   })
 
-  it('is always one that a header can carry', () => {
+  it('is always valid in a header', () => {
     const odd = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('a/b\r\nx: y', 'a/b\u2028', '/', 'a/'))
     fc.assert(
       fc.property(odd, odd, (header, own) => {

@@ -7,7 +7,7 @@ import { isRepositoryName, parseReference } from '../../src/oci/reference.ts'
 const hex = 'a'.repeat(64)
 
 describe('parseDigest', () => {
-  it('takes the registered algorithms at their length', () => {
+  it('accepts the registered algorithms with their lengths', () => {
     for (const [algorithm, length] of [
       ['sha256', 64],
       ['sha384', 96],
@@ -20,7 +20,7 @@ describe('parseDigest', () => {
     }
   })
 
-  it('takes nothing else', () => {
+  it('accepts nothing else', () => {
     const wrong = ['', ':', hex, `sha256:${hex}a`, `sha256:${'A'.repeat(64)}`, `sha512:${hex}`, `md5:${'0'.repeat(32)}`]
     for (const text of [
       ...wrong,
@@ -33,7 +33,7 @@ describe('parseDigest', () => {
     }
   })
 
-  it('never throws, and reads back what digestOf writes', () => {
+  it('never throws, and parses what digestOf returns', () => {
     fc.assert(fc.property(fc.string(), (text) => void parseDigest(text)))
     fc.assert(fc.property(fc.uint8Array(), (bytes) => assert.ok(parseDigest(digestOf(bytes)))))
   })
@@ -65,7 +65,7 @@ describe('isRepositoryName', () => {
     for (const name of [...wrong, 'a'.repeat(256)]) assert.ok(!isRepositoryName(name), JSON.stringify(name))
   })
 
-  it('answers long hostile names without backtracking', () => {
+  it('checks long hostile names without backtracking', () => {
     assert.ok(!isRepositoryName(`${'a-'.repeat(120)}!`))
   })
 })

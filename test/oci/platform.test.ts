@@ -9,7 +9,7 @@ function json(value: unknown): Buffer {
 }
 
 suite('Platforms', () => {
-  test('of an index, in its order, those that run nowhere left out', () => {
+  test('of an index are listed in its order, without attestations', () => {
     const platforms = [
       { os: 'linux', architecture: 'arm', variant: 'v7' },
       { os: 'unknown', architecture: 'unknown' },
@@ -25,12 +25,12 @@ suite('Platforms', () => {
     ])
   })
 
-  test('of an image config, and where that is', () => {
+  test('of an image are in its config, which the manifest names', () => {
     assert.equal(platformOf(json({ os: 'linux', architecture: 'amd64', variant: '' })), 'linux/amd64')
     assert.equal(configOf(json({ config: { digest } })), digest)
   })
 
-  test('of nonsense are none', () => {
+  test('of invalid content are none', () => {
     for (const text of [
       '',
       'null',

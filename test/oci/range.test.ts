@@ -31,15 +31,15 @@ describe('parseRange', () => {
 })
 
 describe('resolveRange', () => {
-  it('clamps what reaches past the end, as regclient sends it', () => {
+  it('clamps a range that reaches past the end, as regclient sends it', () => {
     assert.deepEqual(resolveRange({ kind: 'from', start: 5, end: 10 }, 10), { start: 5, end: 9 })
   })
 
-  it('takes a suffix longer than the content as all of it', () => {
+  it('takes a suffix longer than the content as the whole content', () => {
     assert.deepEqual(resolveRange({ kind: 'suffix', length: 100 }, 10), { start: 0, end: 9 })
   })
 
-  it('finds nothing at or past the end, in an empty suffix, or in empty content', () => {
+  it('is empty at or past the end, for an empty suffix, and in empty content', () => {
     assert.equal(resolveRange({ kind: 'from', start: 10, end: undefined }, 10), undefined)
     assert.equal(resolveRange({ kind: 'suffix', length: 0 }, 10), undefined)
     assert.equal(resolveRange({ kind: 'suffix', length: 5 }, 0), undefined)
@@ -56,7 +56,7 @@ describe('resolveRange', () => {
 })
 
 describe('parseContentRange', () => {
-  it('reads back what formatContentRange writes', () => {
+  it('parses what formatContentRange returns', () => {
     fc.assert(
       fc.property(fc.nat(), fc.nat(), fc.integer({ min: 1, max: 1000 }), (start, length, rest) => {
         const range = { start, end: start + length }
@@ -66,7 +66,7 @@ describe('parseContentRange', () => {
     )
   })
 
-  it('refuses what is not one satisfied range', () => {
+  it('refuses anything but one satisfied range', () => {
     for (const text of [undefined, '', 'bytes */10', 'bytes 5-4/10', 'bytes 0-10/10', 'bytes 0-1', 'items 0-1/2']) {
       assert.equal(parseContentRange(text), undefined)
     }

@@ -10,7 +10,7 @@ describe('canonicalHost', () => {
     }
   })
 
-  it('leaves others as they are, but for ASCII case', () => {
+  it('only lower-cases the ASCII letters of other names', () => {
     assert.equal(canonicalHost('GHCR.io:443'), 'ghcr.io:443')
     assert.notEqual(canonicalHost('doc\u212Aer.io'), 'docker.io')
   })
