@@ -76,7 +76,8 @@ async function torture(world: World, plan: readonly PlannedEvent[], options: Tor
     await attack.run(plan, part * length, (part + 1) * length)
     history.record('the attack ends')
     await attack.end()
-    await Promise.all([crowd.stop(), pinned.stop(), inUse.stop()])
+    await Promise.all([crowd.stop(), pinned.stop()])
+    await inUse.stop()
     await settle(world, crowd, baseline)
     console.log(
       `part ${part + 1} of ${parts}: ${crowd.tally.requests} requests, ${findings.unexplained.length} violations`,
