@@ -3,13 +3,13 @@ import type { Middleware } from 'koa'
 import { essence } from '../oci/media-type.ts'
 import { AdminError } from './error.ts'
 
-/** Wants `Authorization: Bearer` with the token; everything passes where none is set. */
+/** Requires `Authorization: Bearer` with the token, if a token is set. */
 export function requireToken(token: string | undefined): Middleware {
   if (token === undefined) return (_ctx, next) => next()
   const expected = sha256(token)
   return async (ctx, next) => {
     const given = /^bearer +(\S+) *$/i.exec(ctx.get('Authorization'))?.[1]
-    // Of equal length, whatever was sent: the comparison takes the same time for every wrong token.
+    // Hashes have one length, so the comparison takes the same time for every wrong token.
     if (given === undefined || !timingSafeEqual(sha256(given), expected)) {
       ctx.set('WWW-Authenticate', 'Bearer')
       throw new AdminError('UNAUTHORIZED')
@@ -20,7 +20,10 @@ export function requireToken(token: string | undefined): Middleware {
 
 const reads = new Set(['GET', 'HEAD', 'OPTIONS'])
 
-/** Writes must say that they are JSON: a page of another origin cannot, without asking first, and nobody grants it. */
+/**
+ * Requires `Content-Type: application/json` on writes. A page of another origin can send it only after a CORS preflight,
+ * which this listener does not grant.
+ */
 export function requireJsonWrites(): Middleware {
   return async (ctx, next) => {
     if (!reads.has(ctx.method) && essence(ctx.get('Content-Type')) !== 'application/json') {

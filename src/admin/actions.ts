@@ -4,7 +4,7 @@ import type { Pins } from '../cache/upkeep/pins.ts'
 import type { Purge } from '../cache/upkeep/purge.ts'
 import type { Scrub } from '../cache/upkeep/scrub.ts'
 
-/** What an operator can look into and change. */
+/** What an operator can list and change by the admin API. */
 export interface AdminActions {
   readonly images: Pick<Images, 'list'>
   readonly pins: Pick<Pins, 'list' | 'isMatched' | 'add' | 'delete'>

@@ -4,6 +4,7 @@ import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { requireJsonWrites } from './access.ts'
 import type { AdminActions } from './actions.ts'
+import type { AdminApi } from './answers.ts'
 import { AdminError } from './error.ts'
 import type { Events } from './events.ts'
 import { addImageRoutes } from './images.ts'
@@ -26,26 +27,26 @@ export interface ApiOptions {
 
 export function apiRouter({ counters, metrics, sources, actions, events, log, uptime }: ApiOptions): Router {
   const router = new Router({ strict: true, sensitive: true })
-  // Runs for requests that match a path and its method: a method that a path does not have is 405, not 415.
+  // Runs only if path and method match, so that an unknown method is 405 and not 415.
   router.use(requireJsonWrites())
   router.get('/metrics', async (ctx) => {
     ctx.body = await metrics.text()
     ctx.set('Content-Type', metrics.contentType)
   })
   router.get('/api/stats', acceptQuery(), async (ctx) => {
-    ctx.body = await statsOf({ counters, sources, uptime: uptime() })
+    ctx.body = (await statsOf({ counters, sources, uptime: uptime() })) satisfies AdminApi['GET']['stats']
   })
   router.get('/api/upstreams', acceptQuery(), (ctx) => {
-    ctx.body = reportsOf(sources)
+    ctx.body = reportsOf(sources) satisfies AdminApi['GET']['upstreams']
   })
   router.get('/api/fills', acceptQuery(), (ctx) => {
-    ctx.body = sources.fills()
+    ctx.body = sources.fills() satisfies AdminApi['GET']['fills']
   })
   router.get('/api/events', acceptQuery(), (ctx) => {
     const stream = events.open()
     if (!stream) throw new AdminError('BUSY')
     ctx.type = 'text/event-stream'
-    // nginx would collect them.
+    // Otherwise nginx buffers the events.
     ctx.set('X-Accel-Buffering', 'no')
     ctx.body = stream
   })

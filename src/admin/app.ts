@@ -12,11 +12,11 @@ import { checkHost } from './host.ts'
 import type { AdminSources } from './sources.ts'
 
 export interface AdminOptions {
-  /** What `Authorization: Bearer` must carry; undefined where everyone who reaches the listener may use it. */
+  /** The bearer token that requests need; undefined if none is needed. */
   readonly token: string | undefined
-  /** The host that the listener binds, as configured, without its port. */
+  /** The host to listen on, as configured, without its port. */
   readonly boundHost: string
-  /** `admin.hosts`: further names by which it may be reached. */
+  /** `admin.hosts`: other host names that requests may use. */
   readonly hosts: readonly string[]
   readonly sources: AdminSources
   readonly actions: AdminActions
@@ -28,7 +28,7 @@ export interface AdminOptions {
   readonly now: () => number
 }
 
-/** The second listener: health, metrics, figures and actions. Whoever calls serves it and closes the server. */
+/** The app of the second listener: health, metrics, statistics and actions. The caller serves it. */
 export function createAdminApp(options: AdminOptions): Koa {
   const { token, boundHost, hosts, sources, log, now } = options
   const startedAt = now()
@@ -44,6 +44,6 @@ export function createAdminApp(options: AdminOptions): Koa {
   app.use(requireToken(token))
   app.use(api.routes())
   app.use(api.allowedMethods())
-  app.on('error', (error: unknown) => log.debug('admin answer broke off', { error }))
+  app.on('error', (error: unknown) => log.debug('admin answer was cut off', { error }))
   return app
 }

@@ -3,9 +3,9 @@ import type { Context, Middleware } from 'koa'
 import { AdminError, quoted } from './error.ts'
 
 /** Bytes of a request body. */
-const most = 64 * 1024
+const maxBytes = 64 * 1024
 
-/** A body of JSON with exactly these texts in it. Throws AdminError INVALID, TOO_LARGE. */
+/** Reads a JSON body that has exactly these keys, with strings. Throws AdminError INVALID, TOO_LARGE. */
 export async function readTexts<Key extends string>(
   ctx: Context,
   ...keys: readonly Key[]
@@ -13,13 +13,13 @@ export async function readTexts<Key extends string>(
   const body = await readObject(ctx)
   const wanted = keys.map((key) => `"${key}": "…"`).join(', ')
   for (const key of keys) {
-    if (typeof body[key] !== 'string') throw new AdminError('INVALID', `the body is to be {${wanted}}`)
+    if (typeof body[key] !== 'string') throw new AdminError('INVALID', `the body must be {${wanted}}`)
   }
   refuseOthers(body, keys)
   return body as Record<Key, string>
 }
 
-/** Refuses a body that says anything. */
+/** Refuses a body with keys. */
 export function acceptNoBody(): Middleware {
   return async (ctx, next) => {
     refuseOthers(await readObject(ctx), [])
@@ -32,13 +32,13 @@ function refuseOthers(body: Readonly<Record<string, unknown>>, keys: readonly st
   if (other !== undefined) throw new AdminError('INVALID', `unknown key ${quoted(other)} in the body`)
 }
 
-/** Empty where there is no body. */
+/** Returns an empty object if there is no body. */
 async function readObject(ctx: Context): Promise<Record<string, unknown>> {
   const text = await readText(ctx.req)
   if (text === undefined) {
-    // The rest of it is not read, so nothing can follow it.
+    // The rest of the body is not read, so the connection cannot be used again.
     ctx.set('Connection', 'close')
-    throw new AdminError('TOO_LARGE', `the body is larger than ${most} bytes`)
+    throw new AdminError('TOO_LARGE', `the body is larger than ${maxBytes} bytes`)
   }
   if (text === '') return {}
   let value: unknown
@@ -48,21 +48,21 @@ async function readObject(ctx: Context): Promise<Record<string, unknown>> {
     throw new AdminError('INVALID', 'the body is not JSON', { cause })
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
-  throw new AdminError('INVALID', 'the body is JSON, but no object')
+  throw new AdminError('INVALID', 'the body is JSON, but not an object')
 }
 
-/** Undefined where it is too long. */
+/** Returns undefined if the body is too large. */
 async function readText(request: IncomingMessage): Promise<string | undefined> {
   const chunks: Buffer[] = []
   let bytes = 0
   try {
     for await (const chunk of request.iterator({ destroyOnReturn: false })) {
       bytes += chunk.length
-      if (bytes > most) return undefined
+      if (bytes > maxBytes) return undefined
       chunks.push(chunk)
     }
   } catch (cause) {
-    throw new AdminError('INVALID', 'the body broke off', { cause })
+    throw new AdminError('INVALID', 'the body ended early', { cause })
   }
   return Buffer.concat(chunks).toString('utf8')
 }

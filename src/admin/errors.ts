@@ -1,8 +1,9 @@
 import type { Context, Middleware } from 'koa'
 import type { Log } from '../telemetry/log.ts'
+import type { ErrorAnswer } from './answers.ts'
 import { AdminError, adminErrorCodes } from './error.ts'
 
-/** The one place where errors become answers; what the router leaves open is answered in the same envelope. */
+/** The one place where errors become answers. Unknown paths and methods get the same envelope. */
 export function answerErrors(log: Log): Middleware {
   return async (ctx, next) => {
     try {
@@ -20,5 +21,5 @@ export function answerErrors(log: Log): Middleware {
 
 function answer(ctx: Context, { code, message }: AdminError): void {
   ctx.status = adminErrorCodes[code].status
-  ctx.body = { errors: [{ code, message }] }
+  ctx.body = { errors: [{ code, message }] } satisfies ErrorAnswer
 }

@@ -2,7 +2,7 @@ import type { ContentKind, FillReport, Observer, Outcome } from '../cache/observ
 import type { Digest } from '../oci/digest.ts'
 import type { Events } from './events.ts'
 
-/** Passes everything on, and publishes what happens seldom enough to be watched: answers are counted, not told. */
+/** Passes every report on, and publishes the rare ones as events. Answers are too many: they are only counted. */
 export class EventObserver implements Observer {
   readonly #inner: Observer
   readonly #events: Events

@@ -1,6 +1,6 @@
 import type { FillEnd } from '../cache/observer.ts'
 
-/** What happens in the mirror, as those who watch it are told. */
+/** Something that happened in the mirror, as `/api/events` sends it. */
 export type Event =
   | { readonly type: 'fill-started'; readonly upstream: string; readonly digest: string }
   | {

@@ -8,12 +8,12 @@ export interface EventsOptions {
   readonly now: () => number
 }
 
-/** Streams at a time. */
-const mostStreams = 32
-/** Milliseconds between two looks at the upstreams, while anybody wants to know. */
+/** Open at the same time. */
+const maxStreams = 32
+/** Milliseconds between two checks of the upstreams, while a stream is open. */
 const interval = 1000
 
-/** Passes on what happens, to everybody who listens at that moment. Nothing is kept for those who come later. */
+/** Sends events to all open streams. Events are not kept: a stream gets those from after its opening. */
 export class Events implements Disposable {
   readonly #options: EventsOptions
   readonly #streams = new Set<EventStream>()
@@ -25,7 +25,7 @@ export class Events implements Disposable {
     this.#options = options
   }
 
-  /** Quick, and never throws. */
+  /** Cheap, and never throws. */
   publish(event: Event): void {
     if (this.#streams.size === 0) return
     this.#last += 1
@@ -34,15 +34,15 @@ export class Events implements Disposable {
     for (const stream of this.#streams) stream.send(`event: ${type}\nid: ${this.#last}\ndata: ${data}\n\n`)
   }
 
-  /** Ends when its reader leaves, or with `this`. Undefined where too many listen already. */
+  /** The stream ends when its reader leaves or `this` is disposed of. Undefined if too many are open. */
   open(): EventStream | undefined {
-    if (this.#streams.size >= mostStreams) return undefined
+    if (this.#streams.size >= maxStreams) return undefined
     const stream = new EventStream()
     this.#streams.add(stream)
     stream.once('close', () => this.#left(stream))
     if (this.#watch === undefined) {
       this.#resting = this.#restingNow()
-      this.#watch = setInterval(() => this.#look(), interval).unref()
+      this.#watch = setInterval(() => this.#checkUpstreams(), interval).unref()
     }
     return stream
   }
@@ -61,7 +61,7 @@ export class Events implements Disposable {
     this.#watch = undefined
   }
 
-  #look(): void {
+  #checkUpstreams(): void {
     const [before, now] = [this.#resting, this.#restingNow()]
     this.#resting = now
     for (const upstream of now.difference(before)) this.publish({ type: 'upstream-resting', upstream })

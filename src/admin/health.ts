@@ -2,9 +2,9 @@ import { Router } from '@koa/router'
 import type { AdminSources } from './sources.ts'
 
 /**
- * `/livez` touches nothing: it answers as long as the event loop turns. `/readyz` is 503 only before the mirror takes
- * requests and once it no longer does: a mirror that is taken out of service because its upstream, Redis or disk is in
- * trouble has missed its purpose. Such trouble is told as `degraded`.
+ * `/livez` uses no dependency: it answers while the event loop runs. `/readyz` is 503 only while the mirror starts or
+ * stops. It stays 200 while an upstream, Redis or the disk fails, since the mirror is made to go on then; such failures
+ * are listed as `degraded`.
  */
 export function healthRouter(sources: Pick<AdminSources, 'readiness' | 'degraded'>): Router {
   const router = new Router({ strict: true, sensitive: true })

@@ -3,18 +3,18 @@ import type { Middleware } from 'koa'
 import { AdminError } from './error.ts'
 
 export interface HostOptions {
-  /** The host that the listener was told to bind, as configured. */
+  /** The host to listen on, as configured. */
   readonly boundHost: string
-  /** Further names by which it may be reached; a port in them does not count. */
+  /** Other host names that requests may use; a port in them is ignored. */
   readonly hosts: readonly string[]
 }
 
 /**
- * Refuses a request whose `Host` is not a name of this listener. A page in a browser can point a name of its own at a
- * loopback address and then read what it likes from there; but the browser goes on sending that name.
+ * Refuses a request whose `Host` is not a name of this listener. This stops DNS rebinding: a page can point its own host
+ * name at a loopback address to read from there, but the browser still sends that name.
  *
- * Bound to every address, the one that the client connected to counts as the bound one: a rebound name is never an IP
- * address, and probes of container platforms send the container's.
+ * The address that the client connected to is also accepted. It cannot be a rebound name, and health probes of container
+ * platforms send it if the listener is bound to every address.
  */
 export function checkHost({ boundHost, hosts }: HostOptions): Middleware {
   const names = new Set([boundHost, ...hosts].flatMap((host) => hostname(host) ?? hostname(`[${host}]`) ?? []))
@@ -26,7 +26,7 @@ export function checkHost({ boundHost, hosts }: HostOptions): Middleware {
   }
 }
 
-/** A `Host` header's name without its port, in the one way to write it; undefined if it is none. */
+/** The canonical host name in a `Host` header, without its port; undefined if the header is not valid. */
 function hostname(header: string): string | undefined {
   const plain = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{0,5})?$/i.test(header)
   return plain ? URL.parse(`http://${header}`)?.hostname.replace(/\.$/, '') : undefined
@@ -36,7 +36,7 @@ function isLoopback(name: string): boolean {
   return name === 'localhost' || name === '[::1]' || (isIPv4(name) && name.startsWith('127.'))
 }
 
-/** The address the client connected to; IPv4 through an IPv6 listener is told as `::ffff:…`. */
+/** The address the client connected to. On an IPv6 listener, Node reports IPv4 as `::ffff:…`. */
 function local({ localAddress }: { readonly localAddress?: string | undefined }): string | undefined {
   const address = localAddress?.replace(/^::ffff:(?=\d+\.)/i, '') ?? ''
   return hostname(address.includes(':') ? `[${address}]` : address)

@@ -2,13 +2,14 @@ import type { Router } from '@koa/router'
 import type { CachedImage } from '../cache/upkeep/images.ts'
 import type { PurgeReport } from '../cache/upkeep/purge.ts'
 import type { AdminActions } from './actions.ts'
+import type { AdminApi, ListedImage, PurgeAnswer } from './answers.ts'
 import { AdminError, quoted } from './error.ts'
 import { parseImage, parsePurgeTarget, parseStoredDigest } from './names.ts'
 import { acceptQuery, count, parameter } from './query.ts'
 
-const perPage = { least: 1, most: 1000, otherwise: 100 } as const
+const perPage = { min: 1, max: 1000, default: 100 } as const
 
-/** What is cached, and how it goes. */
+/** Routes that list what is cached, and purge it. */
 export function addImageRoutes(router: Router, { images, purge }: Pick<AdminActions, 'images' | 'purge'>): void {
   router.get('/api/images', acceptQuery('repository', 'limit', 'after'), async (ctx) => {
     const after = parameter(ctx, 'after')
@@ -18,7 +19,7 @@ export function addImageRoutes(router: Router, { images, purge }: Pick<AdminActi
       limit: count(ctx, 'limit', perPage),
     })
     const next = found.next && `${found.next.repository}:${found.next.tag}`
-    ctx.body = { images: found.images.map(listed), next: next ?? null }
+    ctx.body = { images: found.images.map(listed), next: next ?? null } satisfies AdminApi['GET']['images']
   })
   router.delete('/api/images/*image', acceptQuery(), async (ctx) => {
     const { image = '' } = ctx.params
@@ -37,7 +38,7 @@ export function addImageRoutes(router: Router, { images, purge }: Pick<AdminActi
   })
 }
 
-function reported(name: string, report: PurgeReport | undefined): PurgeReport {
+function reported(name: string, report: PurgeReport | undefined): PurgeAnswer {
   if (!report) throw new AdminError('NOT_CACHED', `nothing is cached of ${quoted(name)}`)
   const { tags, blobs, bytes } = report
   return { tags, blobs, bytes }
@@ -45,11 +46,11 @@ function reported(name: string, report: PurgeReport | undefined): PurgeReport {
 
 function prefixOf(text: string): string {
   if (/^[a-z0-9._:/-]{0,255}$/.test(text)) return text
-  throw new AdminError('INVALID', `${quoted(text)} is not how a repository begins, such as docker.io/library/`)
+  throw new AdminError('INVALID', `${quoted(text)} is not the start of a repository name, such as docker.io/library/`)
 }
 
-/** Field by field: what the answer is made of is decided here. */
-function listed({ platforms, ...image }: CachedImage) {
+/** Field by field, so that a new field of the cache does not show up in answers. */
+function listed({ platforms, ...image }: CachedImage): ListedImage {
   const { repository, tag, digest, mediaType, size, unique, shared, lastUsed, pinned, checkedAt } = image
   return {
     repository,

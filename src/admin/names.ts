@@ -2,17 +2,17 @@ import { type Digest, parseDigest } from '../oci/digest.ts'
 import { isRepositoryName, parseReference } from '../oci/reference.ts'
 import { AdminError, quoted } from './error.ts'
 
-/** What an operator names to be purged: everything of an upstream, or one repository, whole. */
+/** What to purge: everything of an upstream, or a repository. */
 export type PurgeTarget = { readonly upstream: string } | { readonly repository: string }
 
 export interface ImageName {
-  /** Whole: `docker.io/library/alpine`. */
+  /** In full: `docker.io/library/alpine`. */
   readonly repository: string
   readonly tag: string
 }
 
 const host = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9]\d{0,4})?$/
-/** As clients do, for the names that Docker Hub calls official. */
+/** Official images of Docker Hub: clients add `library/` to their names. */
 const official = /^docker\.io\/[^/]+$/
 
 /** `docker.io`, `docker.io/library/alpine`, `docker.io/alpine`. Throws AdminError INVALID. */
@@ -24,7 +24,7 @@ export function parsePurgeTarget(text: string): PurgeTarget {
 /** `docker.io/library/alpine:3.20`. Throws AdminError INVALID. */
 export function parseImage(text: string): ImageName {
   const colon = text.lastIndexOf(':')
-  if (text.includes('@')) throw new AdminError('INVALID', 'a digest is purged by itself: DELETE /api/blobs/<digest>')
+  if (text.includes('@')) throw new AdminError('INVALID', 'to purge a digest, use DELETE /api/blobs/<digest>')
   if (colon <= text.lastIndexOf('/')) throw invalid(text, 'an image', 'docker.io/library/alpine:3.20')
   const reference = parseReference(text.slice(colon + 1))
   if (!reference || !('tag' in reference)) throw invalid(text, 'an image', 'docker.io/library/alpine:3.20')
@@ -35,11 +35,11 @@ export function parseImage(text: string): ImageName {
 export function parseStoredDigest(text: string): Digest {
   const digest = parseDigest(text)
   if (!digest)
-    throw new AdminError('INVALID', `${quoted(text)} is no digest, such as sha256: and 64 digits of lower-case hex`)
+    throw new AdminError('INVALID', `${quoted(text)} is not a digest, such as sha256: and 64 digits of lower-case hex`)
   return digest
 }
 
-/** `docker.io/alpine:3` → `docker.io/library/alpine:3`; of a pattern too, unless its name is one. */
+/** `docker.io/alpine:3` → `docker.io/library/alpine:3`; also for a pattern, if the `*` is only in its tag. */
 export function withLibrary(text: string): string {
   return official.test(text) && !/^[^:]*\*/.test(text) ? text.replace('/', '/library/') : text
 }
@@ -51,11 +51,11 @@ function parseRepository(text: string): string {
   return withLibrary(text)
 }
 
-/** The first part of a name is an upstream where it could be nothing else. */
+/** The first part of a name is an upstream if it cannot be part of a repository name. */
 function isHost(text: string): boolean {
   return host.test(text) && (/[.:]/.test(text) || text === 'localhost')
 }
 
 function invalid(text: string, what: string, example: string): AdminError {
-  return new AdminError('INVALID', `${quoted(text)} is not ${what}; it is named whole, such as ${example}`)
+  return new AdminError('INVALID', `${quoted(text)} is not ${what}; use its full name, such as ${example}`)
 }

@@ -1,7 +1,7 @@
 import type { Context, Middleware } from 'koa'
 import { AdminError, quoted } from './error.ts'
 
-/** Refuses query parameters that the path does not know, and those that come twice. */
+/** Refuses unknown query parameters, and those that are given twice. */
 export function acceptQuery(...names: readonly string[]): Middleware {
   return async (ctx, next) => {
     for (const [name, value] of Object.entries(ctx.query)) {
@@ -12,28 +12,29 @@ export function acceptQuery(...names: readonly string[]): Middleware {
   }
 }
 
-/** One that `acceptQuery` has let through. */
+/** A parameter that `acceptQuery` has accepted. */
 export function parameter(ctx: Context, name: string): string | undefined {
   const value = ctx.query[name]
   return typeof value === 'string' ? value : undefined
 }
 
-/** A whole number between the two. Throws AdminError INVALID. */
-export function count(ctx: Context, name: string, { least, most, otherwise }: Count): number {
+/** A whole number from `min` to `max`. Throws AdminError INVALID. */
+export function count(ctx: Context, name: string, { min, max, default: fallback }: CountBounds): number {
   const text = parameter(ctx, name)
-  if (text === undefined) return otherwise
+  if (text === undefined) return fallback
   const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
-  if (value >= least && value <= most) return value
-  throw new AdminError('INVALID', `${name} is a number from ${least} to ${most}, not ${quoted(text)}`)
+  if (value >= min && value <= max) return value
+  throw new AdminError('INVALID', `${name} is a number from ${min} to ${max}, not ${quoted(text)}`)
 }
 
-export interface Count {
-  readonly least: number
-  readonly most: number
-  readonly otherwise: number
+export interface CountBounds {
+  readonly min: number
+  readonly max: number
+  /** If the parameter is absent. */
+  readonly default: number
 }
 
 function unknown(name: string, names: readonly string[]): AdminError {
-  const known = names.length === 0 ? 'there are none here' : `there are ${names.join(', ')}`
+  const known = names.length === 0 ? 'this path has none' : `this path has ${names.join(', ')}`
   return new AdminError('INVALID', `unknown parameter ${quoted(name)}; ${known}`)
 }

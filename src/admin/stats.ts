@@ -1,25 +1,7 @@
-import type { ContentKind } from '../cache/observer.ts'
 import type { Counters, OutcomeCounts } from '../telemetry/counters.ts'
-import type { TimeSeries } from '../telemetry/history.ts'
 import type { UpstreamReport } from '../telemetry/metric-sources.ts'
+import type { StatsAnswer } from './answers.ts'
 import type { AdminSources } from './sources.ts'
-
-/** The answer of `/api/stats`: counts since the data folder was made, bytes and seconds. */
-export interface Stats {
-  readonly requests: Readonly<Record<ContentKind, OutcomeCounts>>
-  /** Of all answers, those that moved no content from upstream for themselves; 0 before the first. */
-  readonly hitRatio: number
-  readonly bytes: { readonly served: number; readonly fromUpstream: number; readonly saved: number }
-  /** `max` is 0 where there is no bound. */
-  readonly storage: { readonly used: number; readonly max: number; readonly blobs: number }
-  readonly upstreams: readonly UpstreamReport[]
-  readonly fills: number
-  readonly evictions: number
-  readonly series: TimeSeries
-  /** The image that only this mirror has: whoever can pull it uses the mirror. */
-  readonly probe: string
-  readonly uptime: number
-}
 
 export interface StatsOptions {
   readonly counters: Counters
@@ -28,7 +10,7 @@ export interface StatsOptions {
   readonly uptime: number
 }
 
-export async function statsOf({ counters, sources, uptime }: StatsOptions): Promise<Stats> {
+export async function statsOf({ counters, sources, uptime }: StatsOptions): Promise<StatsAnswer> {
   const upstreams = [...counters.upstreams.values()]
   const requests = {
     manifest: sum(upstreams.map(({ answers }) => answers.manifest)),
@@ -51,7 +33,7 @@ export async function statsOf({ counters, sources, uptime }: StatsOptions): Prom
   }
 }
 
-/** Field by field, so that nothing else an upstream may carry gets out. */
+/** Field by field, so that no other field of an upstream gets into answers. */
 export function reportsOf(sources: Pick<AdminSources, 'upstreams'>): UpstreamReport[] {
   return sources.upstreams().map(({ name, state, requests, errors, rateLimit }) => ({
     name,

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Router } from '@koa/router'
 import type { Log } from '../telemetry/log.ts'
 import type { AdminActions } from './actions.ts'
+import type { AdminApi } from './answers.ts'
 import { acceptNoBody } from './body.ts'
 import { AdminError } from './error.ts'
 import { acceptQuery } from './query.ts'
@@ -10,35 +11,38 @@ export interface UpkeepOptions extends Pick<AdminActions, 'eviction' | 'scrub'> 
   readonly log: Log
 }
 
-/** The mirror looks whether anything has to go each time something comes, and is done in no time when nothing has. */
-const look = 250
+/**
+ * Milliseconds. A check whether anything must be evicted runs whenever content comes, and is mostly over at once: wait
+ * this long before a running one counts as a conflict.
+ */
+const checkTime = 250
 
-/** What the mirror does by itself, done now. */
+/** Routes that start eviction or a scrub now. */
 export function addUpkeepRoutes(router: Router, { eviction, scrub, log }: UpkeepOptions): void {
-  let asked = false
+  let requested = false
   router.post('/api/evict', acceptQuery(), acceptNoBody(), async (ctx) => {
-    if (asked) throw underWay('an eviction')
-    asked = true
+    if (requested) throw alreadyRunning('an eviction')
+    requested = true
     try {
-      if (eviction.isRunning) await sleep(look)
-      if (eviction.isRunning) throw underWay('an eviction')
+      if (eviction.isRunning) await sleep(checkTime)
+      if (eviction.isRunning) throw alreadyRunning('an eviction')
       const { blobs, bytes } = await eviction.run()
-      ctx.body = { blobs, bytes }
+      ctx.body = { blobs, bytes } satisfies AdminApi['POST']['evict']
     } finally {
-      asked = false
+      requested = false
     }
   })
   router.get('/api/scrub', acceptQuery(), (ctx) => {
-    ctx.body = scrub.status
+    ctx.body = scrub.status satisfies AdminApi['GET']['scrub']
   })
   router.post('/api/scrub', acceptQuery(), acceptNoBody(), (ctx) => {
-    if (scrub.status.state === 'running') throw underWay('a scrub')
+    if (scrub.status.state === 'running') throw alreadyRunning('a scrub')
     scrub.run(Number.POSITIVE_INFINITY).catch((error: unknown) => log.error('scrub failed', { error }))
     ctx.status = 202
-    ctx.body = scrub.status
+    ctx.body = scrub.status satisfies AdminApi['POST']['scrub']
   })
 }
 
-function underWay(what: string): AdminError {
-  return new AdminError('CONFLICT', `${what} is under way already`)
+function alreadyRunning(what: string): AdminError {
+  return new AdminError('CONFLICT', `${what} is already running`)
 }

@@ -1,7 +1,8 @@
+import type { AdminApi as Api, ErrorAnswer } from '../admin/answers.ts'
 import { type AdminAddress, adminAddress } from './admin-address.ts'
 import { type Invocation, UsageError } from './command.ts'
 
-/** The mirror was asked, and said no. */
+/** An error answer of the admin API. */
 export class AdminApiError extends Error {
   override readonly name = 'AdminApiError'
   readonly status: number
@@ -12,6 +13,7 @@ export class AdminApiError extends Error {
   }
 }
 
+/** By error code. */
 const reasons = new Map([
   ['ECONNREFUSED', 'nothing listens there'],
   ['ECONNRESET', 'the connection broke'],
@@ -23,7 +25,7 @@ const reasons = new Map([
   ['UND_ERR_HEADERS_TIMEOUT', 'no answer'],
 ])
 
-/** A running mirror, by its admin API. Every failure is an error of one line. */
+/** The admin API of a running mirror. Every failure is an error with a message of one line. */
 export class AdminClient {
   readonly #address: AdminAddress
 
@@ -35,27 +37,27 @@ export class AdminClient {
     this.#address = address
   }
 
-  /** Without its closing slash. */
+  /** Without a trailing slash. */
   get url(): string {
     return this.#address.url.href.replace(/\/$/, '')
   }
 
-  /** `path` below `/api/`. */
-  get<Answer>(path: string): Promise<Answer> {
-    return this.#ask('GET', path)
+  /** `path` is below `/api/`. */
+  get<Path extends keyof Api['GET']>(path: Path, query?: URLSearchParams): Promise<Api['GET'][Path]> {
+    return this.#request('GET', query ? `${path}?${query}` : path)
   }
 
-  post<Answer>(path: string, body?: object): Promise<Answer> {
-    return this.#ask('POST', path, body)
+  post<Path extends keyof Api['POST']>(path: Path, body?: object): Promise<Api['POST'][Path]> {
+    return this.#request('POST', path, body)
   }
 
-  delete<Answer>(collection: string, name: string): Promise<Answer> {
-    // These mean other paths, however they are written in one.
-    if (/^\.{0,2}$/.test(name)) throw new UsageError(`${JSON.stringify(name)} is no name`)
-    return this.#ask('DELETE', `${collection}/${encodeURIComponent(name)}`)
+  delete<Path extends keyof Api['DELETE']>(path: Path, name: string): Promise<Api['DELETE'][Path]> {
+    // URLs resolve these to another path, even if they are percent-encoded.
+    if (/^\.{0,2}$/.test(name)) throw new UsageError(`${JSON.stringify(name)} is not a name`)
+    return this.#request('DELETE', `${path}/${encodeURIComponent(name)}`)
   }
 
-  async #ask<Answer>(method: string, path: string, body?: object): Promise<Answer> {
+  async #request<Answer>(method: string, path: string, body?: object): Promise<Answer> {
     const { url, token } = this.#address
     const headers = new Headers({ accept: 'application/json' })
     if (method !== 'GET') headers.set('content-type', 'application/json')
@@ -67,17 +69,17 @@ export class AdminClient {
         throw new Error(`cannot reach a mirror at ${this.url}: ${reasonOf(cause)}`, { cause })
       })
     if (status >= 200 && status < 300 && answer !== undefined) return answer as Answer
-    throw this.#refusal(status, answer)
+    throw this.#errorOf(status, answer)
   }
 
-  #refusal(status: number, answer: unknown): Error {
+  #errorOf(status: number, answer: unknown): Error {
     const { token } = this.#address
-    const [error] = (answer as { errors?: readonly { message?: string }[] } | undefined)?.errors ?? []
+    const [error] = (answer as Partial<ErrorAnswer> | undefined)?.errors ?? []
     if (error?.message === undefined)
-      return new AdminApiError(status, `no admin listener of a mirror: ${this.url} (${status})`)
+      return new AdminApiError(status, `${this.url} is not the admin listener of a mirror (${status})`)
     if (status === 401) {
       const advice =
-        token === undefined ? 'wants a token: $ENTREPOT_ADMIN_TOKEN or --token' : 'does not take this token'
+        token === undefined ? 'needs a token: $ENTREPOT_ADMIN_TOKEN or --token' : 'does not accept this token'
       return new AdminApiError(status, `${this.url} ${advice}`)
     }
     return status === 400 ? new UsageError(error.message) : new AdminApiError(status, error.message)
@@ -93,7 +95,7 @@ function parse(text: string): unknown {
   }
 }
 
-/** undici says `fetch failed`, and why in its cause; that may be several, one for each address. */
+/** The reason for undici's `fetch failed`, which is in its cause: one error, or one for each address. */
 function reasonOf(error: unknown): string {
   const { cause } = error as { cause?: { code?: string; message?: string; errors?: readonly { code?: string }[] } }
   const code = cause?.code ?? cause?.errors?.[0]?.code

@@ -1,11 +1,11 @@
 import type { Environment } from '../config/environment.ts'
 
-/** 1 where it failed, 2 where it was not understood. */
+/** 1: the command failed. 2: the command line was not valid. */
 export type ExitStatus = 0 | 1 | 2
 
 export interface Option {
   readonly type: 'string' | 'boolean'
-  /** What stands for its value in the help: `URL`. */
+  /** Stands for the value in the help: `URL`. */
   readonly value?: string
   readonly about: string
 }
@@ -13,22 +13,22 @@ export interface Option {
 export type Options = Readonly<Record<string, Option>>
 
 export interface Arguments {
-  /** As the help shows them: `IMAGE…`. */
+  /** Stands for the arguments in the help: `IMAGE…`. */
   readonly shown: string
-  readonly least?: number
-  readonly most?: number
+  readonly min?: number
+  readonly max?: number
   readonly about: string
 }
 
-/** Where a command prints: what was asked for to `out`, all else to `err`. */
+/** Where a command prints: results to `out`, everything else to `err`. */
 export interface Terminal {
   out(text: string): void
   err(text: string): void
-  /** Whether a person reads `out` as it comes. */
+  /** `out` is a terminal. */
   readonly live: boolean
 }
 
-/** One call of a command. */
+/** One run of a command. */
 export interface Invocation {
   readonly flags: Readonly<Record<string, string | boolean | undefined>>
   readonly args: readonly string[]
@@ -37,16 +37,16 @@ export interface Invocation {
 }
 
 export interface Command {
-  /** A sentence without its full stop. */
+  /** A sentence without the full stop. */
   readonly summary: string
   readonly options: Options
-  /** Undefined where it takes none. */
+  /** Undefined if it takes none. */
   readonly args?: Arguments
-  /** Rejects where it failed: UsageError where it was not understood. */
+  /** Rejects if the command fails; with a UsageError if the command line is not valid. */
   run(invocation: Invocation): Promise<ExitStatus>
 }
 
-/** A command line that means nothing. */
+/** A command line that is not valid. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
@@ -55,7 +55,7 @@ export const configOption = {
   config: { type: 'string', value: 'FILE', about: 'the configuration, YAML; $ENTREPOT_CONFIG, or else the defaults' },
 } as const satisfies Options
 
-/** Of every command that asks a running mirror. */
+/** The options of every command for a running mirror. */
 export const adminOptions = {
   admin: { type: 'string', value: 'URL', about: 'its admin listener; admin.listen of the configuration without it' },
   token: { type: 'string', value: 'TOKEN', about: 'its token; others can see it: better in $ENTREPOT_ADMIN_TOKEN' },
@@ -63,7 +63,7 @@ export const adminOptions = {
   json: { type: 'boolean', about: 'answer as JSON, for programs' },
 } as const satisfies Options
 
-/** A flag that is a text. */
+/** The value of a string option. */
 export function text(flags: Invocation['flags'], name: string): string | undefined {
   const value = flags[name]
   return typeof value === 'string' ? value : undefined

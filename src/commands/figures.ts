@@ -6,10 +6,10 @@ const spans = [
   ['s', 1],
 ] as const
 
-/** `12.3 MiB`: three digits, for people. */
+/** `12.3 MiB`: at most three digits. */
 export function bytes(value: number): string {
   let [scaled, unit] = [value, 0]
-  // 1023.5 would be shown as 1024.
+  // From 999.5 on, three digits would not be enough.
   while (scaled >= 999.5 && unit < units.length - 1) {
     scaled /= 1024
     unit += 1
@@ -32,7 +32,7 @@ export function percent(part: number): string {
   return `${(part * 100).toFixed(1)} %`
 }
 
-/** `3d 4h`: the two largest units of so many seconds. */
+/** `3d 4h`: the two largest units of a number of seconds. */
 export function span(seconds: number): string {
   const whole = Math.max(0, Math.floor(seconds))
   const first = spans.findIndex(([, size]) => whole >= size)

@@ -1,35 +1,19 @@
+import type { ImagesAnswer, ListedImage } from '../admin/answers.ts'
 import { AdminClient } from './admin-client.ts'
 import { adminOptions, type Command } from './command.ts'
 import { bytes, minute } from './figures.ts'
 import { table } from './table.ts'
 
-/** The part of an image of `/api/images` that is shown. */
-interface Image {
-  readonly repository: string
-  readonly tag: string
-  readonly digest: string
-  readonly platforms: readonly { readonly platform: string; readonly cached: boolean }[]
-  readonly size: number
-  readonly unique: number
-  readonly lastUsed: number
-  readonly pinned: boolean
-}
-
-interface Page {
-  readonly images: readonly Image[]
-  readonly next: string | null
-}
-
 export const imagesCommand: Command = {
   summary: 'List what a running mirror has cached',
   options: adminOptions,
-  args: { shown: '[PREFIX]', most: 1, about: 'how the repositories begin, such as docker.io/library/' },
+  args: { shown: '[PREFIX]', max: 1, about: 'how the repositories begin, such as docker.io/library/' },
   async run(invocation) {
     const { args, flags, terminal } = invocation
     const client = await AdminClient.from(invocation)
-    const images: Image[] = []
+    const images: ListedImage[] = []
     for (let after: string | null = ''; after !== null; ) {
-      const page: Page = await client.get(`images?${query(args[0], after)}`)
+      const page: ImagesAnswer = await client.get('images', query(args[0], after))
       images.push(...page.images)
       after = page.next
     }
@@ -47,7 +31,7 @@ function query(prefix: string | undefined, after: string): URLSearchParams {
   })
 }
 
-function shown(images: readonly Image[]): string {
+function shown(images: readonly ListedImage[]): string {
   const columns = [
     { title: 'IMAGE' },
     { title: 'DIGEST' },
@@ -69,8 +53,8 @@ function shown(images: readonly Image[]): string {
   return table(columns, rows)
 }
 
-/** `linux/amd64 (of 8)`: those that are here. */
-function platformsOf(platforms: Image['platforms']): string {
+/** `linux/amd64 (of 8)`: the cached platforms, and how many there are. */
+function platformsOf(platforms: ListedImage['platforms']): string {
   const cached = platforms.filter((each) => each.cached).map(({ platform }) => platform)
   const names = cached.length > 2 ? `${cached.slice(0, 2).join(' ')} +${cached.length - 2}` : cached.join(' ') || '-'
   return platforms.length > cached.length ? `${names} (of ${platforms.length})` : names

@@ -5,7 +5,7 @@ import { commandHelp, generalHelp } from './help.ts'
 
 export type Commands = ReadonlyMap<string, Command>
 
-/** Runs what a command line asks for; what fails is told in a line, and by the status. Never rejects. */
+/** Runs a command line. A failure is printed in one line, and is the exit status. Never rejects. */
 export async function runLine(
   commands: Commands,
   line: readonly string[],
@@ -20,7 +20,7 @@ export async function runLine(
     }
     return await run(commands, name, rest, surroundings)
   } catch (error) {
-    // One line, or a line for every problem of a configuration.
+    // One line, or one for each problem of a configuration.
     const lines = error instanceof ConfigError ? error.problems : [`entrepot: ${messageOf(error)}`]
     terminal.err(`${lines.map((text) => text.replaceAll(/\s*\n\s*/g, ' ')).join('\n')}\n`)
     return error instanceof UsageError ? 2 : 1
@@ -44,9 +44,9 @@ async function run(
   const { flags, args } = parse(name, command, rest)
   if (flags['help']) surroundings.terminal.out(commandHelp(name, command))
   if (flags['help']) return 0
-  const { shown, least = 0, most = Number.POSITIVE_INFINITY } = command.args ?? {}
-  if (args.length < least || args.length > most) {
-    throw new UsageError(`${name} wants ${shown}; see entrepot ${name} --help`)
+  const { shown, min = 0, max = Number.POSITIVE_INFINITY } = command.args ?? {}
+  if (args.length < min || args.length > max) {
+    throw new UsageError(`${name} needs ${shown}; see entrepot ${name} --help`)
   }
   return command.run({ flags, args, ...surroundings })
 }
@@ -57,7 +57,7 @@ function parse(name: string, command: Command, args: string[]): Pick<Invocation,
     const { values, positionals } = parseArgs({ args, options, allowPositionals: command.args !== undefined })
     return { flags: values, args: positionals }
   } catch (error) {
-    // The first sentence says what is wrong; the others give advice for commands that take file names.
+    // Only the first sentence: the others are advice about file names.
     const [sentence = ''] = messageOf(error).split(/\. |\n/)
     throw new UsageError(`${sentence.replace(/\.$/, '')}; see entrepot ${name} --help`, { cause: error })
   }

@@ -1,9 +1,6 @@
+import type { PinAnswer } from '../admin/answers.ts'
 import { AdminClient } from './admin-client.ts'
 import { adminOptions, type Command, type Invocation } from './command.ts'
-
-interface Pinned {
-  readonly pattern: string
-}
 
 const patterns = 'images (docker.io/library/alpine:3.20), repositories, or patterns with a * (ghcr.io/org/*:v1.*)'
 
@@ -14,10 +11,10 @@ export const pinCommand: Command = {
   async run(invocation) {
     const client = await AdminClient.from(invocation)
     if (invocation.args.length === 0) {
-      const { pins } = await client.get<{ pins: readonly string[] }>('pins')
+      const { pins } = await client.get('pins')
       return tell(invocation, pins, (pattern) => pattern)
     }
-    const pinned = await each(invocation.args, (pattern) => client.post<Pinned>('pins', { pattern }))
+    const pinned = await each(invocation.args, (pattern) => client.post('pins', { pattern }))
     return tell(invocation, pinned, (pattern) => `pinned ${pattern}`)
   },
 }
@@ -25,16 +22,16 @@ export const pinCommand: Command = {
 export const unpinCommand: Command = {
   summary: 'Unpin images',
   options: adminOptions,
-  args: { shown: 'PATTERN…', least: 1, about: 'as they were pinned' },
+  args: { shown: 'PATTERN…', min: 1, about: 'as they were pinned' },
   async run(invocation) {
     const client = await AdminClient.from(invocation)
-    const unpinned = await each(invocation.args, (pattern) => client.delete<Pinned>('pins', pattern))
+    const unpinned = await each(invocation.args, (pattern) => client.delete('pins', pattern))
     return tell(invocation, unpinned, (pattern) => `unpinned ${pattern}`)
   },
 }
 
-/** One after the other: the first that is refused ends it. */
-async function each(args: readonly string[], act: (pattern: string) => Promise<Pinned>): Promise<readonly string[]> {
+/** One after the other. The first failure ends it. */
+async function each(args: readonly string[], act: (pattern: string) => Promise<PinAnswer>): Promise<readonly string[]> {
   const done: string[] = []
   for (const pattern of args) done.push((await act(pattern)).pattern)
   return done

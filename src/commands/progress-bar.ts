@@ -1,10 +1,10 @@
 import type { Terminal } from './command.ts'
 
 const width = 30
-/** Milliseconds between two lines where nobody sees them come. */
-const seldom = 5000
+/** Milliseconds between two lines if the output is not a terminal. */
+const lineInterval = 5000
 
-/** How far something is: a bar that moves on a terminal, a line from time to time elsewhere. */
+/** Shows progress: a moving bar on a terminal, a line from time to time elsewhere. */
 export class ProgressBar {
   readonly #terminal: Terminal
   readonly #interval: number
@@ -17,7 +17,7 @@ export class ProgressBar {
     this.#interval = interval
   }
 
-  /** `part` of 1; it is not the last, so never quite 1. */
+  /** `part` is from 0 to 1. The bar is never full: `clear` ends it. */
   update(part: number, text: string): void {
     if (this.#terminal.live) {
       const filled = Math.floor(Math.min(Math.max(part, 0), 0.99) * width)
@@ -26,12 +26,12 @@ export class ProgressBar {
       return
     }
     this.#waited += this.#interval
-    if (this.#waited < seldom) return
+    if (this.#waited < lineInterval) return
     this.#waited = 0
     this.#terminal.out(`${text}\n`)
   }
 
-  /** What comes next begins a line. */
+  /** Removes the bar. */
   clear(): void {
     if (this.#drawn) this.#terminal.out('\r\u001b[K')
     this.#drawn = false

@@ -6,7 +6,7 @@ import { purgeCommand } from './purge.ts'
 import { scrubCommand } from './scrub.ts'
 import { statsCommand } from './stats.ts'
 
-/** What a running mirror is asked, by its admin API. */
+/** The commands that use the admin API of a running mirror. */
 export const runningCommands: ReadonlyMap<string, Command> = new Map([
   ['stats', statsCommand],
   ['images', imagesCommand],

@@ -1,18 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { ScrubReport } from '../telemetry/metric-sources.ts'
 import { AdminClient } from './admin-client.ts'
 import { adminOptions, type Command, type ExitStatus, type Invocation, type Terminal } from './command.ts'
 import { count, counted } from './figures.ts'
 import { ProgressBar } from './progress-bar.ts'
 
-interface Scrub {
-  readonly state: 'idle' | 'running'
-  readonly checked: number
-  readonly damaged: number
-  readonly repaired: number
-  readonly finishedAt: number | null
-}
-
-/** Milliseconds between two looks. */
+/** Milliseconds between two requests. */
 const interval = 250
 
 export const scrubCommand: Command = {
@@ -25,39 +18,39 @@ export const scrubCommand: Command = {
     const { flags, terminal } = invocation
     const client = await AdminClient.from(invocation)
     if (flags['status']) {
-      const scrub = await client.get<Scrub>('scrub')
+      const scrub = await client.get('scrub')
       return tell(invocation, scrub, statusOf(scrub))
     }
-    const { storage } = await client.get<{ storage: { blobs: number } }>('stats')
-    let scrub = await client.post<Scrub>('scrub')
+    const { storage } = await client.get('stats')
+    let scrub = await client.post('scrub')
     const quiet: Terminal = { ...terminal, live: false, out: () => undefined }
     const progress = new ProgressBar(flags['json'] ? quiet : terminal, interval)
     while (scrub.state === 'running') {
       progress.update(scrub.checked / Math.max(1, storage.blobs), advance(scrub, storage.blobs))
       await sleep(interval)
-      scrub = await client.get<Scrub>('scrub')
+      scrub = await client.get('scrub')
     }
     progress.clear()
     return tell(invocation, scrub, found(scrub))
   },
 }
 
-/** Failed where there is damage that could not be repaired. */
-function tell({ flags, terminal }: Invocation, scrub: Scrub, text: string): ExitStatus {
+/** The command fails if some damage could not be repaired. */
+function tell({ flags, terminal }: Invocation, scrub: ScrubReport, text: string): ExitStatus {
   terminal.out(flags['json'] ? `${JSON.stringify(scrub)}\n` : `${text}\n`)
   return scrub.damaged > scrub.repaired ? 1 : 0
 }
 
-function statusOf(scrub: Scrub): string {
+function statusOf(scrub: ScrubReport): string {
   if (scrub.state === 'running') return `a scrub is under way: ${found(scrub)}`
   if (scrub.finishedAt === null) return 'nothing has been scrubbed since the start'
   return `${found(scrub)}, at ${new Date(scrub.finishedAt).toISOString()}`
 }
 
-function advance(scrub: Scrub, blobs: number): string {
+function advance(scrub: ScrubReport, blobs: number): string {
   return `${count(scrub.checked)} of ${counted(blobs, 'blob')}, ${count(scrub.damaged)} damaged`
 }
 
-function found({ checked, damaged, repaired }: Scrub): string {
+function found({ checked, damaged, repaired }: ScrubReport): string {
   return `${counted(checked, 'blob')} checked, ${count(damaged)} damaged, ${count(repaired)} replaced`
 }

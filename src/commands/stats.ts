@@ -1,28 +1,9 @@
+import type { StatsAnswer } from '../admin/answers.ts'
+import { outcomes } from '../cache/observer.ts'
 import { AdminClient } from './admin-client.ts'
 import { adminOptions, type Command } from './command.ts'
 import { bytes, count, counted, percent, span } from './figures.ts'
 import { table } from './table.ts'
-
-const outcomes = ['hit', 'miss', 'collapsed', 'revalidated', 'stale'] as const
-
-/** The part of `/api/stats` that is shown. */
-interface Stats {
-  readonly requests: Readonly<Record<string, Readonly<Record<string, number>>>>
-  readonly hitRatio: number
-  readonly bytes: { readonly served: number; readonly fromUpstream: number; readonly saved: number }
-  readonly storage: { readonly used: number; readonly max: number; readonly blobs: number }
-  readonly upstreams: readonly {
-    readonly name: string
-    readonly state: string
-    readonly requests: number
-    readonly errors: number
-    readonly rateLimit: { readonly limit: number; readonly remaining: number; readonly window: number } | null
-  }[]
-  readonly fills: number
-  readonly evictions: number
-  readonly probe: string
-  readonly uptime: number
-}
 
 export const statsCommand: Command = {
   summary: 'Show what a running mirror has done, and what it holds',
@@ -30,13 +11,13 @@ export const statsCommand: Command = {
   async run(invocation) {
     const { flags, terminal } = invocation
     const client = await AdminClient.from(invocation)
-    const stats = await client.get<Stats>('stats')
+    const stats = await client.get('stats')
     terminal.out(flags['json'] ? `${JSON.stringify(stats)}\n` : shown(stats, client.url))
     return 0
   },
 }
 
-function shown(stats: Stats, url: string): string {
+function shown(stats: StatsAnswer, url: string): string {
   const { served, fromUpstream, saved } = stats.bytes
   const { used, max, blobs } = stats.storage
   const room = max > 0 ? `${bytes(used)} of ${bytes(max)} (${percent(used / max)})` : bytes(used)
@@ -52,16 +33,16 @@ function shown(stats: Stats, url: string): string {
   return `${lines}\n${answers(stats)}\n${upstreams(stats)}`
 }
 
-function answers({ requests }: Stats): string {
+function answers({ requests }: StatsAnswer): string {
   const columns = outcomes.map((title) => ({ title: title.toUpperCase(), align: 'right' as const }))
   const rows = Object.entries(requests).map(([kind, counts]) => [
     kind,
-    ...outcomes.map((outcome) => count(counts[outcome] ?? 0)),
+    ...outcomes.map((outcome) => count(counts[outcome])),
   ])
   return table([{ title: 'ANSWERS' }, ...columns], rows)
 }
 
-function upstreams({ upstreams }: Stats): string {
+function upstreams({ upstreams }: StatsAnswer): string {
   const columns = [
     { title: 'UPSTREAM' },
     { title: 'STATE' },

@@ -1,10 +1,10 @@
 export interface Column {
   readonly title: string
-  /** Numbers stand below each other by their ends. */
+  /** For numbers. */
   readonly align?: 'right'
 }
 
-/** Lines of text, with columns as wide as they have to be. */
+/** Lines of text, with each column as wide as its longest cell. */
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
   const lines = [columns.map(({ title }) => title), ...rows]
   const widths = columns.map((_, n) => Math.max(...lines.map((line) => line[n]?.length ?? 0)))

@@ -24,7 +24,7 @@ const guarded = [
 ]
 
 describe('token', () => {
-  it('is wanted everywhere but by the health checks', async () => {
+  it('is required everywhere except by the health checks', async () => {
     await using admin = await startAdmin({ token: 'correct-horse' })
     for (const path of guarded) {
       const { status, headers, json } = await admin.ask(path)
@@ -52,7 +52,7 @@ describe('token', () => {
     })
   }
 
-  it('is not wanted where none is set', async () => {
+  it('is not required if none is set', async () => {
     await using admin = await startAdmin()
     assert.equal((await admin.ask('/api/stats')).status, 200)
   })

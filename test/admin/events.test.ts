@@ -39,7 +39,7 @@ async function take(stream: AsyncGenerator<Message>, count: number): Promise<Mes
 }
 
 describe('/api/events', () => {
-  it('tells of fills, damage and evictions as they happen', async () => {
+  it('sends fills, damage and evictions as they happen', async () => {
     const clock = { now: 1_700_000_000_000 }
     await using larder = await Larder.open({ storage: { maxIdle: '1d' } }, clock)
     await using reader = await open(`${larder.mirror.adminUrl}/api/events`)
@@ -72,7 +72,7 @@ describe('/api/events', () => {
     assert.deepEqual(await take(stream, 1), [{ event: 'evicted', data: { at: clock.now, ...json } }])
   })
 
-  it('tells when an upstream rests, and when it is back', async () => {
+  it('reports when an upstream rests, and when it is back', async () => {
     let state: 'ok' | 'resting' = 'ok'
     const upstream = () => ({ name: 'docker.io', state, requests: 0, errors: 0, rateLimit: null })
     await using admin = await startAdmin({ sources: { ...calmSources, upstreams: () => [upstream()] } })
@@ -93,14 +93,14 @@ describe('/api/events', () => {
     assert.equal(reader.complete, true)
   })
 
-  it('takes so many listeners and no more; those who left do not count', async () => {
+  it('has a bound on open streams, which closed ones do not count for', async () => {
     await using admin = await startAdmin()
     const url = `http://127.0.0.1:${admin.port}/api/events`
     const readers = await Promise.all(Array.from({ length: 32 }, () => open(url)))
     for (const reader of readers) assert.equal(reader.status, 200)
     const refused = await admin.ask('/api/events')
     assert.equal(refused.status, 503)
-    assert.deepEqual(refused.json, { errors: [{ code: 'BUSY', message: 'too many listen to events already' }] })
+    assert.deepEqual(refused.json, { errors: [{ code: 'BUSY', message: 'too many clients are listening to events' }] })
     readers.pop()?.abort()
     for (let status = 503; status === 503; ) {
       await using reader = await open(url)
@@ -116,7 +116,7 @@ describe('/api/events', () => {
 })
 
 describe('an event stream', () => {
-  it('keeps little for a reader who does not read, and says what it left out', async () => {
+  it('buffers little for a slow reader, and says how many events it dropped', async () => {
     const stream = new EventStream()
     const message = `event: x\ndata: ${'"y"'.padEnd(1000)}\n\n`
     for (let n = 0; n < 10_000; n += 1) stream.send(message)
@@ -129,7 +129,7 @@ describe('an event stream', () => {
     assert.match(text, new RegExp(`event: missed\ndata: {"events":${10_000 - told}}\n\n$`))
   })
 
-  it('costs nothing where nobody listens', async () => {
+  it('does nothing without a reader', async () => {
     let looks = 0
     const events = new Events({
       upstreams: () => {

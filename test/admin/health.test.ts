@@ -4,7 +4,7 @@ import type { AdminSources } from '../../src/admin/sources.ts'
 import { calmSources, startAdmin } from './support/admin.ts'
 
 describe('/livez', () => {
-  it('touches nothing', async () => {
+  it('uses no dependency', async () => {
     const touched = (): never => {
       throw new Error('touched')
     }
@@ -39,7 +39,7 @@ describe('/readyz', () => {
     })
   }
 
-  it('is ready with an upstream and a store in trouble, and says so', async () => {
+  it('is ready while an upstream and a store fail, and lists them', async () => {
     const sources: AdminSources = { ...calmSources, degraded: () => ['storage', 'upstream:ghcr.io'] }
     await using admin = await startAdmin({ sources })
     const { status, json } = await admin.ask('/readyz')

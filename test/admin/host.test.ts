@@ -39,7 +39,7 @@ describe('Host', () => {
     })
   }
 
-  it('is refused in the envelope, before the token is looked at', async () => {
+  it('is refused in the envelope, before the token is checked', async () => {
     await using admin = await startAdmin({ token: 't' })
     const headers = { host: 'evil.example', authorization: 'Bearer t' }
     const { status, json } = await admin.ask('/api/stats', { headers })
@@ -47,13 +47,13 @@ describe('Host', () => {
     assert.equal((json as { errors: { code: string }[] }).errors[0]?.code, 'MISDIRECTED')
   })
 
-  it('may be the address that was reached where the listener is bound to every address', async () => {
+  it('may be the address the client connected to, if the listener is bound to every address', async () => {
     await using admin = await startAdmin({ boundHost: '::', listen: '::' })
     assert.equal((await admin.ask('/livez', { headers: { host: '127.0.0.1:80' } })).status, 200)
     assert.equal((await admin.ask('/livez', { headers: { host: '192.0.2.1' } })).status, 421)
   })
 
-  it('is wanted from old clients too', async () => {
+  it('is required from old clients too', async () => {
     await using admin = await startAdmin()
     const socket = connect(admin.port, '127.0.0.1')
     socket.end('GET /livez HTTP/1.0\r\n\r\n')

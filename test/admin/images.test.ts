@@ -11,9 +11,9 @@ describe('/api/images', () => {
     ['limit=ten', 'limit is a number from 1 to 1000, not "ten"'],
     ['limit=', 'limit is a number from 1 to 1000, not ""'],
     ['limit=1&limit=2', 'the parameter limit is given twice'],
-    ['size=1', 'unknown parameter "size"; there are repository, limit, after'],
-    ['after=alpine', '"alpine" is not an image; it is named whole, such as docker.io/library/alpine:3.20'],
-    ['repository=A%20b', '"A b" is not how a repository begins, such as docker.io/library/'],
+    ['size=1', 'unknown parameter "size"; this path has repository, limit, after'],
+    ['after=alpine', '"alpine" is not an image; use its full name, such as docker.io/library/alpine:3.20'],
+    ['repository=A%20b', '"A b" is not the start of a repository name, such as docker.io/library/'],
   ] as const) {
     it(`refuses ?${query}`, async () => {
       await using admin = await startAdmin()
@@ -23,12 +23,12 @@ describe('/api/images', () => {
     })
   }
 
-  it('has no parameters elsewhere', async () => {
+  it('refuses parameters on other paths', async () => {
     await using admin = await startAdmin()
     for (const path of ['/api/stats', '/api/fills', '/api/upstreams', '/api/pins', '/api/scrub', '/api/events']) {
       const answer = await admin.ask(`${path}?verbose=1`)
       assert.equal(answer.status, 400, path)
-      const message = 'unknown parameter "verbose"; there are none here'
+      const message = 'unknown parameter "verbose"; this path has none'
       assert.deepEqual(answer.json, { errors: [{ code: 'INVALID', message }] })
     }
   })
@@ -64,13 +64,13 @@ describe('a purge', () => {
     'blobs/latest',
     'blobs/..%2f..%2fetc',
   ]) {
-    it(`of ${path.slice(0, 60)} is not understood`, async () => {
+    it(`refuses ${path.slice(0, 60)}`, async () => {
       await using admin = await startAdmin()
       const answer = await admin.ask(`/api/${path}`, { method: 'DELETE', headers: json })
       assert.equal(answer.status, 400)
       const [error] = (answer.json as { errors: { code: string; message: string }[] }).errors
       assert.equal(error?.code, 'INVALID')
-      assert.match(error?.message ?? '', /is no|is purged by itself/)
+      assert.match(error?.message ?? '', /is not a|to purge a digest/)
     })
   }
 
@@ -92,7 +92,7 @@ describe('a purge', () => {
     })
   }
 
-  it('wants its content type, and a token where there is one', async () => {
+  it('needs its content type, and the token if one is set', async () => {
     await using admin = await startAdmin({ token: 's3cret' })
     const path = '/api/images/docker.io/library/alpine:3'
     const authorization = 'Bearer s3cret'
@@ -105,7 +105,7 @@ describe('a purge', () => {
     assert.equal((await admin.ask(path, { method: 'DELETE', headers: { ...json, authorization } })).status, 404)
   })
 
-  it('reads official names of Docker Hub as clients do', async () => {
+  it('completes official names of Docker Hub like clients do', async () => {
     const asked: string[] = []
     const purge = {
       image: async (repository: string, tag: string) => {

@@ -48,7 +48,7 @@ function answerSchema(method: string, path: string, status: number): object {
 }
 
 describe('deploy/openapi.yaml', () => {
-  it('has every route, and no other', () => {
+  it('has exactly the routes that exist', () => {
     const documented = Object.entries(document.paths).flatMap(([path, operations]) =>
       Object.keys(operations).map((method) => `${method.toUpperCase()} ${path}`),
     )
@@ -64,19 +64,19 @@ describe('deploy/openapi.yaml', () => {
     }
   })
 
-  it('has every error code, and every event', () => {
+  it('has every error code and event', () => {
     const schema = resolve(document, '#/components/schemas/Errors/properties/errors/items/properties/code')
     assert.deepEqual(schema['enum'], Object.keys(adminErrorCodes))
     for (const type of eventTypes) assert.match(text, new RegExp(`\`${type}\``))
   })
 
-  it('has nothing that points nowhere', () => {
+  it('has no broken reference', () => {
     for (const [, pointer = ''] of text.matchAll(/\$ref: "([^"]+)"/g)) {
       assert.equal(typeof resolve(document, pointer), 'object', pointer)
     }
   })
 
-  it('tells what answers look like', async () => {
+  it('describes every answer', async () => {
     await using larder = await Larder.open()
     const app = `${first}/team/app`
     const images = [

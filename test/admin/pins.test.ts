@@ -11,7 +11,7 @@ function errorOf(answer: { readonly json: unknown }): { code: string; message: s
 }
 
 describe('/api/pins', () => {
-  it('keeps patterns, in order and once', async () => {
+  it('keeps each pattern once, in order', async () => {
     await using larder = await Larder.open()
     assert.deepEqual((await larder.call('/pins')).json, { pins: [] })
     for (const [pattern, status] of [
@@ -30,7 +30,7 @@ describe('/api/pins', () => {
     assert.deepEqual((await larder.call('/pins')).json, { pins: [] })
   })
 
-  it('takes an exact name only of what is cached', async () => {
+  it('accepts an exact name only if it is cached', async () => {
     await using larder = await Larder.open()
     const app = `${first}/team/app`
     for (const pattern of [app, `${app}:1`]) {
@@ -54,7 +54,7 @@ describe('/api/pins', () => {
     )
   })
 
-  it('does not delete what is not pinned', async () => {
+  it('refuses to delete what is not pinned', async () => {
     await using admin = await startAdmin()
     const answer = await admin.ask('/api/pins/ghcr.io/*', { method: 'DELETE', headers: json })
     assert.equal(answer.status, 404)
@@ -62,12 +62,12 @@ describe('/api/pins', () => {
   })
 
   for (const [body, code, message] of [
-    ['', 'INVALID', 'the body is to be {"pattern": "…"}'],
+    ['', 'INVALID', 'the body must be {"pattern": "…"}'],
     ['{', 'INVALID', 'the body is not JSON'],
-    ['[]', 'INVALID', 'the body is JSON, but no object'],
-    ['null', 'INVALID', 'the body is JSON, but no object'],
-    ['{}', 'INVALID', 'the body is to be {"pattern": "…"}'],
-    ['{"pattern":1}', 'INVALID', 'the body is to be {"pattern": "…"}'],
+    ['[]', 'INVALID', 'the body is JSON, but not an object'],
+    ['null', 'INVALID', 'the body is JSON, but not an object'],
+    ['{}', 'INVALID', 'the body must be {"pattern": "…"}'],
+    ['{"pattern":1}', 'INVALID', 'the body must be {"pattern": "…"}'],
     ['{"pattern":"ghcr.io/*","force":true}', 'INVALID', 'unknown key "force" in the body'],
     [`{"pattern":"${'a'.repeat(70_000)}"}`, 'TOO_LARGE', 'the body is larger than 65536 bytes'],
   ] as const) {
@@ -85,7 +85,7 @@ describe('/api/pins', () => {
       const body = JSON.stringify({ pattern })
       const answer = await admin.ask('/api/pins', { method: 'POST', headers: json, body })
       assert.equal(answer.status, 400)
-      assert.match(errorOf(answer)?.message ?? '', /is neither an image nor a pattern of them, such as /)
+      assert.match(errorOf(answer)?.message ?? '', /is neither an image nor a pattern of images, such as /)
     })
   }
 })

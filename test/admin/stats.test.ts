@@ -44,7 +44,7 @@ describe('/api/stats', () => {
     })
   })
 
-  it('sums up what was counted, in exactly the documented shape', async () => {
+  it('sums up the counters, in exactly the documented shape', async () => {
     let now = 1_000
     const counters = new Counters(['docker.io', 'ghcr.io'])
     const observer = new TelemetryObserver({ counters, log: memoryLog().log, now: () => now })
@@ -79,7 +79,7 @@ describe('/api/stats', () => {
     })
   })
 
-  it('never saves less than nothing', async () => {
+  it('never reports negative savings', async () => {
     const counters = new Counters(['docker.io'])
     counters.upstream('docker.io').receivedBytes = 10
     await using admin = await startAdmin({ counters })
@@ -89,7 +89,7 @@ describe('/api/stats', () => {
 })
 
 describe('the parts', () => {
-  it('lists upstreams and nothing more of them than documented', async () => {
+  it('lists upstreams with the documented fields only', async () => {
     await using admin = await startAdmin({ sources: busySources })
     assert.deepEqual((await admin.ask('/api/upstreams')).json, [hub, github])
   })

@@ -15,14 +15,14 @@ function errorsOf(answer: { readonly json: unknown }): unknown {
 }
 
 describe('/api/evict', () => {
-  it('takes nothing while there is room', async () => {
+  it('evicts nothing while there is room', async () => {
     await using larder = await Larder.open()
     await larder.stock(app, '1', image())
     assert.deepEqual(await larder.call('/evict', 'POST'), { status: 200, json: { blobs: 0, bytes: 0 } })
     assert.equal((await larder.images()).length, 1)
   })
 
-  it('takes what has been idle for too long, and not what is pinned', async () => {
+  it('evicts what has been idle for too long, except what is pinned', async () => {
     const clock = { now: 1_700_000_000_000 }
     await using larder = await Larder.open({ storage: { maxIdle: '1d' } }, clock)
     const old = image({ layers: [randomBlob(10_000, 5)] })
@@ -40,7 +40,7 @@ describe('/api/evict', () => {
     assert.equal((await larder.mirror.stats())['evictions'], 3)
   })
 
-  it('is one at a time: the second says so', async () => {
+  it('runs one at a time: a second request is refused', async () => {
     const gate = Promise.withResolvers<void>()
     const eviction = {
       isRunning: false,
@@ -54,13 +54,13 @@ describe('/api/evict', () => {
     const two = admin.ask('/api/evict', write)
     const refused = await Promise.race([one, two])
     assert.equal(refused.status, 409)
-    assert.deepEqual(errorsOf(refused), [{ code: 'CONFLICT', message: 'an eviction is under way already' }])
+    assert.deepEqual(errorsOf(refused), [{ code: 'CONFLICT', message: 'an eviction is already running' }])
     gate.resolve()
     assert.deepEqual([(await one).status, (await two).status].sort(), [200, 409])
     assert.equal((await admin.ask('/api/evict', write)).status, 200)
   })
 
-  it('waits for a look that is over at once, and not for more', async () => {
+  it('waits for a running check that ends soon, but not longer', async () => {
     const eviction = { isRunning: true, run: async () => ({ blobs: 0, bytes: 0 }) }
     await using admin = await startAdmin({ actions: { ...emptyActions, eviction } })
     assert.equal((await admin.ask('/api/evict', write)).status, 409)
@@ -71,7 +71,7 @@ describe('/api/evict', () => {
     assert.equal((await waiting).status, 200)
   })
 
-  it('wants nothing in its body, and its content type', async () => {
+  it('needs an empty body, and its content type', async () => {
     await using admin = await startAdmin()
     for (const path of ['/api/evict', '/api/scrub']) {
       const answer = await admin.ask(path, { ...write, body: '{"now":true}' })
@@ -84,7 +84,7 @@ describe('/api/evict', () => {
 })
 
 describe('/api/scrub', () => {
-  it('finds what is damaged, and has it replaced', async () => {
+  it('finds damaged blobs and replaces them', async () => {
     await using larder = await Larder.open()
     assert.deepEqual((await larder.call('/scrub')).json, {
       state: 'idle',
@@ -107,7 +107,7 @@ describe('/api/scrub', () => {
     assert.equal(await larder.holds(digest), true)
   })
 
-  it('is one at a time: the second says so', async () => {
+  it('runs one at a time: a second request is refused', async () => {
     const gate = Promise.withResolvers<boolean>()
     const rates: number[] = []
     let state: 'idle' | 'running' = 'idle'
@@ -125,7 +125,7 @@ describe('/api/scrub', () => {
     assert.equal((await admin.ask('/api/scrub', write)).status, 202)
     const refused = await admin.ask('/api/scrub', write)
     assert.equal(refused.status, 409)
-    assert.deepEqual(errorsOf(refused), [{ code: 'CONFLICT', message: 'a scrub is under way already' }])
+    assert.deepEqual(errorsOf(refused), [{ code: 'CONFLICT', message: 'a scrub is already running' }])
     assert.deepEqual(rates, [Number.POSITIVE_INFINITY])
     gate.resolve(true)
   })

@@ -26,8 +26,8 @@ function ok(out: string | RegExp, ended: Ended): void {
   else assert.match(ended.out, out)
 }
 
-suite('Where the mirror is', () => {
-  test('is told by a URL, an address, or its configuration, the environment over it', async () => {
+suite('The admin address', () => {
+  test('comes from a URL, an address, or the configuration under the environment', async () => {
     await using larder = await Larder.open()
     await using dir = await tempDir()
     const address = new URL(larder.mirror.adminUrl).host
@@ -46,7 +46,7 @@ suite('Where the mirror is', () => {
     }
   })
 
-  test('is not to be had: every command says so in one line', async () => {
+  test('that nothing answers fails every command, in one line', async () => {
     const server = createServer()
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const { port } = server.address() as AddressInfo
@@ -58,11 +58,11 @@ suite('Where the mirror is', () => {
     }
   })
 
-  test('is something else', async () => {
+  test('of another server is refused', async () => {
     await using server = createServer((_request, response) => response.end('<p>hello</p>'))
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-    const err = `entrepot: no admin listener of a mirror: ${url} (200)\n`
+    const err = `entrepot: ${url} is not the admin listener of a mirror (200)\n`
     assert.deepEqual(await run(['stats', '--admin', url]), { status: 1, out: '', err })
   })
 
@@ -70,11 +70,11 @@ suite('Where the mirror is', () => {
     test(`cannot be ${JSON.stringify(url)}`, async () => {
       const { status, err } = await run(['stats', '--admin', url])
       assert.equal(status, 2)
-      assert.match(err, /^entrepot: --admin wants a URL such as http:\/\/127\.0\.0\.1:5001, not ".*"\n$/)
+      assert.match(err, /^entrepot: --admin must be a URL such as http:\/\/127\.0\.0\.1:5001, not ".*"\n$/)
     })
   }
 
-  test('is said to be refused with a bad configuration', async () => {
+  test('is not read from an invalid configuration', async () => {
     await using dir = await tempDir()
     const file = join(dir.path, 'config.yaml')
     await writeFile(file, 'listen: nowhere\n')
@@ -85,17 +85,17 @@ suite('Where the mirror is', () => {
 })
 
 suite('A token', () => {
-  test('is wanted by every command', async () => {
+  test('is needed by every command', async () => {
     const config = { admin: { listen: '127.0.0.1:0', token: 'correct-horse' } }
     await using mirror = await startMirror({ upstreams: { 'docker.io': 'http://127.0.0.1:1' }, config })
     const { adminUrl } = mirror
     for (const args of commands) {
       const asked = [...args, '--admin', adminUrl]
       const absent = await run(asked)
-      const wanted = `entrepot: ${adminUrl} wants a token: $ENTREPOT_ADMIN_TOKEN or --token\n`
+      const wanted = `entrepot: ${adminUrl} needs a token: $ENTREPOT_ADMIN_TOKEN or --token\n`
       assert.deepEqual(absent, { status: 1, out: '', err: wanted })
       const wrong = await run(asked, { environment: { ENTREPOT_ADMIN_TOKEN: 'wrong' } })
-      assert.deepEqual(wrong, { status: 1, out: '', err: `entrepot: ${adminUrl} does not take this token\n` })
+      assert.deepEqual(wrong, { status: 1, out: '', err: `entrepot: ${adminUrl} does not accept this token\n` })
       const right = await run([...asked, '--token', 'correct-horse'], {
         environment: { ENTREPOT_ADMIN_TOKEN: 'wrong' },
       })
@@ -107,7 +107,7 @@ suite('A token', () => {
     )
   })
 
-  test('is demanded of a mirror whose admin listener others can reach', async () => {
+  test('is required in the configuration of a listener that others can reach', async () => {
     await using dir = await tempDir()
     const environment = { ENTREPOT_ADMIN_LISTEN: '0.0.0.0:0', ENTREPOT_STORAGE_PATH: dir.path }
     const { status, out, err } = await entrepot(['serve'], environment)

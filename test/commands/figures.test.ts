@@ -30,7 +30,7 @@ suite('Figures for people', () => {
     assert.equal(minute(1_700_000_000_000), '2023-11-14 22:13Z')
   })
 
-  test('tables have no blanks at the end, and columns as wide as they have to be', () => {
+  test('tables have no trailing blanks, and columns as wide as their cells', () => {
     const text = table(
       [{ title: 'A' }, { title: 'NUMBER', align: 'right' }, { title: 'C' }],
       [
@@ -62,7 +62,7 @@ suite('ProgressBar', () => {
     ])
   })
 
-  test('is a line from time to time elsewhere', () => {
+  test('is a line from time to time on other outputs', () => {
     const { progress, lines } = printed(false)
     for (let n = 1; n <= 12; n += 1) progress.update(n / 20, `${n} of 20`)
     progress.clear()

@@ -9,7 +9,7 @@ import { type Ended, run } from './support/run.ts'
 const app = `${first}/team/app`
 const own = image({ layers: [randomBlob(100_000, 4)] })
 
-/** Runs a command against a mirror, with nothing else to go by. */
+/** Runs a command with only the mirror's admin address. */
 function ask(larder: Larder, ...args: string[]): Promise<Ended> {
   return run([...args, '--admin', larder.mirror.adminUrl])
 }
@@ -54,7 +54,7 @@ suite('The commands for a running mirror', () => {
     ok('nothing is cached\n', await ask(larder, 'images'))
   })
 
-  test('purge repositories, upstreams and digests by how they are written', async () => {
+  test('purge repositories, upstreams and digests, told apart by their form', async () => {
     await using larder = await Larder.open()
     for (const name of [app, first, own.manifest.digest]) {
       await larder.stock(app, '1', own)
@@ -63,7 +63,7 @@ suite('The commands for a running mirror', () => {
     }
   })
 
-  test('answer programs in JSON', async () => {
+  test('print JSON with --json', async () => {
     await using larder = await Larder.open()
     await larder.stock(app, '1', own)
     await larder.stock(app, '2', own)
@@ -96,7 +96,7 @@ suite('The commands for a running mirror', () => {
     assert.deepEqual([one?.name, one?.blobs, two?.name, two?.blobs], [`${app}:1`, 0, `${app}:2`, 3])
   })
 
-  test('fail where what they name is not there', async () => {
+  test('fail if a name is unknown', async () => {
     await using larder = await Larder.open()
     await larder.stock(app, '1', own)
     const { status, out, err } = await ask(larder, 'purge', `${app}:9`, `${app}:1`)
@@ -113,7 +113,7 @@ suite('The commands for a running mirror', () => {
     assert.match(pin.err, /^entrepot: nothing is cached of "registry\.test\/team\/app:1"; a pattern with a \* .*\n$/)
   })
 
-  test('fail where a scrub finds what cannot be replaced', async () => {
+  test('fail if a scrub finds damage that cannot be repaired', async () => {
     await using larder = await Larder.open()
     await larder.stock(app, '1', own)
     await rm(join(larder.mirror.path, 'blobs', ...own.config.digest.split(':')))
@@ -124,21 +124,21 @@ suite('The commands for a running mirror', () => {
   })
 
   for (const [args, message] of [
-    [['purge', 'alpine'], '"alpine" is not a repository; it is named whole, such as docker.io/library/alpine'],
-    [['purge', `${app}@sha256:00`], /^a digest is purged by itself/],
-    [['purge', 'sha256:00'], /^"sha256:00" is no digest/],
+    [['purge', 'alpine'], '"alpine" is not a repository; use its full name, such as docker.io/library/alpine'],
+    [['purge', `${app}@sha256:00`], /^to purge a digest/],
+    [['purge', 'sha256:00'], /^"sha256:00" is not a digest/],
     [['purge', '../../../livez'], /is not a repository/],
-    [['purge', '..'], '".." is no name'],
-    [['unpin', ''], '"" is no name'],
-    [['pin', 'alpine'], /^"alpine" is neither an image nor a pattern of them/],
-    [['images', 'A B'], /^"A B" is not how a repository begins/],
-    [['purge'], 'purge wants NAME…; see entrepot purge --help'],
-    [['unpin'], 'unpin wants PATTERN…; see entrepot unpin --help'],
-    [['images', 'a', 'b'], 'images wants [PREFIX]; see entrepot images --help'],
+    [['purge', '..'], '".." is not a name'],
+    [['unpin', ''], '"" is not a name'],
+    [['pin', 'alpine'], /^"alpine" is neither an image nor a pattern of images/],
+    [['images', 'A B'], /^"A B" is not the start of a repository name/],
+    [['purge'], 'purge needs NAME…; see entrepot purge --help'],
+    [['unpin'], 'unpin needs PATTERN…; see entrepot unpin --help'],
+    [['images', 'a', 'b'], 'images needs [PREFIX]; see entrepot images --help'],
     [['evict', 'all'], /^Unexpected argument 'all'.*; see entrepot evict --help$/],
     [['stats', '--watch'], "Unknown option '--watch'; see entrepot stats --help"],
   ] as const) {
-    test(`do not understand ${args.join(' ')}`, async () => {
+    test(`refuse ${args.join(' ')}`, async () => {
       await using larder = await Larder.open()
       const { status, out, err } = await ask(larder, ...args)
       assert.deepEqual([status, out], [2, ''])

@@ -1,5 +1,5 @@
 import { Writable } from 'node:stream'
-import type { Stats } from '../../src/admin/stats.ts'
+import type { StatsAnswer } from '../../src/admin/answers.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { type RunningServer, serve } from '../../src/serve.ts'
 import { tempDir } from './temp.ts'
@@ -22,7 +22,7 @@ export interface TestMirror extends AsyncDisposable {
   readonly path: string
   /** Log lines so far, parsed. */
   readonly log: readonly Record<string, unknown>[]
-  stats(): Promise<Stats>
+  stats(): Promise<StatsAnswer>
   stop(): Promise<void>
 }
 
@@ -59,7 +59,7 @@ export async function startMirror({ upstreams, config = {}, path, clock }: Mirro
     path: root,
     log,
     stop,
-    stats: async () => (await (await fetch(`http://${server.adminListen}/api/stats`)).json()) as Stats,
+    stats: async () => (await (await fetch(`http://${server.adminListen}/api/stats`)).json()) as StatsAnswer,
     async [Symbol.asyncDispose]() {
       await stop()
       await dir?.[Symbol.asyncDispose]()

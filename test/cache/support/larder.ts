@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { ImagesAnswer, ListedImage } from '../../../src/admin/answers.ts'
 import type { Digest } from '../../../src/oci/digest.ts'
 import { type AdminAnswer, call } from '../../support/admin-client.ts'
 import { get } from '../../support/client.ts'
@@ -7,20 +8,6 @@ import type { TestImage, TestIndex } from '../../support/image.ts'
 import { startMirror, type TestMirror } from '../../support/mirror.ts'
 import { TestUpstream } from '../../support/upstream.ts'
 import { until } from '../../support/wait.ts'
-
-export interface ListedImage {
-  readonly repository: string
-  readonly tag: string
-  readonly digest: string
-  readonly mediaType: string
-  readonly platforms: readonly { readonly platform: string; readonly cached: boolean }[]
-  readonly size: number
-  readonly unique: number
-  readonly shared: number
-  readonly lastUsed: number
-  readonly pinned: boolean
-  readonly checkedAt: number
-}
 
 export const first = 'registry.test'
 export const second = 'other.test'
@@ -84,7 +71,7 @@ export class Larder implements AsyncDisposable {
   }
 
   async images(query = ''): Promise<readonly ListedImage[]> {
-    const { json } = await this.call<{ images: ListedImage[] }>(`/images${query}`)
+    const { json } = await this.call<ImagesAnswer>(`/images${query}`)
     return json.images
   }
 

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Stats } from '../../../src/admin/stats.ts'
+import type { StatsAnswer } from '../../../src/admin/answers.ts'
 import { type Digest, hexOf } from '../../../src/oci/digest.ts'
 import { Daemon, eventually } from '../../e2e/support/daemon.ts'
 import { type AdminAnswer, call } from '../../support/admin-client.ts'
@@ -106,8 +106,8 @@ export class Mirror implements AsyncDisposable {
     return call<Json>(`${this.adminUrl}${path}`, method, body === undefined ? {} : { body })
   }
 
-  async stats(): Promise<Stats> {
-    return (await this.call<Stats>('/api/stats')).json
+  async stats(): Promise<StatsAnswer> {
+    return (await this.call<StatsAnswer>('/api/stats')).json
   }
 
   /** `ok` or `resting`, of its first upstream. */

@@ -1,0 +1,97 @@
+import type { ContentKind } from '../cache/observer.ts'
+import type { OutcomeCounts } from '../telemetry/counters.ts'
+import type { TimeSeries } from '../telemetry/history.ts'
+import type { ScrubReport, UpstreamReport } from '../telemetry/metric-sources.ts'
+
+/**
+ * What the paths below `/api/` answer, as JSON. The listener sends these types and the commands read them;
+ * `deploy/openapi.yaml` describes them to others, and a test compares both.
+ */
+export interface AdminApi {
+  readonly GET: {
+    readonly stats: StatsAnswer
+    readonly upstreams: readonly UpstreamReport[]
+    readonly fills: readonly FillProgress[]
+    readonly images: ImagesAnswer
+    readonly pins: { readonly pins: readonly string[] }
+    readonly scrub: ScrubReport
+  }
+  readonly POST: {
+    readonly evict: { readonly blobs: number; readonly bytes: number }
+    readonly pins: PinAnswer
+    readonly scrub: ScrubReport
+  }
+  /** Each path ends with a name: `images/docker.io/library/alpine:3.20`. */
+  readonly DELETE: {
+    readonly images: PurgeAnswer
+    readonly repositories: PurgeAnswer
+    readonly blobs: PurgeAnswer
+    readonly pins: PinAnswer
+  }
+}
+
+/** Counts since the data folder was made; bytes and seconds. */
+export interface StatsAnswer {
+  readonly requests: Readonly<Record<ContentKind, OutcomeCounts>>
+  /** The share of answers that moved no content from upstream for themselves; 0 before the first answer. */
+  readonly hitRatio: number
+  readonly bytes: { readonly served: number; readonly fromUpstream: number; readonly saved: number }
+  /** `max` is 0 if there is no bound. */
+  readonly storage: { readonly used: number; readonly max: number; readonly blobs: number }
+  readonly upstreams: readonly UpstreamReport[]
+  readonly fills: number
+  readonly evictions: number
+  readonly series: TimeSeries
+  /** The image that only this mirror has: a client that can pull it uses the mirror. */
+  readonly probe: string
+  readonly uptime: number
+}
+
+/** A running fill. */
+export interface FillProgress {
+  readonly digest: string
+  readonly repository: string
+  /** Bytes of the blob; null if the upstream sends no length. */
+  readonly size: number | null
+  /** Bytes downloaded. */
+  readonly written: number
+  readonly followers: number
+  readonly seconds: number
+}
+
+export interface ListedImage {
+  readonly repository: string
+  readonly tag: string
+  readonly digest: string
+  readonly mediaType: string
+  readonly platforms: readonly { readonly platform: string; readonly cached: boolean }[]
+  /** Bytes of everything the image consists of: `unique` of this image alone, `shared` with others. */
+  readonly size: number
+  readonly unique: number
+  readonly shared: number
+  /** Epoch milliseconds. */
+  readonly lastUsed: number
+  readonly pinned: boolean
+  /** Epoch milliseconds of the upstream's last confirmation. */
+  readonly checkedAt: number
+}
+
+export interface ImagesAnswer {
+  readonly images: readonly ListedImage[]
+  /** The parameter `after` for the next page; null if there is none. */
+  readonly next: string | null
+}
+
+export interface PurgeAnswer {
+  readonly tags: number
+  readonly blobs: number
+  readonly bytes: number
+}
+
+export interface PinAnswer {
+  readonly pattern: string
+}
+
+export interface ErrorAnswer {
+  readonly errors: readonly { readonly code: string; readonly message: string }[]
+}
