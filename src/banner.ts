@@ -10,7 +10,7 @@ export interface BannerFacts {
   readonly probe: string
 }
 
-/** What a person who starts the mirror on a terminal is told. */
+/** The text for a person who starts the mirror on a terminal. */
 export function banner({ config, version, listen, adminListen, probe }: BannerFacts): string {
   const names = config.upstreams.map(({ name }) => (name === config.defaultUpstream ? `${name} (default)` : name))
   const here = `http://${listen.replace(/^(0\.0\.0\.0|\[::\]):/, 'localhost:')}`

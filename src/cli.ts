@@ -14,9 +14,9 @@ const commands: Commands = new Map([
   ...runningCommands,
 ])
 
-/** Runs one command and ends the process with its status: 0, 1 where it failed, 2 where it was not understood. */
+/** Runs a command and ends the process with its exit status. */
 export async function main(argv: readonly string[]): Promise<never> {
-  // Whoever read the output may leave (`| head`, a log collector that restarts): no reason to fall over.
+  // The reader of the output may close it (`| head`, a log collector that restarts); that must not end the process.
   process.stdout.on('error', () => {})
   const terminal: Invocation['terminal'] = {
     out: (text) => process.stdout.write(text),
@@ -35,7 +35,7 @@ async function runServer(invocation: Invocation): Promise<ExitStatus> {
     tty: process.stdout.isTTY === true,
     version: await version(),
   })
-  // Now and not only at the end, which need not be an orderly one.
+  // Node writes it only at a clean exit, and the process may be killed.
   flushCompileCache()
   await server.stop(await signal)
   return 0
@@ -51,21 +51,21 @@ async function printVersion({ terminal }: Invocation): Promise<ExitStatus> {
   return 0
 }
 
-/** Within this time a second signal is an echo of the first: a terminal and npm both pass Ctrl-C on. */
-const echo = 500
+/** Milliseconds in which a second signal counts as the first one: the terminal and npm both send Ctrl-C. */
+const echoTime = 500
 
-/** The first request to stop; whoever asks again does not want to wait. */
+/** Resolves with the first signal to stop. A later one ends the process at once. */
 function firstSignal(): Promise<NodeJS.Signals> {
   const { promise, resolve } = Promise.withResolvers<NodeJS.Signals>()
-  let impatient = false
-  const hear = (name: NodeJS.Signals) => {
-    if (impatient) process.exit(1)
+  let isEchoOver = false
+  const onSignal = (name: NodeJS.Signals) => {
+    if (isEchoOver) process.exit(1)
     setTimeout(() => {
-      impatient = true
-    }, echo).unref()
+      isEchoOver = true
+    }, echoTime).unref()
     resolve(name)
   }
-  process.on('SIGTERM', hear).on('SIGINT', hear)
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal)
   return promise
 }
 

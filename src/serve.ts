@@ -40,10 +40,10 @@ import { defaultLimits, type UpstreamLimits } from './upstream/transfer/limits.t
 
 export interface ServeEnvironment {
   readonly out: NodeJS.WritableStream
-  /** Whether a person reads `out`. */
+  /** `out` is a terminal. */
   readonly tty: boolean
   readonly version: string
-  /** Epoch milliseconds; the wall clock, unless given. */
+  /** Epoch milliseconds; the wall clock by default. */
   readonly now?: () => number
 }
 
@@ -51,14 +51,14 @@ export interface RunningServer {
   /** As bound: `127.0.0.1:5000`. */
   readonly listen: string
   readonly adminListen: string
-  /** No longer ready, no new clients; those there are finish, up to the deadline; then the rest is cut. */
+  /** Not ready any more, and accepts no new connections. Running answers may end until the time-out; then they are cut. */
   stop(reason: string): Promise<void>
 }
 
-/** Builds the whole house and opens its doors. Rejects, with everything closed again, with an error of one line. */
+/** Builds everything and listens. If that fails, closes everything and rejects with an error of one line. */
 export async function serve(
   config: Config,
-  // The wall clock's one home.
+  // The only use of the wall clock.
   { out, tty, version, now = () => Date.now() }: ServeEnvironment,
 ): Promise<RunningServer> {
   await using stack = new AsyncDisposableStack()
@@ -126,7 +126,7 @@ export async function serve(
     readiness: () => readiness,
     upstreams: reports,
     usage: async () => {
-      // A disk that does not answer is told of elsewhere.
+      // A failing disk is reported elsewhere.
       const maxBytes = await mirror.eviction.bound().catch(() => config.storage.maxSize ?? 0)
       return { ...(await metadata.usage()), maxBytes }
     },
@@ -165,7 +165,7 @@ export async function serve(
       now,
     }).callback(),
   )
-  // The admin listener closes last, so that the stopping can be watched.
+  // The admin listener closes last, so that it can be asked during a stop.
   stack.defer(() => closeWithin(admin, 0))
   stack.use(events)
   await open(admin, config.admin.listen)
@@ -209,7 +209,8 @@ async function openMetadata(
 ): Promise<{ metadata: MemoryTier; index: ContentIndex }> {
   const onFailure = (error: unknown): void => observer.storeFailed('metadata', error)
   const sqlite = SqliteStore.open(pathOf(storage.path, { kind: 'metadata' }), {
-    onDamage: (setAside, error) => log.error('the metadata was damaged, and is made anew', { setAside, error }),
+    onDamage: (setAside, error) =>
+      log.error('the metadata was damaged; an empty database has replaced it', { setAside, error }),
   })
   const { index } = sqlite
   const tier = (store: MetadataStore) => ({ metadata: new MemoryTier({ store, accesses: index, onFailure }), index })
@@ -220,11 +221,11 @@ async function openMetadata(
     commandTimeout: metadata.commandTimeout,
     onUnavailable: (trouble) => {
       counters.failing.add('redis')
-      log.error('redis cannot be used; going on without it', { reason: trouble.message })
+      log.error('redis is unavailable; going on without it', { reason: trouble.message })
     },
     onAvailable: () => {
       counters.failing.delete('redis')
-      log.info('redis is back')
+      log.info('redis is available again')
     },
   })
   return tier(new LayeredStore(redis, sqlite, { onFailure }))
@@ -264,7 +265,12 @@ function createUpstream(
     hooks: {
       onRefused: ({ username, reason, restsUntil }) => {
         const until = new Date(restsUntil).toISOString()
-        log.error('the login was refused; public images go on without it', { upstream: name, username, reason, until })
+        log.error('the login was refused; public images are pulled without it', {
+          upstream: name,
+          username,
+          reason,
+          until,
+        })
       },
     },
   })

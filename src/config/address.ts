@@ -1,12 +1,12 @@
-/** Where to listen. */
+/** An address to listen on. */
 export interface Address {
-  /** A host name, or an IP address without brackets; '' stands for every address of the machine. */
+  /** A host name, or an IP address without brackets; '' means every address of the machine. */
   readonly host: string
-  /** 0 lets the system choose. */
+  /** With 0 the system chooses a free port. */
   readonly port: number
 }
 
-/** Undefined for anything but `host:port`, `[::1]:port` and `:port`. */
+/** Undefined unless it is `host:port`, `[::1]:port` or `:port`. */
 export function parseAddress(text: string): Address | undefined {
   const [, six, host = '', digits] = /^(?:\[([\da-fA-F:.]+)\]|([a-zA-Z\d.-]*)):(\d{1,5})$/.exec(text) ?? []
   const port = Number(digits ?? Number.NaN)
@@ -19,7 +19,7 @@ export function formatAddress({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
-/** Whether only this machine can reach it. */
+/** Whether it can be reached only from this machine. */
 export function isLoopback(address: Address): boolean {
   if (address.host === '') return false
   const { hostname } = new URL(`http://${formatAddress(address)}`)

@@ -8,13 +8,13 @@ import { secretFile } from './secret-file.ts'
 /** The second listener. */
 export const adminSchema = z
   .strictObject({
-    listen: address.prefault('127.0.0.1:5001').describe('Health, metrics, statistics, actions and the dashboard.'),
-    token: secret.optional().describe('Asked for as a bearer token; needed where admin.listen is not loopback.'),
-    tokenFile: secretFile.optional().describe('A file that holds the token and nothing else.'),
+    listen: address.prefault('127.0.0.1:5001').describe('Health, metrics, statistics and actions.'),
+    token: secret.optional().describe('The bearer token that requests need; required if admin.listen is not loopback.'),
+    tokenFile: secretFile.optional().describe('A file with nothing but the token.'),
     hosts: z
       .array(hostName)
       .default([])
-      .describe('Host names to answer to, besides the loopback ones and the address listened on.'),
+      .describe('Host names that requests may use, besides loopback names and the bound address.'),
   })
   .superRefine((value, context) => {
     const tokens = ['token', 'tokenFile'].filter((key) => key in value)

@@ -2,19 +2,19 @@ import type { Address } from './address.ts'
 import type { Secret } from './secret.ts'
 
 /**
- * Everything that can be configured, checked and with its defaults: deep-frozen. Sizes are bytes, durations
- * milliseconds, paths absolute, names canonical.
+ * The whole configuration, checked, with defaults, deep-frozen. Sizes are bytes, durations milliseconds, paths absolute,
+ * names canonical.
  */
 export interface Config {
   readonly listen: Address
-  /** '' or such as `/mirror`: begins with a slash and does not end with one. */
+  /** '' or a path such as `/mirror`, without a slash at its end. */
   readonly basePath: string
   readonly admin: AdminConfig
   readonly storage: StorageConfig
   readonly metadata: MetadataConfig
   /** The name of one of `upstreams`. */
   readonly defaultUpstream: string
-  /** Those that may be asked, and no other; at least one, each name once, in order of name. */
+  /** The registries that may be asked; at least one, each name once, in order of name. */
   readonly upstreams: readonly UpstreamConfig[]
   readonly timeouts: TimeoutsConfig
   readonly limits: LimitsConfig
@@ -23,16 +23,16 @@ export interface Config {
 
 export interface AdminConfig {
   readonly listen: Address
-  /** Always set where `listen` is not a loopback address. */
+  /** Always set if `listen` is not a loopback address. */
   readonly token: Secret | undefined
-  /** Host names to answer to, besides loopback's and the bound address; lower-case, without a port. */
+  /** Host names that requests may use, besides loopback names and the bound address; lower-case, without a port. */
   readonly hosts: readonly string[]
 }
 
 export interface StorageConfig {
   readonly kind: 'file'
   readonly path: string
-  /** Bytes; undefined where the disk alone is the bound. */
+  /** Bytes; undefined if only the disk bounds the store. */
   readonly maxSize?: number | undefined
   /** Undefined for never. */
   readonly maxIdle?: number | undefined
@@ -50,29 +50,29 @@ export interface RedisConfig {
   readonly kind: 'redis'
   /** A secret because a password may be part of it. */
   readonly url: Secret
-  /** How long one command may take before Redis counts as silent. */
+  /** A command that takes longer makes Redis count as unavailable. */
   readonly commandTimeout: number
 }
 
 export interface UpstreamConfig {
   /** As users write it: `docker.io`, `registry.local:5000`. */
   readonly name: string
-  /** An absolute URL; a path in it stands before `/v2/`. No slash at the end. */
+  /** An absolute URL without a slash at its end. Its path is put before `/v2/`. */
   readonly url: string
   readonly login: LoginConfig | undefined
-  /** Where the login may go besides the registry's own registrable domain: a host, `host:port` or a URL. */
+  /** Where else the login may be sent, besides the registry's registrable domain: a host, `host:port` or a URL. */
   readonly tokenRealm: string | undefined
-  /** Whether content that only the login can read is served. */
+  /** Whether content that only the login can read is served to clients. */
   readonly privateRepositories: 'refuse' | 'serve'
   readonly tagTtl: number
-  /** How long after its time a tag may still be answered while the upstream cannot be asked. */
+  /** How long after `tagTtl` a tag may be served while the upstream is unavailable. */
   readonly staleFor: number
 }
 
 export interface LoginConfig {
   readonly username: string
   readonly password: Secret
-  /** Where the password was read from, and can be read again; undefined where it was written out. */
+  /** The file that the password was read from, to read it again; undefined if the configuration has it. */
   readonly passwordFile: string | undefined
 }
 

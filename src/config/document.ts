@@ -11,12 +11,12 @@ import {
   type YAMLError,
 } from 'yaml'
 
-/** A configuration file's text: what it says, and on which line. */
+/** A parsed configuration file, with the lines of its keys. */
 export interface ConfigDocument {
-  /** Plain data; undefined where the text says nothing, or is not YAML. */
+  /** Plain data; undefined if the text is empty or not valid YAML. */
   readonly value: unknown
   readonly faults: readonly { readonly line: number; readonly message: string }[]
-  /** The line of a key or item, or of the nearest thing around it; undefined where nothing is there. */
+  /** The line of a key or item, or of the nearest key around it; undefined if there is none. */
   lineOf(path: readonly PropertyKey[]): number | undefined
 }
 
@@ -50,7 +50,7 @@ export function readDocument(text: string): ConfigDocument {
   }
 }
 
-/** The parser leaves these to be found later, and then names them: `password: *…` may have been meant as a text. */
+/** Found here, because the parser reports them late and quotes them: `password: *…` may be meant as a text. */
 function unresolvedAliases(document: Document): { at: number; message: string }[] {
   const found: { at: number; message: string }[] = []
   visit(document, {
@@ -84,11 +84,11 @@ const faultMessages: Partial<Record<YAMLError['code'], string>> = {
   MULTILINE_IMPLICIT_KEY: 'a key without a colon',
   NON_STRING_KEY: 'a key that is not a text',
   MULTIPLE_DOCS: 'a second document; only one is read',
-  TAB_AS_INDENT: 'indented with a tab; YAML wants spaces',
+  TAB_AS_INDENT: 'indented with a tab; YAML needs spaces',
   TAG_RESOLVE_FAILED: 'an unknown tag (!); quote a text that begins with !',
 }
 
-/** In our words: the parser's own message may quote the text around the fault, and that may be a secret. */
+/** Our own words: the parser's message may quote the text around the fault, which may be a secret. */
 function describeFault(error: YAMLError): string {
   return faultMessages[error.code] ?? error.code.toLowerCase().replaceAll('_', ' ')
 }

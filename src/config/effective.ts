@@ -3,7 +3,7 @@ import { formatAddress } from './address.ts'
 import type { Config, MetadataConfig, StorageConfig, UpstreamConfig } from './config.ts'
 import { formatDuration, formatSize } from './units.ts'
 
-/** The whole configuration as a file would say it, `***` in place of every secret. */
+/** The whole configuration as YAML, with `***` for every secret. */
 export function redactedConfig(config: Config): string {
   const { listen, basePath, admin, storage, metadata, defaultUpstream, upstreams, timeouts, limits, log } = config
   const effective = {

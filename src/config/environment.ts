@@ -1,9 +1,9 @@
 import { isRecord } from './record.ts'
 
-/** The variables that a process was started with. */
+/** Environment variables. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** Each variable, and the key it stands for; it wins over the file. */
+/** Each variable, and the key that it sets, over the file. */
 const variables: readonly (readonly [name: string, path: readonly string[]])[] = [
   ['ENTREPOT_LISTEN', ['listen']],
   ['ENTREPOT_ADMIN_LISTEN', ['admin', 'listen']],
@@ -14,13 +14,13 @@ const variables: readonly (readonly [name: string, path: readonly string[]])[] =
   ['REDIS_URL', ['metadata', 'url']],
 ]
 
-/** A configuration with the environment laid over it, and which variable a key's value came from. */
+/** A configuration with values from the environment. `variableAt` names the variable that set a key. */
 export interface Overlaid {
   readonly value: unknown
   variableAt(path: readonly PropertyKey[]): string | undefined
 }
 
-/** An empty variable counts as unset: that is how compose files and charts leave one out. */
+/** An empty variable counts as unset: compose files and charts leave a variable out that way. */
 export function overlay(value: unknown, environment: Environment): Overlaid {
   const set = variables.filter(([name]) => environment[name])
   return {
@@ -29,7 +29,7 @@ export function overlay(value: unknown, environment: Environment): Overlaid {
   }
 }
 
-/** What a variable means beyond its own key: a token replaces a token's file, and a Redis URL chooses Redis. */
+/** Effects beyond a variable's own key: a token replaces the token file, and a Redis URL selects Redis. */
 function chosen(value: unknown, name: string): unknown {
   if (name === 'ENTREPOT_ADMIN_TOKEN' && isRecord(value) && isRecord(value['admin'])) {
     const { tokenFile: _, ...admin } = value['admin']
@@ -41,7 +41,7 @@ function chosen(value: unknown, name: string): unknown {
   return placed(placed(value, ['metadata'], kept), ['metadata', 'kind'], 'redis')
 }
 
-/** A copy with one value set. What is no mapping but should be is left alone, to be reported. */
+/** A copy with one value set. A value that should be a mapping but is not stays as it is, and is reported later. */
 function placed(value: unknown, [key, ...rest]: readonly string[], item: unknown): unknown {
   if (key === undefined) return item
   const record = value ?? {}

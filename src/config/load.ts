@@ -6,7 +6,7 @@ import { failureOf } from './failure.ts'
 import { ConfigError, pathText, problemsOf, wording } from './problem.ts'
 import { schema } from './schema.ts'
 
-/** Reads a configuration file, or none, and lays the environment over it. Throws a ConfigError. */
+/** Reads a configuration file, if there is one, and applies the environment. Throws a ConfigError. */
 export async function loadConfig(file: string | undefined, environment: Environment): Promise<Config> {
   if (file === undefined) return parseConfig('', '', environment)
   const text = await readFile(file, 'utf8').catch(failureOf)
@@ -14,7 +14,7 @@ export async function loadConfig(file: string | undefined, environment: Environm
   return parseConfig(text, file, environment)
 }
 
-/** `name` stands for the file in messages. */
+/** `name` is the file's name in messages. */
 export async function parseConfig(text: string, name: string, environment: Environment): Promise<Config> {
   const document = readDocument(text)
   if (document.faults.length > 0) {
@@ -31,7 +31,7 @@ export async function parseConfig(text: string, name: string, environment: Envir
     const where = variable ?? [place, pathText(path)].filter((part) => part !== '').join(': ')
     return { line, text: `${where}: ${message}` }
   })
-  // Some checks wait for a file, so that their findings come in any order.
+  // Some checks read a file, so problems are found in any order.
   located.sort((a, b) => a.line - b.line || a.text.localeCompare(b.text, 'en'))
   throw new ConfigError(located.map(({ text }) => text))
 }

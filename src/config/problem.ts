@@ -1,6 +1,6 @@
 import type * as z from 'zod'
 
-/** A configuration that cannot be used: every reason at once, a line each, no secret in any. */
+/** A configuration that cannot be used. It has all problems, one line each, without secrets. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   readonly problems: readonly string[]
@@ -16,7 +16,7 @@ export interface Problem {
   readonly message: string
 }
 
-/** What is wrong, key by key. */
+/** The problems, one for each key. */
 export function problemsOf(error: z.ZodError): Problem[] {
   return error.issues.flatMap((issue): Problem[] => {
     const { path, message } = issue
@@ -26,7 +26,7 @@ export function problemsOf(error: z.ZodError): Problem[] {
   })
 }
 
-/** The words for what zod finds by itself. They never quote the value: it may be a secret. */
+/** Our messages for zod's own checks. They never quote a value: it may be a secret. */
 export const wording: z.core.$ZodErrorMap = (issue) => {
   switch (issue.code) {
     case 'invalid_type':
@@ -42,7 +42,7 @@ export const wording: z.core.$ZodErrorMap = (issue) => {
   }
 }
 
-/** `upstreams.docker.io.url`, without a login that someone wrote into a key. */
+/** `upstreams.docker.io.url`. Removes a login that is part of a key. */
 export function pathText(path: readonly PropertyKey[]): string {
   return path
     .map(String)

@@ -4,17 +4,17 @@ import { parseAddress } from './address.ts'
 import { Secret } from './secret.ts'
 import { parseDuration, parseSize } from './units.ts'
 
-/** The longest that a timer of Node can wait; a longer one would fire at once. */
-const longestTimer = 2 ** 31 - 1
+/** Milliseconds. Node's timers fire at once if they are given more. */
+const maxTimer = 2 ** 31 - 1
 
 /** `host:port`. */
 export const address = parsed(parseAddress, 'must be host:port, such as 0.0.0.0:5000 or [::]:5000')
 
-/** Milliseconds that count; never used with a timer. */
+/** Milliseconds; not for use with a timer. */
 export const duration = parsed(parseDuration, 'must be a duration, such as 5m, 1h30m or 30d')
 
-/** Milliseconds for a timer: neither zero nor more than a timer can hold. */
-export const timeout = duration.refine((value) => value > 0 && value <= longestTimer, {
+/** Milliseconds for a timer: more than zero, and at most what a timer accepts. */
+export const timeout = duration.refine((value) => value > 0 && value <= maxTimer, {
   error: 'must be more than 0s and at most 24d',
 })
 
@@ -31,20 +31,20 @@ export const secret = z
   .min(1, { error: 'must not be empty' })
   .transform((text) => new Secret(text))
 
-/** An absolute http or https URL without a login in it, as it was written. */
+/** An absolute http or https URL without a login, as written. */
 export const webUrl = z
   .string()
   .refine(isWebUrl, { error: 'must be an absolute URL that begins with http:// or https://' })
   .refine((text) => !isWebUrl(text) || !hasLogin(text), {
-    error: 'must not hold a login: that is what username and password are for',
+    error: 'must not contain a login; use username and password',
   })
 
-/** As it was written: `auth.example.com`, `auth.local:5001`, `https://auth.example.com/token`. */
+/** As written: `auth.example.com`, `auth.local:5001`, `https://auth.example.com/token`. */
 export const hostOrUrl = z.string().refine(isHostOrUrl, {
   error: 'must be a host, host:port or an absolute URL, without a login in it',
 })
 
-/** A Redis URL; what it shows of itself has the password left out. */
+/** A Redis URL. It is printed without its password. */
 export const redisUrl = z
   .string()
   .refine(
@@ -65,14 +65,14 @@ export const hostName = z
   .regex(/^[A-Za-z\d](?:[A-Za-z\d.-]*[A-Za-z\d])?$/, { error: 'must be a host name without a port' })
   .transform((text) => text.toLowerCase())
 
-/** A whole number between both, inclusive. */
-export function integer(least: number, most: number) {
+/** A whole number from `min` to `max`. */
+export function integer(min: number, max: number) {
   return z
     .number()
-    .refine((value) => Number.isSafeInteger(value) && value >= least && value <= most, {
-      error: `must be a whole number from ${least} to ${most}`,
+    .refine((value) => Number.isSafeInteger(value) && value >= min && value <= max, {
+      error: `must be a whole number from ${min} to ${max}`,
     })
-    .meta({ type: 'integer', minimum: least, maximum: most })
+    .meta({ type: 'integer', minimum: min, maximum: max })
 }
 
 function parsed<T>(parse: (text: string) => T | undefined, error: string) {

@@ -8,18 +8,18 @@ import { type UpstreamEntry, upstreamsSchema } from './upstream-schema.ts'
 
 const storage = z.strictObject({
   kind: z.literal('file').default('file'),
-  path: path.prefault('./data').describe('The folder for everything that is kept; made if absent.'),
+  path: path.prefault('./data').describe('The folder for everything that is kept; it is created if absent.'),
   maxSize: size
     .refine((bytes) => bytes > 0, { error: 'must be more than 0B' })
     .optional()
-    .describe('What stored content is kept below; the disk alone is the bound where it is left out.'),
+    .describe('The bound on stored content; without it, only the disk is the bound.'),
   maxIdle: duration
     .refine((value) => value > 0, { error: 'must be more than 0s' })
     .optional()
-    .describe('What nobody wanted for so long goes even if there is room; nothing does where it is left out.'),
+    .describe('Content that nobody pulled for this long is evicted even if there is room; without it, none is.'),
   scrubRate: size
     .prefault('8MiB')
-    .describe('How much a second is read back and compared with its digest, all the time; 0B for never.'),
+    .describe('How much is read back per second, all the time, and compared with its digest; 0B for never.'),
 })
 
 const metadata = z.discriminatedUnion('kind', [
@@ -27,30 +27,34 @@ const metadata = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('redis'),
     url: redisUrl.describe('redis://[user:password@]host[:port][/database], or rediss:// for TLS.'),
-    commandTimeout: timeout.prefault('250ms').describe('How long a command may take before Redis counts as silent.'),
+    commandTimeout: timeout.prefault('250ms').describe('A command that takes longer makes Redis count as unavailable.'),
   }),
 ])
 
 const timeouts = z.strictObject({
   connect: timeout.prefault('5s').describe('To connect to an upstream.'),
-  upstreamHeaders: timeout.prefault('15s').describe('From the request to the headers of its answer.'),
-  upstreamStall: timeout.prefault('30s').describe('Between two bytes of an upstream body, before it is resumed.'),
+  upstreamHeaders: timeout.prefault('15s').describe('From a request to the headers of its answer.'),
+  upstreamStall: timeout.prefault('30s').describe('Between two bytes of an upstream body, before the body is resumed.'),
   token: timeout.prefault('10s').describe('For a token service to answer.'),
-  tagDeadline: timeout.prefault('2s').describe('For upstream to confirm a tag, before a cached one is served stale.'),
-  client: timeout.prefault('300s').describe('For a client to take a byte, before it is cut off.'),
-  shutdown: timeout.prefault('30s').describe('For running downloads to end after a signal to stop.'),
+  tagDeadline: timeout
+    .prefault('2s')
+    .describe('For the upstream to confirm a tag, before the cached one is served stale.'),
+  client: timeout.prefault('300s').describe('For a client to take a byte, before its connection is cut.'),
+  shutdown: timeout.prefault('30s').describe('For running answers to end after a signal to stop.'),
 })
 
 const limits = z.strictObject({
   manifestSize: size
     .refine((bytes) => bytes > 0 && bytes <= 2 ** 30, { error: 'must be more than 0B and at most 1GiB' })
     .prefault('8MiB')
-    .describe('The largest manifest that is taken.'),
+    .describe('The largest manifest that is accepted.'),
   redirects: integer(0, 20).default(6).describe('How many redirects of an upstream are followed.'),
-  unfollowedFills: integer(0, 1000).default(8).describe('How many downloads go on after their last client has left.'),
+  unfollowedFills: integer(0, 1000)
+    .default(8)
+    .describe('How many downloads may go on after their last client has left.'),
 })
 
-/** What a configuration file may hold, and every default. Its output is the `Config`. */
+/** Everything a configuration file may contain, with defaults. The output is the `Config`. */
 export const schema = z
   .strictObject({
     listen: address.prefault('0.0.0.0:5000').describe('Where clients pull; [::]:5000 and :5000 are fine.'),
@@ -60,17 +64,17 @@ export const schema = z
         error: 'must be empty, or begin with a slash and not end with one',
       })
       .default('')
-      .describe('A path before everything, such as /mirror, for a proxy in front that does not strip it.'),
+      .describe('A prefix of every path, such as /mirror, if a proxy in front does not remove it.'),
     admin: section(adminSchema),
     storage: section(storage),
     metadata: z.preprocess((value) => value ?? { kind: 'sqlite' }, metadata).prefault({ kind: 'sqlite' }),
     defaultUpstream: z
       .string()
       .default('docker.io')
-      .describe('The upstream of names that do not begin with a registry. One of upstreams.'),
+      .describe('The upstream of names that do not begin with a registry; one of upstreams.'),
     upstreams: upstreamsSchema
       .prefault({ 'docker.io': {}, 'ghcr.io': {}, 'quay.io': {}, 'registry.k8s.io': {} })
-      .describe('The registries that may be asked, by the host users write; where given, these and no other.'),
+      .describe('The registries that may be asked, by the host users write; if given, only these.'),
     timeouts: section(timeouts),
     limits: section(limits),
     log: section(z.strictObject({ level: z.enum(logLevels).default('info') })),
@@ -108,7 +112,7 @@ function upstreamConfig(key: string, entry: UpstreamEntry): UpstreamConfig {
   }
 }
 
-/** A part of the file that may be left out, or empty. */
+/** A section that may be left out or empty. */
 function section<Shape extends z.core.$ZodLooseShape>(object: z.ZodObject<Shape, z.core.$strict>) {
   return z.preprocess((value) => value ?? {}, object.meta({ type: ['object', 'null'] })).prefault({})
 }

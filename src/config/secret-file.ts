@@ -9,7 +9,7 @@ export interface SecretFile {
   readonly secret: Secret
 }
 
-/** The path of a file that holds one secret: read while the configuration is, without the end of its last line. */
+/** The path of a file with one secret. The file is read here; its final line break is removed. */
 export const secretFile = z
   .string()
   .min(1, { error: 'must not be empty' })

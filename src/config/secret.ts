@@ -1,11 +1,11 @@
 import { inspect } from 'node:util'
 
-/** A value that shows itself only to who asks for it by name: printed, logged or serialised it is `***`. */
+/** A value that only `reveal` returns. When it is printed, logged or serialised, it is `***`. */
 export class Secret {
   readonly #value: string
   readonly #shown: string
 
-  /** `shown` is printed in its place: for a value of which a part is no secret. */
+  /** `shown` is printed instead, for a value that is secret only in part. */
   constructor(value: string, shown = '***') {
     this.#value = value
     this.#shown = shown

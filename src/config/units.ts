@@ -18,14 +18,14 @@ const durationUnits = new Map<string, number>([
   ['ms', 1],
 ])
 
-/** Bytes. Undefined for anything but a whole number and its unit: `50GiB`, `500MB`, `512B`. */
+/** Bytes. Undefined unless it is a whole number with a unit: `50GiB`, `500MB`, `512B`. */
 export function parseSize(text: string): number | undefined {
   const [, digits, unit] = /^(\d{1,16})([a-zA-Z]{1,3})$/.exec(text) ?? []
   const factor = sizeUnits.get(unit ?? '')
   return factor === undefined ? undefined : exact(Number(digits) * factor)
 }
 
-/** In the largest unit that leaves a whole number, powers of 1024 before powers of 1000. */
+/** In the largest unit that gives a whole number; powers of 1024 before powers of 1000. */
 export function formatSize(bytes: number): string {
   if (bytes === 0) return '0B'
   const whole = [...sizeUnits].filter(([, factor]) => bytes % factor === 0)
@@ -33,7 +33,7 @@ export function formatSize(bytes: number): string {
   return `${bytes / factor}${unit}`
 }
 
-/** Milliseconds. Undefined for anything but whole numbers with units, the larger ones first: `5m`, `1h30m`, `250ms`. */
+/** Milliseconds. Undefined unless it is whole numbers with units, larger units first: `5m`, `1h30m`, `250ms`. */
 export function parseDuration(text: string): number | undefined {
   const numbers = /^(?:(\d{1,16})d)?(?:(\d{1,16})h)?(?:(\d{1,16})m)?(?:(\d{1,16})s)?(?:(\d{1,16})ms)?$/.exec(text)
   if (!numbers || text === '') return undefined

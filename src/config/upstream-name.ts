@@ -4,8 +4,8 @@ const label = '[a-z0-9](?:[a-z0-9-]*[a-z0-9])?'
 const hostPattern = new RegExp(`^${label}(?:\\.${label})*(?::[1-9]\\d{0,4})?$`)
 
 /**
- * The one name of an upstream: lower-case, and `docker.io` for every name of Docker Hub. Undefined for what is not
- * `host` or `host:port`, or could as well be the first part of a repository's name (no dot, no colon, not `localhost`).
+ * The canonical name of an upstream: lower-case, and `docker.io` for every name of Docker Hub. Undefined if it is not
+ * `host` or `host:port`, or could be the first part of a repository name (no dot, no colon, not `localhost`).
  */
 export function canonicalUpstreamName(text: string): string | undefined {
   const name = text.toLowerCase()
@@ -13,7 +13,7 @@ export function canonicalUpstreamName(text: string): string | undefined {
   return canonicalHost(name)
 }
 
-/** Where an upstream is found unless its `url` says otherwise: Docker Hub's registry is not at the name users write. */
+/** The URL of an upstream without `url`. Docker Hub's registry has another host than the name users write. */
 export function defaultUpstreamUrl(name: string): string {
   return name === dockerHub ? 'https://registry-1.docker.io' : `https://${name}`
 }

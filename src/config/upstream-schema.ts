@@ -4,7 +4,7 @@ import { duration, hostOrUrl, secret, webUrl } from './scalars.ts'
 import { secretFile } from './secret-file.ts'
 import { canonicalUpstreamName } from './upstream-name.ts'
 
-/** One entry of `upstreams`. `{}` and nothing at all are the same: every key has a default. */
+/** An entry of `upstreams`. `{}` and an empty value are the same: every key has a default. */
 const upstreamSchema = z.preprocess(
   (value) => value ?? {},
   z
@@ -21,9 +21,9 @@ const upstreamSchema = z.preprocess(
         .min(1, { error: 'must not be empty' })
         .refine((text) => !text.includes(':'), { error: 'must not contain a colon' })
         .optional()
-        .describe('The login, for repositories that are private or for a higher rate limit.'),
-      password: secret.optional().describe('Better kept in a file of its own: passwordFile.'),
-      passwordFile: secretFile.optional().describe('A file that holds the password and nothing else.'),
+        .describe('The login, for private repositories or a higher rate limit.'),
+      password: secret.optional().describe('Better kept in its own file: passwordFile.'),
+      passwordFile: secretFile.optional().describe('A file with nothing but the password.'),
       tokenRealm: hostOrUrl
         .optional()
         .describe(
@@ -32,9 +32,11 @@ const upstreamSchema = z.preprocess(
       privateRepositories: z
         .enum(['refuse', 'serve'])
         .default('refuse')
-        .describe('Whether everyone who reaches the mirror may read what only the login can.'),
-      tagTtl: duration.prefault('5m').describe('How long a tag is believed before upstream is asked again.'),
-      staleFor: duration.prefault('30d').describe('How long after that it is still served while upstream is away.'),
+        .describe('Whether everyone who reaches the mirror may read what only the login can read.'),
+      tagTtl: duration.prefault('5m').describe('How long a tag is fresh; after it the upstream is asked again.'),
+      staleFor: duration
+        .prefault('30d')
+        .describe('How long after that a tag is still served while the upstream is unavailable.'),
     })
     .superRefine((value, context) => {
       const report = (key: string, message: string) =>
@@ -49,7 +51,7 @@ const upstreamSchema = z.preprocess(
 
 export type UpstreamEntry = z.output<typeof upstreamSchema>
 
-/** All of them, by the host users write. */
+/** All upstreams, by the host users write. */
 export const upstreamsSchema = z
   .record(
     z.string().refine((text) => canonicalUpstreamName(text) !== undefined, {

@@ -1,6 +1,6 @@
 import type { Digest } from './digest.ts'
 
-/** What content is, where it is found and how large it is (image-spec, descriptor.md). `size` in bytes. */
+/** The type, digest and size of content (image-spec, descriptor.md). `size` in bytes. */
 export interface Descriptor {
   readonly mediaType: string
   readonly digest: Digest

@@ -5,7 +5,7 @@ declare const brand: unique symbol
 /** A content address such as `sha256:9f86…`; only `parseDigest` and `digestOf` make one (image-spec, descriptor.md#digests). */
 export type Digest = `${Algorithm}:${string}` & { readonly [brand]: 'Digest' }
 
-/** Those the specification registers. */
+/** The algorithms registered in the specification. */
 export const algorithms = ['sha256', 'sha384', 'sha512'] as const
 export type Algorithm = (typeof algorithms)[number]
 
@@ -15,7 +15,7 @@ const hexLength = new Map<string, number>([
   ['sha512', 128],
 ])
 
-/** Undefined for anything but a registered algorithm and its exact length of lower-case hex. */
+/** Undefined unless it is a registered algorithm and lower-case hex of its exact length. */
 export function parseDigest(text: string): Digest | undefined {
   const colon = text.indexOf(':')
   const hex = text.slice(colon + 1)
@@ -31,7 +31,7 @@ export function hexOf(digest: Digest): string {
   return digest.slice(digest.indexOf(':') + 1)
 }
 
-/** The hash to feed a body through when it has to match `digest`. */
+/** A hash by the algorithm of `digest`. */
 export function hasherFor(digest: Digest): Hash {
   return createHash(algorithmOf(digest))
 }

@@ -1,6 +1,6 @@
 /**
- * Every error code this server sends, with the status and message that go with it: the codes of the distribution-spec
- * ("Error codes"), and four of our own for what the spec leaves to HTTP: 416, 502, 503 and 504.
+ * Every error code this server sends, with its status and message: the codes of the distribution-spec ("Error codes"),
+ * and our own for what the spec leaves to HTTP: several ranges (400), 416, 500, 502, 503 and 504.
  */
 export const errorCodes = {
   BLOB_UNKNOWN: { status: 404, message: 'blob unknown to registry' },
@@ -22,13 +22,13 @@ export const errorCodes = {
 export type ErrorCode = keyof typeof errorCodes
 
 export interface RegistryErrorOptions extends ErrorOptions {
-  /** Goes on the wire; a sentence for a person, or structured data. */
+  /** Sent to the client: a sentence for a person, or structured data. */
   readonly detail?: unknown
   /** Seconds, for `Retry-After`. */
   readonly retryAfter?: number
 }
 
-/** An error meant for the client: its code, message and detail go on the wire; its cause does not. */
+/** An error for the client. Its code, message and detail are sent; its cause is not. */
 export class RegistryError extends Error {
   override readonly name = 'RegistryError'
   readonly code: ErrorCode
@@ -47,11 +47,11 @@ export class RegistryError extends Error {
  * Why an upstream could not answer. Absence is never one of these.
  *
  * - `unreachable`: no connection, or it broke
- * - `timeout`: connected, and silent beyond a limit
+ * - `timeout`: connected, but silent for too long
  * - `rate-limited`: 429
  * - `unavailable`: 5xx
  * - `denied`: our own login was refused, or a registry that needs one has none configured
- * - `protocol`: an answer that the specs do not allow, or beyond a limit on size or redirects
+ * - `protocol`: an answer that the specs do not allow, or that exceeds a limit on size or redirects
  */
 export type UpstreamErrorKind = 'unreachable' | 'timeout' | 'rate-limited' | 'unavailable' | 'denied' | 'protocol'
 
@@ -61,7 +61,7 @@ export interface UpstreamErrorOptions extends ErrorOptions {
   readonly retryAfter?: number
 }
 
-/** A failure of a remote registry. The message names what happened without secrets: it is logged. */
+/** A failure of a remote registry. The message is logged: it has no secrets. */
 export class UpstreamError extends Error {
   override readonly name = 'UpstreamError'
   readonly upstream: string
@@ -78,7 +78,7 @@ export class UpstreamError extends Error {
   }
 }
 
-/** A body whose bytes are not what its digest or declared size promised. */
+/** A body that does not match its digest or declared size. */
 export class ContentMismatch extends Error {
   override readonly name = 'ContentMismatch'
   readonly expected: string

@@ -11,7 +11,7 @@ import {
   octetStream,
 } from './media-type.ts'
 
-/** What a manifest says its repository holds besides the manifest itself. */
+/** What a manifest names, and so claims that its repository holds. */
 export interface Claims {
   readonly manifests: readonly Descriptor[]
   readonly blobs: readonly Descriptor[]
@@ -22,8 +22,8 @@ const none: Claims = { manifests: [], blobs: [] }
 /**
  * The media type to store and serve a manifest under.
  *
- * The header counts where it is specific. registry.access.redhat.com and some static mirrors answer `text/plain` or
- * `application/json`; there the body's `mediaType`, or else its shape, decides.
+ * The `Content-Type` header decides if it is specific. registry.access.redhat.com and some static mirrors send
+ * `text/plain` or `application/json`; then the body's `mediaType` decides, or else its fields.
  */
 export function manifestMediaType(contentType: string | undefined, body: Buffer): string {
   const declared = essence(contentType ?? '')
@@ -37,8 +37,8 @@ export function manifestMediaType(contentType: string | undefined, body: Buffer)
 }
 
 /**
- * The children, config and layers that a manifest names; empty for media types whose references are not understood.
- * Descriptors with `urls` are left out: foreign layers live elsewhere, and the repository need not hold them.
+ * The children, config and layers that a manifest names; empty for unknown media types. Descriptors with `urls` are left
+ * out: these foreign layers are stored elsewhere, and the repository need not hold them.
  */
 export function claimsOf(mediaType: string, body: Buffer): Claims {
   if (isIndex(mediaType)) return { manifests: descriptors(parseObject(body)?.['manifests']), blobs: [] }

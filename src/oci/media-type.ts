@@ -5,8 +5,8 @@ export const ociIndex = 'application/vnd.oci.image.index.v1+json'
 export const octetStream = 'application/octet-stream'
 
 /**
- * Sent with every manifest request, whatever the client sent: what a tag resolves to must not depend on who asks.
- * Without the list types Docker Hub down-converts to amd64, and without the OCI types quay.io answers schema 1.
+ * The `Accept` header of every manifest request, whatever the client sent: a tag must resolve to the same digest for all
+ * clients. Without the list types Docker Hub down-converts to amd64, and without the OCI types quay.io sends schema 1.
  */
 export const acceptManifests = [ociIndex, ociManifest, dockerManifestList, dockerManifest, '*/*;q=0.1'].join(', ')
 
@@ -18,7 +18,7 @@ export function essence(contentType: string): string {
   return (contentType.split(';', 1)[0] ?? '').trim().toLowerCase()
 }
 
-/** Whether it is a media type without parameters (RFC 6838 §4.2), and so fit for a header. */
+/** Whether it is a media type without parameters (RFC 6838 §4.2). Such a text is safe in a header. */
 export function isMediaType(text: string): boolean {
   return /^[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}$/i.test(text)
 }

@@ -8,10 +8,10 @@ export interface PlatformManifest {
   readonly digest: Digest
 }
 
-/** Attestations (BuildKit writes them) are listed in an index for this platform: they run nowhere. */
-const nowhere = 'unknown/unknown'
+/** BuildKit lists attestations, which cannot run, under this platform. */
+const attestationPlatform = 'unknown/unknown'
 
-/** What an index names for a platform (image-spec, image-index.md), in its order. */
+/** The manifests of an index that have a platform (image-spec, image-index.md), in its order. */
 export function platformsOf(index: Buffer): PlatformManifest[] {
   const manifests = parseObject(index)?.['manifests']
   if (!Array.isArray(manifests)) return []
@@ -19,17 +19,17 @@ export function platformsOf(index: Buffer): PlatformManifest[] {
     if (!isObject(item) || !isObject(item['platform'])) return []
     const platform = nameOf(item['platform'])
     const digest = parseDigest(String(item['digest']))
-    return platform !== undefined && platform !== nowhere && digest ? [{ platform, digest }] : []
+    return platform !== undefined && platform !== attestationPlatform && digest ? [{ platform, digest }] : []
   })
 }
 
-/** Where an image manifest's config is. */
+/** The digest of an image manifest's config. */
 export function configOf(manifest: Buffer): Digest | undefined {
   const config = parseObject(manifest)?.['config']
   return isObject(config) ? parseDigest(String(config['digest'])) : undefined
 }
 
-/** What an image config (image-spec, config.md) is for; undefined where it does not say. */
+/** The platform in an image config (image-spec, config.md); undefined if it has none. */
 export function platformOf(config: Buffer): string | undefined {
   return nameOf(parseObject(config) ?? {})
 }

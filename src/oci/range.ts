@@ -1,10 +1,10 @@
-/** A byte range inside content of known size: both ends inclusive. */
+/** A byte range within content of known size; both ends are inclusive. */
 export interface ByteRange {
   readonly start: number
   readonly end: number
 }
 
-/** What a `Range` header asks for, before the size is known. */
+/** A `Range` header, before the content's size is known. */
 export type RangeRequest =
   | { readonly kind: 'from'; readonly start: number; readonly end: number | undefined }
   | { readonly kind: 'suffix'; readonly length: number }
@@ -13,8 +13,8 @@ export type RangeRequest =
 export type SingleRange = Exclude<RangeRequest, { kind: 'multiple' }>
 
 /**
- * Undefined where the header is absent or not one that RFC 9110 §14.2 defines, and so is to be ignored.
- * `multiple` stands for any list of more than one range.
+ * Undefined if the header is absent or not valid by RFC 9110 §14.2; it is to be ignored then. `multiple` is any list of
+ * more than one range.
  */
 export function parseRange(header: string | undefined): RangeRequest | undefined {
   const spec = /^bytes=(.*)$/i.exec(header ?? '')?.[1]
@@ -29,7 +29,7 @@ export function parseRange(header: string | undefined): RangeRequest | undefined
   return { kind: 'from', start: Number(first), end }
 }
 
-/** The range inside `size` bytes, its end clamped to the last byte; undefined when nothing of it is inside (416). */
+/** The range within `size` bytes, its end clamped to the last byte; undefined if it is outside (416). */
 export function resolveRange(request: SingleRange, size: number): ByteRange | undefined {
   const start = request.kind === 'suffix' ? Math.max(0, size - request.length) : request.start
   const end = request.kind === 'suffix' ? size - 1 : Math.min(request.end ?? size - 1, size - 1)
@@ -37,7 +37,7 @@ export function resolveRange(request: SingleRange, size: number): ByteRange | un
   return empty || start > end ? undefined : { start, end }
 }
 
-/** Bytes in it. */
+/** In bytes. */
 export function lengthOf({ start, end }: ByteRange): number {
   return end - start + 1
 }
@@ -47,7 +47,7 @@ export function formatContentRange({ start, end }: ByteRange, size: number): str
   return `bytes ${start}-${end}/${size}`
 }
 
-/** Undefined unless it is one satisfied byte range (RFC 9110 §14.4); `size` is undefined for `/*`. */
+/** Undefined unless it is a satisfied byte range (RFC 9110 §14.4). `size` is undefined for `/*`. */
 export function parseContentRange(header: string | undefined): (ByteRange & { size: number | undefined }) | undefined {
   const match = /^bytes (\d{1,15})-(\d{1,15})\/(\d{1,15}|\*)$/i.exec(header?.trim() ?? '')
   if (!match) return undefined

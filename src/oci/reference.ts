@@ -1,20 +1,20 @@
 import { type Digest, parseDigest } from './digest.ts'
 
-/** A tag or a digest: the two ways to name a manifest (distribution-spec, "Pulling manifests"). */
+/** What names a manifest: a tag or a digest (distribution-spec, "Pulling manifests"). */
 export type Reference = { readonly tag: string } | { readonly digest: Digest }
 
 const component = '[a-z0-9]+(?:(?:\\.|_|__|-+)[a-z0-9]+)*'
 const namePattern = new RegExp(`^${component}(?:/${component})*$`)
 const tagPattern = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/
 
-/** Clients limit host + "/" + name to 255 characters, so no longer name can be real. */
-const longestName = 255
+/** Clients limit host + "/" + name to 255 characters, so a longer name cannot exist. */
+const maxNameLength = 255
 
 export function isRepositoryName(text: string): boolean {
-  return text.length <= longestName && namePattern.test(text)
+  return text.length <= maxNameLength && namePattern.test(text)
 }
 
-/** Undefined for what is neither a tag nor a digest of a known algorithm. */
+/** Undefined if it is neither a tag nor a digest of a known algorithm. */
 export function parseReference(text: string): Reference | undefined {
   if (text.includes(':')) {
     const digest = parseDigest(text)

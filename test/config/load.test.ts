@@ -115,7 +115,7 @@ log: {level: loud}
     'c.yaml:15: upstreams.docker.io.tagTTL: unknown key',
     'c.yaml:16: upstreams.docker.io.tagTtl: must be a duration, such as 5m, 1h30m or 30d',
     'c.yaml:17: upstreams.index.docker.io: names the same registry as an entry above it',
-    'c.yaml:18: upstreams.index.docker.io.url: must not hold a login: that is what username and password are for',
+    'c.yaml:18: upstreams.index.docker.io.url: must not contain a login; use username and password',
     'c.yaml:19: upstreams.index.docker.io.password: needs a username',
     'c.yaml:20: upstreams.a.example.password: must be a text; put it in quotes',
     'c.yaml:20: upstreams.a.example.passwordFile: cannot read /x: no such file or directory',
@@ -149,7 +149,7 @@ const refused: readonly (readonly [text: string, problem: string])[] = [
   ],
   ['a: 1\na: 2', 'c.yaml:2: not valid YAML: the same key twice'],
   ['a: 1\n---\nb: 2', 'c.yaml:2: not valid YAML: a second document; only one is read'],
-  ['a:\n\tb: 1', 'c.yaml:2: not valid YAML: indented with a tab; YAML wants spaces'],
+  ['a:\n\tb: 1', 'c.yaml:2: not valid YAML: indented with a tab; YAML needs spaces'],
   ['a: "b', 'c.yaml:1: not valid YAML: a closing quote or bracket, or a colon, is missing'],
 ]
 
