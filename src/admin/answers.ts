@@ -92,6 +92,6 @@ export interface PinAnswer {
   readonly pattern: string
 }
 
-export interface ErrorAnswer {
+export interface ProblemAnswer {
   readonly errors: readonly { readonly code: string; readonly message: string }[]
 }

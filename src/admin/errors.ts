@@ -1,6 +1,6 @@
 import type { Context, Middleware } from 'koa'
 import type { Log } from '../telemetry/log.ts'
-import type { ErrorAnswer } from './answers.ts'
+import type { ProblemAnswer } from './answers.ts'
 import { AdminError, adminErrorCodes } from './error.ts'
 
 /** The one place where errors become answers. Unknown paths and methods get the same envelope. */
@@ -21,5 +21,5 @@ export function answerErrors(log: Log): Middleware {
 
 function answer(ctx: Context, { code, message }: AdminError): void {
   ctx.status = adminErrorCodes[code].status
-  ctx.body = { errors: [{ code, message }] } satisfies ErrorAnswer
+  ctx.body = { errors: [{ code, message }] } satisfies ProblemAnswer
 }

@@ -1,4 +1,4 @@
-import type { AdminApi as Api, ErrorAnswer } from '../admin/answers.ts'
+import type { AdminApi as Api, ProblemAnswer } from '../admin/answers.ts'
 import { type AdminAddress, adminAddress } from './admin-address.ts'
 import { type Invocation, UsageError } from './command.ts'
 
@@ -74,7 +74,7 @@ export class AdminClient {
 
   #errorOf(status: number, answer: unknown): Error {
     const { token } = this.#address
-    const [error] = (answer as Partial<ErrorAnswer> | undefined)?.errors ?? []
+    const [error] = (answer as Partial<ProblemAnswer> | undefined)?.errors ?? []
     if (error?.message === undefined)
       return new AdminApiError(status, `${this.url} is not the admin listener of a mirror (${status})`)
     if (status === 401) {
