@@ -8,8 +8,6 @@ const mourning = 60_000
 interface Worked extends AsyncDisposable {
   readonly state: ThreadState
   readonly load: number
-  /** Resolves when it runs, or is dead. */
-  readonly begun: Promise<unknown>
 }
 
 export interface CrewOptions<T> {
@@ -45,14 +43,6 @@ export class Crew<T extends Worked> implements AsyncDisposable {
     }
     if (best?.load !== 0) this.#start()
     return best
-  }
-
-  /** The same, where one that is being started is waited for. */
-  async available(): Promise<T | undefined> {
-    const ready = this.idlest()
-    if (ready) return ready
-    await Promise.all([...this.#threads].map(({ begun }) => begun))
-    return this.idlest()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -71,20 +71,6 @@ describe('Crew', () => {
     assert.equal(workers.length, 1)
   })
 
-  it('waits for one that is being started, and for none where that one dies', async () => {
-    const { crew: all, workers } = crew()
-    const first = all.available()
-    workers[0]?.run()
-    assert.equal(await first, workers[0])
-    assert.equal(await all.available(), workers[0])
-    workers[0]?.die()
-    assert.equal(await all.available(), undefined)
-    const other = crew()
-    const waiting = other.crew.available()
-    other.workers[0]?.die()
-    assert.equal(await waiting, undefined)
-  })
-
   it('gives the one with the least to do, and starts others one by one while all are busy', () => {
     const { crew: all, workers } = crew()
     all.idlest()

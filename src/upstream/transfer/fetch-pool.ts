@@ -23,7 +23,7 @@ export class FetchPool implements AsyncDisposable {
     })
   }
 
-  /** Sends a GET. Undefined where no thread runs, nor is being started. Rejects as `FetchedBody.response` does. */
+  /** Sends a GET. Undefined where no thread runs, or none yet: nobody waits for one. Rejects as `FetchedBody.response` does. */
   async get({
     origin,
     path,
@@ -31,8 +31,7 @@ export class FetchPool implements AsyncDisposable {
     dispatcher,
     ...options
   }: FetchOptions): Promise<Response<FetchedBody> | undefined> {
-    const thread = await this.#threads.available()
-    options.signal.throwIfAborted()
+    const thread = this.#threads.idlest()
     if (!thread) return undefined
     this.#lastId += 1
     const id = this.#lastId
