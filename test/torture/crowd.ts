@@ -9,7 +9,7 @@ import { type Seen, visit } from './visit.ts'
 import type { World } from './world.ts'
 
 const clients = 30
-const patientClients = 5
+const patientClients = 7
 /** Milliseconds for which the crowd wants the same blob. */
 const fashion = 1500
 
@@ -77,11 +77,19 @@ export class Crowd {
       {
         ...ask.visit,
         onHead: (status, headers) => {
-          if (expectation.kind === 'blob' && ask.visit.method === 'GET' && status === 200) {
+          // Who takes nothing is cut, and does not notice.
+          const takes = ask.visit.method === 'GET' && ask.visit.pauseFor === undefined
+          if (expectation.kind === 'blob' && takes && status === 200) {
             this.#judgeUse(ask, headers)
             const { digest, bytes } = expectation
             const pace = ask.visit.rate === undefined ? 'quick' : 'slow'
-            read = this.#world.reads.begin({ digest, outcome: statusOf({ headers })[0], pace, left: bytes.size })
+            read = this.#world.reads.begin({
+              digest,
+              outcome: statusOf({ headers })[0],
+              pace,
+              size: bytes.size,
+              sender: mirror.pid,
+            })
           }
         },
         check: (at, chunk) => {

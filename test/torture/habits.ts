@@ -23,7 +23,7 @@ const quick = {
 } as const
 
 /** What takes long is done by a few, who do nothing else. */
-const patient = { slow: 3, lingering: 4, stalled: 1 } as const
+const patient = { slow: 6, lingering: 12, stalled: 1 } as const
 
 export type Patience = 'quick' | 'patient'
 
@@ -114,7 +114,7 @@ export class Habits {
         // Had quickly first, so that what is read slowly then is stored already.
         const had = this.#had
         this.#had = had ? undefined : random.pick(this.#lingered)
-        if (had) return wholeBlob(had, { habit, rate: random.between(100_000, 400_000), leaveIn: 25_000 })
+        if (had) return wholeBlob(had, { habit, rate: random.between(250_000, 500_000), leaveIn: 25_000 })
         return wholeBlob(this.#had ?? this.#blob(large), { habit })
       }
       case 'stalled':

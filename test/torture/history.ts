@@ -21,7 +21,9 @@ interface TagSpan {
 export class History {
   readonly #events: Happened[] = []
   readonly #lies = new Map<string, Lie[]>()
+  readonly #sent: { readonly digest: string; readonly bytes: number; readonly at: number }[] = []
   readonly #tags = new Map<string, TagSpan[]>()
+  readonly #refused = new Map<string, number>()
   readonly #touched = new Map<string, number>()
   #weather: Weather = 'calm'
   #calmSince = 0
@@ -73,6 +75,26 @@ export class History {
   liesAbout(repository: string, reference: string, since: number): readonly FaultName[] {
     const lies = this.#lies.get(`${repository} ${reference}`) ?? []
     return lies.filter(({ at }) => at >= since).map(({ fault }) => fault)
+  }
+
+  /** The mirror took a token that was refused for an absence, and remembers it. */
+  refuse(repository: string, reference: string): void {
+    this.#refused.set(`${repository} ${reference}`, performance.now())
+  }
+
+  wasRefused(repository: string, reference: string, since: number): boolean {
+    return (this.#refused.get(`${repository} ${reference}`) ?? Number.NEGATIVE_INFINITY) >= since
+  }
+
+  /** The mirror is through with sending somebody so many bytes of a stored blob. */
+  sent(digest: string, bytes: number): void {
+    this.#sent.push({ digest, bytes, at: performance.now() })
+    if (this.#sent.length > 5000) this.#sent.shift()
+  }
+
+  /** Whether, since, it was through with somebody before it had sent so many: who is slow may be cut and not notice. */
+  hasCut(digest: string, size: number, since: number): boolean {
+    return this.#sent.some((sent) => sent.at >= since && sent.digest === digest && sent.bytes < size)
   }
 
   /** A stored file was damaged, or purged: what was said of it before does not hold. */

@@ -1,12 +1,15 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Read } from './reads.ts'
 import type { World } from './world.ts'
 
 const pause = 300
 /** So long after a blob was last wanted the mirror lets go of it, and a little more. Milliseconds. */
 const idle = 6000
 const between = 2000
+const logged = 1000
+const justBefore = 5000
 
 /**
  * Looks into the store, all the time, whether what somebody is being sent still lies there (promise 12). Where that has
@@ -49,23 +52,24 @@ export class InUse {
     void this.#world.mirror.ask('/api/evict', 'POST')
   }
 
-  async #look(reads: World['reads']['underWay']): Promise<void> {
-    const { dataFolder, mirror, findings } = this.#world
+  async #look(reads: readonly Read[]): Promise<void> {
+    const { dataFolder, mirror, findings, history } = this.#world
     const names = new Set(await readdir(join(dataFolder, 'blobs', 'sha256')).catch(() => []))
     for (const read of reads) {
-      const { digest, outcome, startedAt, wasStored } = read
+      const { digest, size, outcome, startedAt, wasStored, sender } = read
       read.wasStored = names.has(digest.slice('sha256:'.length))
-      if (read.wasStored || !wasStored || mirror.hadGapSince(startedAt) || this.#wasTouched(digest)) continue
-      // Nor is it missed by somebody who left, or came to the end, while the folder was read.
-      if (!this.#world.reads.of(digest).includes(read)) continue
+      if (read.wasStored || !wasStored || mirror.pid !== sender || this.#wasTouched(read)) continue
+      // Nor is it missed by somebody who left, came to the end, or was cut; the mirror's log tells that a little later.
+      await sleep(logged)
+      if (!this.#world.reads.of(digest).includes(read) || history.hasCut(digest, size, startedAt)) continue
       findings.add('evicted-in-use', digest, `it was taken out of the store under a reader of what was a ${outcome}`)
     }
   }
 
-  /** By a purge, or by damage that may be found at any time. */
-  #wasTouched(digest: string): boolean {
+  /** By a purge meanwhile, or by damage that may be found at any time. */
+  #wasTouched({ digest, startedAt }: Read): boolean {
     const { history, hints } = this.#world
     const isDamaged = ['truncate', 'flip', 'delete'].some((how) => hints.has(`${how} ${digest}`))
-    return isDamaged || (history.touchedAt(digest) ?? Number.NEGATIVE_INFINITY) > performance.now() - 60_000
+    return isDamaged || (history.touchedAt(digest) ?? Number.NEGATIVE_INFINITY) > startedAt - justBefore
   }
 }

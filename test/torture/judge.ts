@@ -26,12 +26,16 @@ export interface Finding {
 const believed = 20_000
 /** Milliseconds by which what one thread tells may come late, or what began before goes on. */
 const justBefore = 2000
+/** Milliseconds for which the mirror remembers an absence, and some more. */
+const remembered = 8000
 /** How long the mirror may rest after a failure, and a little. */
 const longestRest = 75_000
 /** What a check of a tag may take until it is over, beyond the tag's time. */
 const checkSlack = (timeouts.upstreamHeaders * 2 + 4) * 1000
 /** What the storage host says is about no repository. */
 const storage = ''
+/** Milliseconds from the decision that a tag is fresh to the answer. */
+const ageSlack = 5000
 /** More than the buffers between two processes hold. */
 const beyondBuffers = 16 * 1024 * 1024
 
@@ -129,8 +133,7 @@ function judgeHead(
   const length = seen.headers['content-length']
   if (seen.status !== 200 || Number(length ?? -1) === bytes.size) return
   // Of a blob that is not stored, a HEAD knows what the upstream says, and nobody can verify that.
-  const isLied = isLiedAbout([repository], digest, seen.startedAt - justBefore, history)
-  const isPassedOn = isLied && statusOf(seen).includes('fwd=bypass')
+  const isPassedOn = isLiedAbout([repository], digest, seen.startedAt - justBefore, history)
   if (length === undefined || !isPassedOn) add('head-length', `${length}, not ${bytes.size}`)
 }
 
@@ -159,6 +162,11 @@ function judgeTag(
   }
   if (headers['docker-content-digest'] !== digest)
     add('wrong-tag', `its digest is ${digest}, its header says ${headers['docker-content-digest']}`)
+  const age = Number(headers.age ?? 0)
+  const isAged = age * 1000 > timeouts.tagTtl * 1000 + ageSlack + around.excused(seen.startedAt)
+  // The age is by the wall clock, and that was stepped.
+  const isTold = isAged && !around.history.has('step-clock', seen.startedAt - justBefore)
+  if (!isStale(seen) && isTold) add('old-tag', `its own Age is ${age} s`)
   const oldest = seen.startedAt - timeouts.tagTtl * 1000 - checkSlack
   if (!isStale(seen) && last + around.excused(last) < oldest) {
     add('old-tag', `it has not pointed there for ${Math.round((seen.startedAt - last) / 1000)} s`)
@@ -176,7 +184,11 @@ function judgeAbsence(
   // A registry that says so itself, in its own words, is believed.
   const said = history.liesAbout(repository, reference, startedAt - believed)
   // A token that is refused though it is new means the same to a client as a repository that is not for it.
-  if (history.has('expire', startedAt - 1000)) return
+  if (history.has('expire', startedAt - 1000)) {
+    history.refuse(repository, reference)
+    return
+  }
+  if (history.wasRefused(repository, reference, startedAt - remembered)) return
   if (!said.includes('json-404'))
     add('false-absence', said.length === 0 ? 'the upstream never said so' : `the upstream said ${said.join(', ')}`)
 }

@@ -58,8 +58,8 @@ export class Mirror implements AsyncDisposable {
   readonly #onLine: (line: string) => void
   #child: ChildProcess | undefined
   #gap: Gap | undefined
-  /** Whether the end that comes is one that we asked for. */
-  #ending = false
+  /** Those whose end is one that we asked for. */
+  readonly #asked = new WeakSet<ChildProcess>()
   #disposed = false
   #onDeath: (how: string) => void = () => {}
 
@@ -121,22 +121,25 @@ export class Mirror implements AsyncDisposable {
     const limited =
       options.descriptors === undefined ? command : ['prlimit', `--nofile=${options.descriptors}`, ...command]
     const [file = '', ...args] = limited
-    this.#ending = false
     const child = spawn(file, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
     this.#child = child
     const listening = Promise.withResolvers<void>()
     for (const stream of [child.stdout, child.stderr]) this.#read(stream, listening.resolve)
-    child.once('exit', (code, signal) => {
+    child.once('exit', () => {
       if (this.#child === child) this.#child = undefined
-      if (this.#ending) return
-      this.#begin()
-      listening.reject(new Error(`the mirror ended with ${signal ?? code} while it started`))
-      this.#onDeath(`ended by itself with ${signal ?? `status ${code}`}`)
+      if (!this.#asked.has(child)) this.#begin()
+    })
+    // By then all that it said is here.
+    child.once('close', (code, signal) => {
+      if (this.#asked.has(child)) return
+      const said = this.#lines.findLast((line) => !line.startsWith('{')) ?? ''
+      listening.reject(new Error(`the mirror ended with ${signal ?? code} while it started: ${said}`))
+      this.#onDeath(`ended by itself with ${signal ?? `status ${code}`}: ${said}`)
     })
     // Whoever starts it waits for this; where nobody does any more, there is no one to tell.
     listening.promise.catch(() => undefined)
     const late = setTimeout(() => {
-      this.#ending = true
+      this.#asked.add(child)
       child.kill('SIGKILL')
       listening.reject(new Error(`the mirror did not listen within ${patience.start / 1000} s`))
     }, patience.start)
@@ -148,7 +151,7 @@ export class Mirror implements AsyncDisposable {
   async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<number> {
     const child = this.#child
     if (!child) return 0
-    this.#ending = true
+    this.#asked.add(child)
     this.#begin()
     const startedAt = performance.now()
     const exit = once(child, 'exit')

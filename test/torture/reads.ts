@@ -4,6 +4,9 @@ export interface Read {
   readonly startedAt: number
   /** The first word of its `Cache-Status`. */
   readonly outcome: string | undefined
+  readonly size: number
+  /** The process that sends it. */
+  readonly sender: number | undefined
   readonly pace: keyof typeof buffers
   /** Bytes that are still to come. */
   left: number
@@ -22,8 +25,8 @@ const buffers = { slow: 6 * MiB, quick: 40 * MiB } as const
 export class Reads {
   readonly #running = new Set<Read>()
 
-  begin(read: Pick<Read, 'digest' | 'outcome' | 'pace' | 'left'>): Read {
-    const begun = { ...read, startedAt: performance.now(), wasStored: false }
+  begin(read: Pick<Read, 'digest' | 'size' | 'outcome' | 'pace' | 'sender'>): Read {
+    const begun = { ...read, left: read.size, startedAt: performance.now(), wasStored: false }
     this.#running.add(begun)
     return begun
   }

@@ -165,6 +165,10 @@ export class World implements AsyncDisposable {
   /** A line of the mirror's log. */
   hear(line: string): void {
     if (['no room', 'ENOSPC', 'EMFILE'].some((word) => line.includes(word))) this.history.record('no room')
+    if (line.includes('"method":"GET","kind":"blob"') && line.includes('"status":200')) {
+      const { reference, bytes } = JSON.parse(line) as { reference: string; bytes: number }
+      this.history.sent(reference, bytes)
+    }
     if (line.includes('"suspect')) this.history.record('suspect')
   }
 
