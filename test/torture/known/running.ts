@@ -23,8 +23,8 @@ async function started(mirror: Mirror): Promise<string> {
 /** What ends the process, or keeps it from starting. */
 export const running: readonly KnownFault[] = [
   {
-    id: 'redis-line-break-ends-process',
-    fault: 'A record in Redis whose media type has a line break ends the process when it is asked for.',
+    id: 'redis-line-break-is-an-error',
+    fault: 'A record in Redis whose media type has a line break is answered with 500, each time.',
     should: 'A record that does not pass its parser is as good as absent: the tag is fetched again.',
     observe: async (world) => {
       const upstream = await world.upstream()
@@ -51,7 +51,7 @@ export const running: readonly KnownFault[] = [
       if (statuses.includes(0)) await mirror.ended()
       return mirror.isRunning ? statuses.join(', then ') : 'the process has ended'
     },
-    today: 'the process has ended',
+    today: '500, then 500',
     right: '200, then 200',
   },
   {
