@@ -430,7 +430,9 @@ for (const { way, listen, tail, how, ioThreads } of hows) {
       const before = count.bytes
       const got = await Promise.all([0, 1, 4, 0, 1].map((pace) => get(server.url(), { pace: () => turns(pace) })))
       for (const { complete, digest } of got) assert.deepEqual([complete, digest], [true, server.digest])
-      assert.equal(count.bytes - before, got.length * wouldMove(8 * MB))
+      // To a connection that took nothing for a while a little is written: how often depends on the machine.
+      const [moved, most] = [count.bytes - before, got.length * wouldMove(8 * MB)]
+      assert.ok(moved <= most && moved >= most * 0.9, `${moved} of ${most} bytes were moved`)
     })
 
     it('has nothing open any more when a client leaves in the middle', async () => {
