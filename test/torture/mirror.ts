@@ -150,7 +150,8 @@ export class Mirror implements AsyncDisposable {
   /** Sends it a signal that ends it, and waits for the end. Milliseconds that took. */
   async end(signal: 'SIGTERM' | 'SIGKILL'): Promise<number> {
     const child = this.#child
-    if (!child) return 0
+    // Without a number it was never started, and no end of it will come.
+    if (child?.pid === undefined) return 0
     this.#asked.add(child)
     this.#begin()
     const startedAt = performance.now()
