@@ -71,7 +71,7 @@ test('a port in use fails the start, in one line', async () => {
   assert.match(err, new RegExp(`^entrepot: .*127\\.0\\.0\\.1:${taken.port}.*\n$`))
 })
 
-/** The command line and the environment of a process, as the kernel tells them. */
+/** The command line and environment of a process, from /proc. */
 async function startOf({ child }: RunningProgram): Promise<{ flags: string[]; environment: string[] }> {
   const parts = async (file: string) => (await readFile(`/proc/${child.pid}/${file}`, 'utf8')).split('\0')
   const line = await parts('cmdline')

@@ -12,10 +12,10 @@ export const pinCommand: Command = {
     const client = await AdminClient.from(invocation)
     if (invocation.args.length === 0) {
       const { pins } = await client.get('pins')
-      return tell(invocation, pins, (pattern) => pattern)
+      return print(invocation, pins, (pattern) => pattern)
     }
     const pinned = await each(invocation.args, (pattern) => client.post('pins', { pattern }))
-    return tell(invocation, pinned, (pattern) => `pinned ${pattern}`)
+    return print(invocation, pinned, (pattern) => `pinned ${pattern}`)
   },
 }
 
@@ -26,7 +26,7 @@ export const unpinCommand: Command = {
   async run(invocation) {
     const client = await AdminClient.from(invocation)
     const unpinned = await each(invocation.args, (pattern) => client.delete('pins', pattern))
-    return tell(invocation, unpinned, (pattern) => `unpinned ${pattern}`)
+    return print(invocation, unpinned, (pattern) => `unpinned ${pattern}`)
   },
 }
 
@@ -37,7 +37,7 @@ async function each(args: readonly string[], act: (pattern: string) => Promise<P
   return done
 }
 
-function tell({ flags, terminal }: Invocation, done: readonly string[], line: (pattern: string) => string): 0 {
+function print({ flags, terminal }: Invocation, done: readonly string[], line: (pattern: string) => string): 0 {
   if (flags['json']) terminal.out(`${JSON.stringify(done)}\n`)
   else for (const pattern of done) terminal.out(`${line(pattern)}\n`)
   return 0

@@ -5,7 +5,7 @@ import { bytes } from './figures.ts'
 import { table } from './table.ts'
 
 export const purgeCommand: Command = {
-  summary: 'Make a running mirror forget images; the next pull fetches them anew',
+  summary: 'Remove images from a running mirror; the next pull fetches them again',
   options: adminOptions,
   args: {
     shown: 'NAME…',

@@ -19,7 +19,7 @@ export const scrubCommand: Command = {
     const client = await AdminClient.from(invocation)
     if (flags['status']) {
       const scrub = await client.get('scrub')
-      return tell(invocation, scrub, statusOf(scrub))
+      return print(invocation, scrub, statusOf(scrub))
     }
     const { storage } = await client.get('stats')
     let scrub = await client.post('scrub')
@@ -31,12 +31,12 @@ export const scrubCommand: Command = {
       scrub = await client.get('scrub')
     }
     progress.clear()
-    return tell(invocation, scrub, found(scrub))
+    return print(invocation, scrub, found(scrub))
   },
 }
 
 /** The command fails if some damage could not be repaired. */
-function tell({ flags, terminal }: Invocation, scrub: ScrubReport, text: string): ExitStatus {
+function print({ flags, terminal }: Invocation, scrub: ScrubReport, text: string): ExitStatus {
   terminal.out(flags['json'] ? `${JSON.stringify(scrub)}\n` : `${text}\n`)
   return scrub.damaged > scrub.repaired ? 1 : 0
 }

@@ -57,7 +57,7 @@ function upstreams({ upstreams }: StatsAnswer): string {
     count(errors),
     rateLimit
       ? `${count(rateLimit.remaining)} of ${count(rateLimit.limit)} left in ${span(rateLimit.window)}`
-      : 'not told',
+      : 'unknown',
   ])
   return table(columns, rows)
 }

@@ -75,7 +75,7 @@ function child(node: unknown, key: PropertyKey): { at: number; node: unknown } |
 }
 
 const faultMessages: Partial<Record<YAMLError['code'], string>> = {
-  BAD_DQ_ESCAPE: 'an unknown escape (\\) in double quotes; in single quotes there is none',
+  BAD_DQ_ESCAPE: 'an unknown escape (\\) in double quotes; single quotes have no escapes',
   BAD_INDENT: 'wrong indentation',
   BAD_SCALAR_START: 'a text that begins with this character needs quotes',
   BLOCK_AS_IMPLICIT_KEY: 'a key or value in the wrong place; is a quote or a line break missing?',

@@ -35,7 +35,7 @@ export function createMetrics({ counters, sources, log, version }: MetricsOption
   upstreamMetrics(registry, counters, sources)
   fillMetrics(registry, counters)
   const refresh = storeMetrics(registry, counters, sources)
-  gauge({ registry, name: 'entrepot_degraded', help: 'How many parts do not work as they should.' }, () => [
+  gauge({ registry, name: 'entrepot_degraded', help: 'Number of parts that fail now.' }, () => [
     { value: sources.degraded().length },
   ])
   counter(
@@ -56,7 +56,7 @@ function requestMetrics(registry: Registry, counters: Counters): void {
     {
       registry,
       name: 'entrepot_requests_total',
-      help: 'Content answered, by where it came from.',
+      help: 'Content requests by outcome.',
       labels: ['kind', 'outcome', 'upstream'],
     },
     () =>

@@ -15,20 +15,20 @@ export function upstreamMetrics(registry: Registry, counters: Counters, sources:
     {
       registry,
       name: 'entrepot_upstream_requests_total',
-      help: 'Requests sent to an upstream, its token service and the places it redirects to.',
+      help: 'Requests sent to an upstream, its token service and the hosts it redirects to.',
       labels,
     },
     reports((report) => report.requests),
   )
   counter(
-    { registry, name: 'entrepot_upstream_errors_total', help: 'Of those requests, the ones that failed.', labels },
+    { registry, name: 'entrepot_upstream_errors_total', help: 'Those of the requests that failed.', labels },
     reports((report) => report.errors),
   )
   counter(
     {
       registry,
       name: 'entrepot_upstream_failures_total',
-      help: 'Questions that an upstream left open, and that were answered stale or not at all.',
+      help: 'Failures of an upstream that led to a stale answer or none.',
       labels: [...labels, 'kind'],
     },
     () =>
@@ -46,11 +46,21 @@ export function upstreamMetrics(registry: Registry, counters: Counters, sources:
     reports((report) => (report.state === 'ok' ? 1 : 0)),
   )
   gauge(
-    { registry, name: 'entrepot_upstream_ratelimit_limit', help: 'The rate limit as last told, in pulls.', labels },
+    {
+      registry,
+      name: 'entrepot_upstream_ratelimit_limit',
+      help: 'The rate limit that the upstream last sent, in pulls.',
+      labels,
+    },
     reports((report) => report.rateLimit?.limit),
   )
   gauge(
-    { registry, name: 'entrepot_upstream_ratelimit_remaining', help: 'What was last left of the rate limit.', labels },
+    {
+      registry,
+      name: 'entrepot_upstream_ratelimit_remaining',
+      help: 'The remaining pulls that the upstream last sent.',
+      labels,
+    },
     reports((report) => report.rateLimit?.remaining),
   )
 }

@@ -31,7 +31,7 @@ suite('The commands for a running mirror', () => {
     ok(/^store {4}98\.\d KiB of .* in 4 blobs, 0 evicted$/m, stats)
     ok(/^ANSWERS {3}HIT {2}MISS {2}COLLAPSED {2}REVALIDATED {2}STALE$/m, stats)
     ok(/^blob {8}0 {5}2 {10}0 {12}0 {6}0$/m, stats)
-    ok(/^registry\.test {2}ok .*not told$/m, stats)
+    ok(/^registry\.test {2}ok .*unknown$/m, stats)
     ok(/^probe {4}entrepot\/probe:\w{16,}$/m, stats)
 
     ok(/^pinned registry\.test\/team\/app:1\npinned ghcr\.io\/\*\n$/, await ask(larder, 'pin', `${app}:1`, 'ghcr.io/*'))
@@ -54,7 +54,7 @@ suite('The commands for a running mirror', () => {
     ok('nothing is cached\n', await ask(larder, 'images'))
   })
 
-  test('purge repositories, upstreams and digests, told apart by their form', async () => {
+  test('purge repositories, upstreams and digests, distinguished by their form', async () => {
     await using larder = await Larder.open()
     for (const name of [app, first, own.manifest.digest]) {
       await larder.stock(app, '1', own)

@@ -71,7 +71,7 @@ describe('isRepositoryName', () => {
 })
 
 describe('parseReference', () => {
-  it('tells tags from digests', () => {
+  it('distinguishes tags from digests', () => {
     assert.deepEqual(parseReference('3.20-alpine_x.y'), { tag: '3.20-alpine_x.y' })
     assert.deepEqual(parseReference(`sha256:${hex}`), { digest: `sha256:${hex}` })
     for (const text of [

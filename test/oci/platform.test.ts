@@ -30,7 +30,7 @@ suite('Platforms', () => {
     assert.equal(configOf(json({ config: { digest } })), digest)
   })
 
-  test('of invalid content are none', () => {
+  test('of invalid content are empty', () => {
     for (const text of [
       '',
       'null',

@@ -93,7 +93,7 @@ describe('metrics', () => {
     assert.equal(found.get('entrepot_http_responses_total{code="5xx"}'), 0)
   })
 
-  it('shows what was counted, at each scrape anew', async () => {
+  it('shows the current counts at each scrape', async () => {
     const { observer, report, metrics } = setUp()
     observer.answered('blob', 'docker.io', 'collapsed')
     observer.received('docker.io', 700)
