@@ -12,6 +12,7 @@ import { programSuite } from './support/programs.ts'
 import { push } from './support/push.ts'
 import { run } from './support/run.ts'
 import { buildStock, type Stock } from './support/stock.ts'
+import { freeSubnet } from './support/subnet.ts'
 import { Workspace } from './support/workspace.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -25,10 +26,6 @@ const programs = [
   'busybox',
   'npm',
 ]
-
-/** The network of the composed services; the machine itself is the first address in it. */
-const subnet = '10.213.77.0/24'
-const machine = '10.213.77.1'
 
 programSuite('docker-compose up', programs, () => {
   const stack = new AsyncDisposableStack()
@@ -78,7 +75,9 @@ programSuite('docker-compose up', programs, () => {
     engine = stack.use(await Dockerd.create(mirror.host))
     workspace = stack.use(await Workspace.create())
     port = await freePort()
-    const config = { upstreams: { 'docker.io': { url: `http://${machine}:${hub.port}`, tagTtl: '0s' } } }
+    // The network of the composed services; the machine itself is the first address in it.
+    const network = await freeSubnet()
+    const config = { upstreams: { 'docker.io': { url: `http://${network}.1:${hub.port}`, tagTtl: '0s' } } }
     await writeFile(workspace.in('config.yaml'), JSON.stringify(config))
     const override = {
       services: {
@@ -90,7 +89,7 @@ programSuite('docker-compose up', programs, () => {
         },
         redis: { healthcheck: { interval: '2s' } },
       },
-      networks: { default: { ipam: { config: [{ subnet }] } } },
+      networks: { default: { ipam: { config: [{ subnet: `${network}.0/24` }] } } },
     }
     await writeFile(workspace.in('override.json'), JSON.stringify(override))
     stack.defer(async () => {
