@@ -166,6 +166,9 @@ for (const way of ['the event loop', 'a thread'] as const) {
         await using test = await TestUpstream.start()
         await using subject = subjectOf(test)
         await using target = await Target.open(dir.path)
+        const gate = new Gate()
+        // What is left of it cannot have come before its reader is gone.
+        test.fault(get, { gate, gateAt: 10 * size })
         const digest = test.addSynthetic('a', 20 * size)
         const leaver = new AbortController()
         const blob =
@@ -180,6 +183,7 @@ for (const way of ['the event loop', 'a thread'] as const) {
         else await assert.rejects(reading(), /left/)
         const there = await readFile(target.path)
         await until(() => test.count({ ...get, state: 'cut' }) === 1, 'the connection to be broken')
+        gate.open()
         assert.ok((await readFile(target.path)).equals(there))
       })
     }
