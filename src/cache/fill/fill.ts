@@ -26,6 +26,8 @@ export interface FillDependencies extends DownloadDependencies {
 export interface FillHooks {
   /** Somebody came or left. */
   readonly attendanceChanged: () => void
+  /** Counts the blob as read, from before it is stored until what is returned is called. */
+  readonly read: () => () => void
   /** A whole download of the blob, the fill's or one that went on from it, has shown what it was. */
   readonly judged: (verdict: Verdict) => void
   /** Nobody may follow any more: the blob is in the store, or the fill has failed. */
@@ -115,13 +117,19 @@ export class Fill {
     }
   }
 
-  /** Keeps the fill from counting as unfollowed, by one client, until what it returns is called. */
+  /**
+   * Keeps the fill from counting as unfollowed, and what it stores from being evicted, by one client, until what it
+   * returns is called.
+   */
   attend(): () => void {
-    let leave: (() => void) | undefined = () => this.#attend(-1)
+    const closeRead = this.#hooks.read()
+    let isHere = true
     this.#attend(1)
     return () => {
-      leave?.()
-      leave = undefined
+      if (!isHere) return
+      isHere = false
+      closeRead()
+      this.#attend(-1)
     }
   }
 

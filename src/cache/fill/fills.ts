@@ -229,6 +229,7 @@ export class Fills implements AsyncDisposable {
     this.#running.delete(fill)
     if (this.#entries.get(fill.digest) === fill) this.#entries.delete(fill.digest)
   }
+      read: () => this.#readers.enter(digest),
 }
 
 function joined(fill: Fill): Located {
