@@ -10,7 +10,6 @@ import type { TagPolicy } from './cache/freshness.ts'
 import { Mirror } from './cache/mirror.ts'
 import type { Observer } from './cache/observer.ts'
 import { Maintenance } from './cache/upkeep/maintenance.ts'
-import { rebuild } from './cache/upkeep/rebuild.ts'
 import { type Address, formatAddress } from './config/address.ts'
 import type { Config, UpstreamConfig } from './config/config.ts'
 import { createApp } from './http/app.ts'
@@ -175,7 +174,7 @@ export async function serve(
 
   const stopping = new AbortController()
   if ((await metadata.usage()).blobs === 0) {
-    const rebuilding = rebuild({ store, metadata, index, observer, now, signal: stopping.signal })
+    const rebuilding = mirror.rebuild(stopping.signal)
     stack.defer(() => rebuilding)
   }
   const [bound, adminBound] = [boundAddress(registry), boundAddress(admin)]

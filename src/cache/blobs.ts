@@ -46,7 +46,7 @@ export interface BlobsOptions {
   readonly fills: Fills
   readonly metadata: MetadataTier
   readonly content: ContentCache
-  readonly dependencies: Pick<FillDependencies, 'observer' | 'now' | 'answerTimeout' | 'store' | 'proven'>
+  readonly dependencies: Pick<FillDependencies, 'observer' | 'now' | 'answerTimeout' | 'proven'>
 }
 
 /** Blobs by digest, through a repository that holds them. */
@@ -104,7 +104,7 @@ export class Blobs {
 
   async #head(origin: Origin, digest: Digest): Promise<ServedBlob> {
     const known = await this.#rights.link(origin, digest)
-    const stored = known?.size === undefined ? await this.#storedSize(digest) : undefined
+    const stored = known?.size === undefined ? await this.#options.fills.storedSize(digest) : undefined
     const told = known && (known.size ?? stored) !== undefined ? undefined : await this.#rights.prove(origin, digest)
     const size = known?.size ?? stored ?? told?.size
     if (size === undefined) {
@@ -130,15 +130,6 @@ export class Blobs {
   #isProven(origin: Origin, digest: Digest): boolean {
     const link = this.#options.metadata.peekLink(origin.repository, 'blob', digest)
     return link !== undefined && mayServe(origin, link.visibility)
-  }
-
-  async #storedSize(digest: Digest): Promise<number | undefined> {
-    try {
-      return (await this.#options.dependencies.store.stat(digest))?.size
-    } catch (error) {
-      this.#options.dependencies.observer.storeFailed('content', error)
-      return undefined
-    }
   }
 
   /** Undefined when the fill ended meanwhile: look again. */

@@ -4,7 +4,7 @@ import type { Digest } from '../../../src/oci/digest.ts'
 import { eventually } from '../../e2e/support/daemon.ts'
 import { image, randomBlob } from '../../support/image.ts'
 import type { TestUpstream } from '../../support/upstream.ts'
-import { afterCut, afterDamage, given, type KnownFault } from './known-fault.ts'
+import { afterDamage, given, type KnownFault } from './known-fault.ts'
 import type { Mirror } from './mirror.ts'
 import { within } from './within.ts'
 import type { World } from './world.ts'
@@ -31,25 +31,6 @@ export const files: readonly KnownFault[] = [
     today: 'the wrong bytes',
     right: 'the right bytes',
     tolerates: afterDamage,
-  },
-  {
-    id: 'cut-file-without-record-is-whole',
-    fault: 'A stored file that was cut short is served as the whole blob where its record was lost.',
-    should: 'What is not recorded is hashed before it counts as the blob: the right bytes are fetched.',
-    observe: async (world) => {
-      const { mirror, digest } = await oneStored(world)
-      await mirror.stop()
-      await loseMetadata(mirror)
-      const bytes = await readFile(mirror.path(digest))
-      await replaceFile(mirror, digest, bytes.subarray(0, bytes.length >> 1))
-      await mirror.start()
-      const { status, complete, bytes: got, digest: seen } = await mirror.blob(repository, digest)
-      if (seen === digest) return 'the right bytes'
-      return status === 200 && complete && got === bytes.length >> 1 ? 'half of it, as if that were all' : `${status}`
-    },
-    today: 'half of it, as if that were all',
-    right: 'the right bytes',
-    tolerates: afterCut,
   },
   {
     id: 'unremovable-file-stops-caching',
