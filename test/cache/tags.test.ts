@@ -284,7 +284,7 @@ const outages: Outage[] = [
 describe('with the upstream off', () => {
   for (const { name, begin, end, uncached, tagDeadline = '60s' } of outages) {
     it(`${name}: tags are stale and quick, digests as ever, the rest is told apart from absence`, async () => {
-      const timeouts = { tagDeadline, upstreamHeaders: '150ms' }
+      const timeouts = { tagDeadline, upstreamHeaders: '1s' }
       await using stage = await Stage.start({ config: { timeouts } })
       const { upstream, clock } = stage
       add(upstream)

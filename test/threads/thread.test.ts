@@ -4,7 +4,7 @@ import { Thread, ThreadDied } from '../../src/threads/thread.ts'
 import type { EchoAnswer, EchoRequest } from '../support/echo-thread.ts'
 import { until } from '../support/wait.ts'
 
-const hang = { timeout: 20_000 }
+const hang = { timeout: 300_000 }
 
 function echoThread(name = '../support/echo-thread') {
   const reported: ThreadDied[] = []
