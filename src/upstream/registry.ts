@@ -13,8 +13,6 @@ import { parseRateLimit } from './rate-limit.ts'
 import { RegistryClient } from './registry-client.ts'
 import { Rest } from './rest.ts'
 import { type Attempt, Attempts } from './transfer/attempts.ts'
-import { BlobChunks } from './transfer/blob-chunks.ts'
-import { BlobDownload } from './transfer/blob-download.ts'
 import type { FetchPool } from './transfer/fetch-pool.ts'
 import type { UpstreamLimits } from './transfer/limits.ts'
 import type { Headers } from './transfer/response.ts'
@@ -159,7 +157,7 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     )
     if (!attempts) return undefined
     const { size } = attempts.current
-    return { size, visibility: this.#visibilityOf(attempts.current), body: new BlobChunks(attempts) }
+    return { size, visibility: this.#visibilityOf(attempts.current), body: attempts.chunks() }
   }
 
   async download(name: string, digest: Digest, rest: BlobRest, signal: AbortSignal): Promise<BlobToFile | undefined> {
@@ -168,12 +166,11 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     )
     if (!attempts) return undefined
     const { size } = attempts.current
-    const download = new BlobDownload(attempts)
     return {
       size,
       visibility: this.#visibilityOf(attempts.current),
-      into: (file) => download.into(file),
-      close: () => download.close(),
+      into: (file) => attempts.into(file),
+      close: () => attempts.close(),
     }
   }
 

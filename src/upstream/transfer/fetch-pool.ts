@@ -24,19 +24,13 @@ export class FetchPool implements AsyncDisposable {
   }
 
   /** Sends a GET. Undefined where no thread runs, or none yet: nobody waits for one. Rejects as `FetchedBody.response` does. */
-  async get({
-    origin,
-    path,
-    headers,
-    dispatcher,
-    ...options
-  }: FetchOptions): Promise<Response<FetchedBody> | undefined> {
+  async get({ signal, failureOf, ...request }: FetchOptions): Promise<Response<FetchedBody> | undefined> {
     const thread = this.#threads.idlest()
     if (!thread) return undefined
     this.#lastId += 1
     const id = this.#lastId
-    const body = new FetchedBody({ ...options, thread, id })
-    thread.tell({ kind: 'get', id, origin, path, headers, dispatcher, silence: options.silence })
+    const body = new FetchedBody({ signal, failureOf, thread, id })
+    thread.tell({ ...request, kind: 'get', id })
     return await body.response
   }
 

@@ -1,13 +1,14 @@
 import type { Dispatcher } from 'undici'
 import { UpstreamError } from '../../oci/error.ts'
+import { withTimeLimit } from '../../oci/time-limit.ts'
 import { ThreadDied } from '../../threads/thread.ts'
 import { isStaleConnection, toUpstreamError } from '../failure.ts'
+import { Body } from './body.ts'
 import { createDispatcher } from './dispatcher.ts'
 import type { FetchPool } from './fetch-pool.ts'
 import type { UpstreamLimits } from './limits.ts'
 import type { Response } from './response.ts'
 import type { ResponseBody } from './response-body.ts'
-import { Reception, type ReceptionOptions } from './response-handler.ts'
 
 export const userAgent = 'entrepot'
 
@@ -114,39 +115,46 @@ export class Transport implements AsyncDisposable {
     }
   }
 
-  #dispatch({ method, url, headers, signal }: Request): Promise<Response> {
-    const { limits } = this.#options
-    const reception = new Reception({ signal, limits, ...this.#errorsOf(`${method} ${url.host}`) })
-    this.#dispatcher.dispatch(
-      // undici closes the connection after HEAD unless told not to.
-      { ...addressOf(url), method, headers, ...(method === 'HEAD' && keep) },
-      reception,
-    )
-    return reception.response
+  async #dispatch({ method, url, headers, signal }: Request): Promise<Response> {
+    const failureOf = this.#failures(`${method} ${url.host}`, signal)
+    // undici closes the connection after HEAD unless told not to.
+    const request = { ...addressOf(url), method, headers, signal, ...(method === 'HEAD' && { reset: false }) }
+    try {
+      // undici hears of an abort when the connection is made, and the caller at once.
+      const answer = await withTimeLimit({ signal }, () => this.#dispatcher.request(request))
+      return { status: answer.statusCode, headers: answer.headers, body: new Body(answer.body, failureOf) }
+    } catch (error) {
+      throw failureOf(error)
+    }
   }
 
   /** By a thread, where one runs. */
   async #fetch(request: Request): Promise<Response<ResponseBody>> {
     const { threads, limits } = this.#options
-    const { url, headers, signal } = request
-    const { connect, headerBytes, headers: beforeHeaders, stall } = limits
+    const { connect, headerBytes, headers, stall } = limits
+    const signal = AbortSignal.any([request.signal, this.#closing.signal])
     const fetched = await threads?.get({
-      ...addressOf(url),
-      headers,
-      dispatcher: { connect, headerBytes },
-      silence: { headers: beforeHeaders, body: stall },
-      signal: AbortSignal.any([signal, this.#closing.signal]),
-      ...this.#errorsOf(`GET ${url.host}`),
+      ...addressOf(request.url),
+      headers: request.headers,
+      dispatcher: { connect, headerBytes, headers, stall },
+      signal,
+      failureOf: this.#failures(`GET ${request.url.host}`, signal),
     })
     return fetched ?? (await this.#dispatch(request))
   }
 
-  #errorsOf(doing: string): Pick<ReceptionOptions, 'silent' | 'failureOf'> {
-    const { upstream } = this.#options
-    return {
-      silent: (milliseconds) =>
-        new UpstreamError(upstream, 'timeout', `${doing}: no byte for ${milliseconds / 1000} s`),
-      failureOf: (error) => toUpstreamError(upstream, doing, error),
+  /** What the failures of a request are to its caller. */
+  #failures(doing: string, signal: AbortSignal): (error: unknown) => unknown {
+    const { upstream, limits } = this.#options
+    const silences = new Map([
+      ['UND_ERR_HEADERS_TIMEOUT', limits.headers],
+      ['UND_ERR_BODY_TIMEOUT', limits.stall],
+    ])
+    return (error) => {
+      if (signal.aborted) return signal.reason
+      const silence = silences.get((error as { code?: string }).code ?? '')
+      if (silence === undefined) return toUpstreamError(upstream, doing, error)
+      return new UpstreamError(upstream, 'timeout', `${doing}: no byte for ${silence / 1000} s`)
     }
   }
 }
@@ -154,5 +162,3 @@ export class Transport implements AsyncDisposable {
 function addressOf(url: URL): { origin: string; path: string } {
   return { origin: url.origin, path: `${url.pathname}${url.search}` }
 }
-
-const keep = { reset: false }
