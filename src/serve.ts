@@ -31,7 +31,6 @@ import { Counters } from './telemetry/counters.ts'
 import { History } from './telemetry/history.ts'
 import { Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
-import { TelemetryObserver } from './telemetry/observer.ts'
 import { type Output, standardOutput, streamOutput } from './telemetry/output.ts'
 import { RequestReport } from './telemetry/request-report.ts'
 import { RegistryUpstream } from './upstream/registry.ts'
@@ -79,7 +78,7 @@ export async function serve(
   )
   const reports = () => [...upstreams.values()].map((upstream) => upstream.status())
   const events = new Events({ upstreams: reports, now })
-  const observer = new EventObserver(new TelemetryObserver({ counters, log, now }), events)
+  const observer = new EventObserver({ counters, log, now }, events)
 
   const root = config.storage.path
   stack.use(await DataFolder.open(root))

@@ -24,6 +24,19 @@ export interface FillReport {
   readonly error?: unknown
 }
 
+/** The running scrub, or the last one; counts are blobs. */
+export interface ScrubReport {
+  readonly state: 'idle' | 'running'
+  /** Compared in this run, or the last one. */
+  readonly checked: number
+  /** Of these: missing, of a wrong size, or with bytes that do not match the digest. */
+  readonly damaged: number
+  /** Of the damaged: fetched again. */
+  readonly repaired: number
+  /** Epoch milliseconds; null before the first has ended. */
+  readonly finishedAt: number | null
+}
+
 /** What the cache reports. Methods are quick and never throw. */
 export interface Observer {
   answered(kind: ContentKind, upstream: string, outcome: Outcome): void

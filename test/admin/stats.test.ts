@@ -58,7 +58,7 @@ describe('/api/stats', () => {
     observer.answered('blob', 'docker.io', 'miss')
     observer.received('docker.io', 100)
     observer.received('ghcr.io', 50)
-    observer.fillStarted()
+    observer.fillStarted('docker.io', 'sha256:0' as never)
     counters.servedBytes += 400
     await using admin = await startAdmin({ counters, sources: busySources, now: () => now })
     now += 90_500

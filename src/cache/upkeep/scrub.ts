@@ -5,21 +5,9 @@ import type { Digest } from '../../oci/digest.ts'
 import type { BlobStore, StoredBlob } from '../../storage/blob-store.ts'
 import type { Fills } from '../fill/fills.ts'
 import { integrityOf } from '../integrity.ts'
-import type { Observer } from '../observer.ts'
+import type { Observer, ScrubReport } from '../observer.ts'
 import { Pace, type PaceOptions } from './pace.ts'
 import { pagesOf } from './pages.ts'
-
-export interface ScrubStatus {
-  readonly state: 'idle' | 'running'
-  /** Blobs compared in this run, or the last one. */
-  readonly checked: number
-  /** Of these: missing, of a wrong size, or with bytes that do not match the digest. */
-  readonly damaged: number
-  /** Of the damaged: fetched again. */
-  readonly repaired: number
-  /** Epoch milliseconds; null before the first run has ended. */
-  readonly finishedAt: number | null
-}
 
 export interface ScrubOptions {
   readonly store: BlobStore
@@ -48,14 +36,14 @@ export interface ScrubOptions {
 export class Scrub {
   readonly #options: ScrubOptions
   readonly #stopped = new AbortController()
-  #status: ScrubStatus = { state: 'idle', checked: 0, damaged: 0, repaired: 0, finishedAt: null }
+  #status: ScrubReport = { state: 'idle', checked: 0, damaged: 0, repaired: 0, finishedAt: null }
   #running: Promise<void> | undefined
 
   constructor(options: ScrubOptions) {
     this.#options = options
   }
 
-  get status(): ScrubStatus {
+  get status(): ScrubReport {
     return this.#status
   }
 

@@ -145,7 +145,7 @@ export class Tokens {
         accept: 'application/json',
         ...(login && { authorization: login.basic }),
       }
-      const response = await transport.send({ kind: 'token', method: 'GET', url, headers, signal })
+      const response = await transport.send({ method: 'GET', url, headers, signal })
       const location = locationOf(response, url)
       if (location === 'none') return response
       response.body.discard()

@@ -12,10 +12,7 @@ import type { ResponseBody } from './response-body.ts'
 
 export const userAgent = 'entrepot'
 
-export type UpstreamRequestKind = 'manifest' | 'blob' | 'token' | 'ping'
-
 export interface Request {
-  readonly kind: UpstreamRequestKind
   readonly method: 'GET' | 'HEAD'
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>
@@ -31,10 +28,6 @@ export interface TransportOptions {
   readonly limits: UpstreamLimits
   /** Fetch what is large. */
   readonly threads?: FetchPool | undefined
-  /** Epoch milliseconds. */
-  readonly now: () => number
-  /** `status` is undefined where no answer came; `seconds` until the headers. */
-  readonly onRequest?: ((kind: UpstreamRequestKind, status: number | undefined, seconds: number) => void) | undefined
 }
 
 /** Below the registry API: requests as given, responses as they come; no redirect is followed, no status is a failure. */
@@ -99,9 +92,7 @@ export class Transport implements AsyncDisposable {
     request: Request,
     dispatch: () => Promise<Response<Content>>,
   ): Promise<Response<Content>> {
-    const { now, onRequest } = this.#options
     request.signal.throwIfAborted()
-    const sentAt = now()
     this.#requests += 1
     let status: number | undefined
     try {
@@ -111,7 +102,6 @@ export class Transport implements AsyncDisposable {
     } finally {
       const failed = status === undefined || status === 429 || status >= 500
       if (failed && !request.signal.aborted) this.#errors += 1
-      onRequest?.(request.kind, status, (now() - sentAt) / 1000)
     }
   }
 
