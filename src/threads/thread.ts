@@ -26,7 +26,7 @@ export interface ThreadOptions {
   readonly beside: string
   /** What the thread finds as `workerData`. */
   readonly data?: unknown
-  /** Told of its end, unless it was disposed of. */
+  /** Called when it ends, unless it was disposed of. */
   readonly onDeath: (error: ThreadDied) => void
 }
 
