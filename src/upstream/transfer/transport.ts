@@ -76,32 +76,22 @@ export class Transport implements AsyncDisposable {
 
   /** Once more where a kept connection has turned out to be closed. */
   async #send<Content extends ResponseBody>(
-    request: Request,
+    { signal }: Request,
     dispatch: () => Promise<Response<Content>>,
   ): Promise<Response<Content>> {
-    try {
-      return await this.#attempt(request, dispatch)
-    } catch (error) {
-      const stale = error instanceof UpstreamError && isStaleConnection(error.cause)
-      if (!stale || request.signal.aborted) throw error
-      return await this.#attempt(request, dispatch)
-    }
-  }
-
-  async #attempt<Content extends ResponseBody>(
-    request: Request,
-    dispatch: () => Promise<Response<Content>>,
-  ): Promise<Response<Content>> {
-    request.signal.throwIfAborted()
-    this.#requests += 1
-    let status: number | undefined
-    try {
-      const response = await dispatch()
-      status = response.status
-      return response
-    } finally {
-      const failed = status === undefined || status === 429 || status >= 500
-      if (failed && !request.signal.aborted) this.#errors += 1
+    for (let attempt = 1; ; attempt += 1) {
+      signal.throwIfAborted()
+      this.#requests += 1
+      try {
+        const response = await dispatch()
+        if (response.status === 429 || response.status >= 500) this.#errors += 1
+        return response
+      } catch (error) {
+        if (signal.aborted) throw error
+        this.#errors += 1
+        const isStale = error instanceof UpstreamError && isStaleConnection(error.cause)
+        if (!isStale || attempt === 2) throw error
+      }
     }
   }
 
