@@ -1,26 +1,13 @@
 import type { Access } from '../../metadata/access-log.ts'
-import type { ContentIndex } from '../../metadata/content-index.ts'
-import type { MetadataTier } from '../../metadata/metadata-store.ts'
-import type { Digest } from '../../oci/digest.ts'
-import type { BlobStore } from '../../storage/blob-store.ts'
-import type { Fills } from '../fill/fills.ts'
-import type { Observer } from '../observer.ts'
 import { pagesOf } from './pages.ts'
-import { Removal } from './removal.ts'
+import { Removal, type RemovalOptions } from './removal.ts'
 import { Retention } from './retention.ts'
 import { type Bounds, type Disk, Space } from './space.ts'
 
-export interface EvictionOptions {
-  readonly store: BlobStore
-  readonly metadata: MetadataTier
-  readonly index: ContentIndex
-  readonly fills: Fills
-  readonly observer: Observer
+export interface EvictionOptions extends RemovalOptions {
   readonly now: () => number
   readonly disk: () => Promise<Disk>
   readonly bounds: Bounds
-  /** Drops what is cached of a digest in front of the store. */
-  readonly forget: (digest: Digest) => void
 }
 
 export interface EvictionReport {

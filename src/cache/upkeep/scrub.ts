@@ -1,23 +1,14 @@
 import type { Access } from '../../metadata/access-log.ts'
-import type { ContentIndex } from '../../metadata/content-index.ts'
-import type { MetadataTier } from '../../metadata/metadata-store.ts'
 import type { Digest } from '../../oci/digest.ts'
-import type { BlobStore, StoredBlob } from '../../storage/blob-store.ts'
-import type { Fills } from '../fill/fills.ts'
+import type { StoredBlob } from '../../storage/blob-store.ts'
 import { integrityOf } from '../integrity.ts'
-import type { Observer, ScrubReport } from '../observer.ts'
+import type { ScrubReport } from '../observer.ts'
 import { Pace, type PaceOptions } from './pace.ts'
 import { pagesOf } from './pages.ts'
+import type { RemovalOptions } from './removal.ts'
 
-export interface ScrubOptions {
-  readonly store: BlobStore
-  readonly metadata: MetadataTier
-  readonly index: ContentIndex
-  readonly fills: Pick<Fills, 'exclude'>
-  readonly observer: Observer
+export interface ScrubOptions extends RemovalOptions {
   readonly now: () => number
-  /** Drops what is cached of a digest in front of the store. */
-  readonly forget: (digest: Digest) => void
   /** Restores the links and references of a stored manifest. */
   readonly relink: (blob: StoredBlob) => Promise<void>
   /** Fetches a digest again, from any repository that holds it. False where none has it now. */
