@@ -1,3 +1,4 @@
+import type { Fill } from '../cache/fill/fill.ts'
 import type { ContentKind, ScrubReport } from '../cache/observer.ts'
 import type { CachedImage } from '../cache/upkeep/images.ts'
 import type { PurgeReport } from '../cache/upkeep/purge.ts'
@@ -50,16 +51,7 @@ export interface StatsAnswer {
 }
 
 /** A running fill. */
-export interface FillProgress {
-  readonly digest: string
-  readonly repository: string
-  /** Bytes of the blob; null if the upstream sends no length. */
-  readonly size: number | null
-  /** Bytes downloaded. */
-  readonly written: number
-  readonly followers: number
-  readonly seconds: number
-}
+export type FillProgress = Fill['progress']
 
 export interface ImagesAnswer {
   readonly images: readonly CachedImage[]

@@ -1,9 +1,8 @@
 import type { Digest } from '../oci/digest.ts'
 
 /** Where an answer came from. Logs, metrics and `Cache-Status` (RFC 9211) use the same words. */
-export type Outcome = 'hit' | 'miss' | 'collapsed' | 'revalidated' | 'stale'
-
-export const outcomes = ['hit', 'miss', 'collapsed', 'revalidated', 'stale'] as const satisfies readonly Outcome[]
+export const outcomes = ['hit', 'miss', 'collapsed', 'revalidated', 'stale'] as const
+export type Outcome = (typeof outcomes)[number]
 
 export type ContentKind = 'manifest' | 'blob'
 

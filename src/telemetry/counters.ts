@@ -8,9 +8,8 @@ const statusClasses = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const
 export type StatusClass = (typeof statusClasses)[number]
 
 /** A part that the mirror can do without for a while. Without `storage`, misses pass through and are not kept. */
-export type Part = 'storage' | 'redis'
-
-export const parts = ['storage', 'redis'] as const satisfies readonly Part[]
+export const parts = ['storage', 'redis'] as const
+export type Part = (typeof parts)[number]
 
 /** `other` is every error that is not an UpstreamError, such as a body that does not match its digest. */
 export type FailureKind = UpstreamErrorKind | 'other'

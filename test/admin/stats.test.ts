@@ -23,7 +23,14 @@ const busySources: AdminSources = {
   usage: async () => ({ bytes: 5_000, blobs: 7, maxBytes: 10_000 }),
   evictions: () => 4,
   fills: () => [
-    { digest: 'sha256:00', repository: 'docker.io/library/alpine', size: null, written: 5, followers: 2, seconds: 1.5 },
+    {
+      digest: 'sha256:00' as never,
+      repository: 'docker.io/library/alpine',
+      size: null,
+      written: 5,
+      followers: 2,
+      seconds: 1.5,
+    },
   ],
 }
 
