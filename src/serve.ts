@@ -262,14 +262,9 @@ function createUpstream(
     threads,
     now,
     hooks: {
-      onRefused: ({ username, reason, restsUntil }) => {
-        const until = new Date(restsUntil).toISOString()
-        log.error('the login was refused; public images are pulled without it', {
-          upstream: name,
-          username,
-          reason,
-          until,
-        })
+      onRefused: ({ restsUntil, ...refusal }) => {
+        const facts = { upstream: name, ...refusal, until: new Date(restsUntil).toISOString() }
+        log.error('the login was refused; public images are pulled without it', facts)
       },
     },
   })

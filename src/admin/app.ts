@@ -26,7 +26,7 @@ export function createAdminApp(options: AdminOptions): Koa {
   const app = new Koa()
   app.use(securityHeaders())
   app.use(answerErrors(log))
-  app.use(checkHost({ boundHost, hosts }))
+  app.use(checkHost(boundHost, hosts))
   app.use(health.routes())
   app.use(health.allowedMethods())
   app.use(requireToken(token))

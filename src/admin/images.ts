@@ -6,7 +6,7 @@ import { AdminError, quoted } from './error.ts'
 import { parseImage, parsePurgeTarget, parseStoredDigest } from './names.ts'
 import { acceptQuery, count, parameter } from './query.ts'
 
-const perPage = { min: 1, max: 1000, default: 100 } as const
+const perPage = { min: 1, max: 1000, fallback: 100 } as const
 
 /** Routes that list what is cached, and purge it. */
 export function addImageRoutes(router: Router, { images, purge }: Pick<AdminActions, 'images' | 'purge'>): void {

@@ -3,14 +3,12 @@ import type { UpstreamReport } from '../telemetry/metric-sources.ts'
 import type { StatsAnswer } from './answers.ts'
 import type { AdminSources } from './sources.ts'
 
-export interface StatsOptions {
-  readonly counters: Counters
-  readonly sources: Pick<AdminSources, 'upstreams' | 'usage' | 'evictions' | 'series' | 'probe'>
-  /** Seconds. */
-  readonly uptime: number
-}
-
-export async function statsOf({ counters, sources, uptime }: StatsOptions): Promise<StatsAnswer> {
+/** `uptime` in seconds. */
+export async function statsOf(
+  counters: Counters,
+  sources: Pick<AdminSources, 'upstreams' | 'usage' | 'evictions' | 'series' | 'probe'>,
+  uptime: number,
+): Promise<StatsAnswer> {
   const upstreams = [...counters.upstreams.values()]
   const requests = {
     manifest: sumOutcomes(upstreams.map(({ answers }) => answers.manifest)),

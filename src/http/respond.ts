@@ -55,7 +55,6 @@ export async function refuse(exchange: Exchange, error: unknown): Promise<void> 
   if (exchange.response.headersSent) return
   const { status, headers, body } = errorAnswer(error)
   const { route, method } = exchange
-  const fields = [...(route ? namespaceHeader(route) : []), ...Object.entries(headers).flat()]
-  fields.push('Content-Length', `${body.length}`)
+  const fields = [...(route ? namespaceHeader(route) : []), ...headers]
   await respond(exchange, { status, headers: fields, body: method === 'HEAD' ? undefined : body }, 0)
 }

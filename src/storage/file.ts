@@ -43,7 +43,7 @@ export class SharedFile {
     this.#openedAtOnce = openedAtOnce
   }
 
-  /** One more user. Throws where the last one has let go: by now the descriptor may be another file's. */
+  /** One more user. Throws where the last one has released it: by now the descriptor may be another file's. */
   share(): this {
     if (this.#users === 0) throw new Error('the file is closed')
     this.#users += 1

@@ -103,7 +103,7 @@ describe('metrics', () => {
     observer.damaged('sha256:0' as never)
     observer.probed('docker.io', { address: '::1', userAgent: undefined })
     observer.upstreamFailed('ghcr.io', new UpstreamError('ghcr.io', 'rate-limited', '429'))
-    report.tell({
+    report.record({
       requestId: 'r',
       method: 'GET',
       kind: 'blob',

@@ -79,7 +79,7 @@ export class Fill {
     this.ended = this.#run()
   }
 
-  /** Bytes of the blob; undefined before `opened`, and where nobody told. */
+  /** Bytes of the blob; undefined before `opened`, and where it is not known. */
   get size(): number | undefined {
     return this.#download.size
   }

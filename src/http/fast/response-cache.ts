@@ -177,7 +177,7 @@ export class ResponseCache {
       error = reason
     }
     const isGone = error instanceof ClientGone
-    report.tell({
+    report.record({
       requestId: id,
       ...fieldsOf(head, answer, { ...tally, ms: now() - startedAt }),
       client,

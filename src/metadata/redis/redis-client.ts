@@ -4,14 +4,14 @@ import type { RedisAddress } from './redis-url.ts'
 
 export type RedisClient = (Redis | Cluster) & ScriptCommands
 
-export interface RedisTimeouts {
-  /** Milliseconds, as all of these. */
-  readonly command: number
-  readonly connect: number
-}
-
-/** A client that is not connected yet. It neither reconnects nor repeats a command: its user decides about both. */
-export function createRedisClient(address: RedisAddress, timeouts: RedisTimeouts): RedisClient {
+/**
+ * A client that is not connected yet. It neither reconnects nor repeats a command: its user decides about both. Time-outs
+ * in milliseconds.
+ */
+export function createRedisClient(
+  address: RedisAddress,
+  timeouts: { readonly command: number; readonly connect: number },
+): RedisClient {
   const options = {
     scripts,
     lazyConnect: true,

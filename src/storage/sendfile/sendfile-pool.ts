@@ -98,7 +98,7 @@ export class SendfilePool extends ThreadPool<SendThread> {
     const id = this.#count
     return {
       moved: this.#ask(thread, { kind: 'move', id, socket: out, file, position, length }),
-      stop: () => thread.tell({ kind: 'stop', id, socket: out }),
+      stop: () => thread.post({ kind: 'stop', id, socket: out }),
     }
   }
 
@@ -146,8 +146,8 @@ class SendThread extends Thread<SendRequest, SendAnswer> {
   }
 
   /** And wakes it, where it waits for connections. */
-  override tell(request: SendRequest): void {
-    super.tell(request)
+  override post(request: SendRequest): void {
+    super.post(request)
     if (this.state !== 'dead') writeSync(this.#descriptors.bell, ring)
   }
 

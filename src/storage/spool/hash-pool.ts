@@ -45,12 +45,12 @@ export class HashJob {
     this.#thread = thread
     this.#job = thread.nextId()
     thread.jobs += 1
-    thread.tell({ kind: 'open', id: this.#job, job: this.#job, file, algorithm })
+    thread.post({ kind: 'open', id: this.#job, job: this.#job, file, algorithm })
   }
 
   /** The file has so many bytes now. */
   advance(end: number): void {
-    this.#thread.tell({ kind: 'advance', id: this.#thread.nextId(), job: this.#job, end })
+    this.#thread.post({ kind: 'advance', id: this.#thread.nextId(), job: this.#job, end })
   }
 
   /** Of the file's first `end` bytes, in hex. Rejects with ThreadDied, or where the file cannot be read. */

@@ -3,7 +3,7 @@ import type { DispatcherOptions } from './dispatcher.ts'
 import type { PieceTarget } from './piece-writer.ts'
 import type { Headers } from './response.ts'
 
-/** To the thread, about one request. `fetched-body.ts` tells which may follow which. */
+/** To the thread, about one request. `fetched-body.ts` says which may follow which. */
 export type FetchRequest = { readonly id: number } & (
   | {
       readonly kind: 'get'

@@ -29,7 +29,7 @@ export class FetchPool extends ThreadPool<FetchThread> {
     this.#lastId += 1
     const id = this.#lastId
     const body = new FetchedBody({ signal, failureOf, thread, id })
-    thread.tell({ ...request, kind: 'get', id })
+    thread.post({ ...request, kind: 'get', id })
     return await body.response
   }
 }

@@ -53,7 +53,7 @@ export class FetchedBody implements ResponseBody {
 
   async *into(file: BodyFile, part: BodyPart): AsyncGenerator<number, undefined> {
     const { thread, id } = this.#options
-    thread.tell({ kind: 'into', id, descriptor: file.descriptor, offset: file.offset, ...part })
+    thread.post({ kind: 'into', id, descriptor: file.descriptor, offset: file.offset, ...part })
     try {
       for (;;) {
         const refusal = this.#refusal
@@ -61,7 +61,7 @@ export class FetchedBody implements ResponseBody {
         else if (refusal) {
           this.#refusal = undefined
           await file.refused(refusal)
-          thread.tell({ kind: 'retry', id })
+          thread.post({ kind: 'retry', id })
         } else if (this.#end === 'open') await this.#change()
         else if (this.#end === 'whole') return
         else throw this.#end.failure
@@ -74,7 +74,7 @@ export class FetchedBody implements ResponseBody {
 
   close(): void {
     const { thread, id } = this.#options
-    if (this.#end === 'open') thread.tell({ kind: 'stop', id })
+    if (this.#end === 'open') thread.post({ kind: 'stop', id })
   }
 
   /** What is no blob's the thread discards by itself. */

@@ -5,8 +5,8 @@ import { PieceWriter } from './piece-writer.ts'
 import type { Headers } from './response.ts'
 import { BodyTooLong } from './response-body.ts'
 
-/** The event loop hears of so many bytes at once, or of fewer with the next tick. */
-const worthTelling = 1024 * 1024
+/** The event loop is told of so many new bytes at once, or of fewer with the next tick. */
+const worthReporting = 1024 * 1024
 
 /** What is read of a body nobody wants, in bytes, so that its connection can be used again. */
 const worthDiscarding = 16 * 1024
@@ -25,7 +25,7 @@ export class Transfer implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined
   #state: 'asked' | 'open' | 'flowing' | 'refused' | 'discarding' | 'ended' = 'asked'
   #writer: PieceWriter | undefined
-  #told = 0
+  #reported = 0
   /** Whether the body has ended, and only the writing has not. */
   #isWhole = false
   #discarded = 0
@@ -45,7 +45,7 @@ export class Transfer implements Dispatcher.DispatchHandler {
   /** Now and then: writes what waits for a whole piece, and says how many bytes there are. */
   tick(): void {
     if (this.#state === 'flowing') this.#write((writer) => writer.flush())
-    this.#tell()
+    this.#report()
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -68,7 +68,7 @@ export class Transfer implements Dispatcher.DispatchHandler {
     }
     if (this.#state !== 'flowing' || !this.#write((writer) => writer.add(chunk))) return
     releaseChunk(chunk)
-    if (this.#untold >= worthTelling) this.#tell()
+    if (this.#unreported >= worthReporting) this.#report()
   }
 
   onResponseEnd(): void {
@@ -84,14 +84,14 @@ export class Transfer implements Dispatcher.DispatchHandler {
     this.#end({ kind: 'end', reason: 'failed', error: failureOf(error) })
   }
 
-  get #untold(): number {
-    return (this.#writer?.written ?? 0) - this.#told
+  get #unreported(): number {
+    return (this.#writer?.written ?? 0) - this.#reported
   }
 
-  #tell(): void {
-    const bytes = this.#untold
+  #report(): void {
+    const bytes = this.#unreported
     if (bytes === 0) return
-    this.#told += bytes
+    this.#reported += bytes
     this.#answer({ kind: 'written', bytes })
   }
 
@@ -121,7 +121,7 @@ export class Transfer implements Dispatcher.DispatchHandler {
   #refused(error: unknown): void {
     this.#state = 'refused'
     if (!this.#isWhole) this.#controller?.pause()
-    this.#tell()
+    this.#report()
     this.#answer({ kind: 'refused', error: failureOf(error) })
   }
 
@@ -133,7 +133,7 @@ export class Transfer implements Dispatcher.DispatchHandler {
   #end(end: Answer & { kind: 'end' }): void {
     if (this.#state === 'ended') return
     this.#state = 'ended'
-    this.#tell()
+    this.#report()
     this.#answer(end)
   }
 }
@@ -145,10 +145,10 @@ function failureOf(error: unknown): FetchFailure {
     message?: unknown
     socket?: { bytesRead?: number } | null
   }
-  const told = typeof code === 'string' ? code : undefined
+  const known = typeof code === 'string' ? code : undefined
   return {
-    message: told?.startsWith('HPE_') ? told : String(message),
-    code: told,
+    message: known?.startsWith('HPE_') ? known : String(message),
+    code: known,
     bytesRead: socket?.bytesRead ?? 0,
   }
 }
