@@ -1,5 +1,6 @@
 import type { UpstreamError } from '../../oci/error.ts'
 import type { ThreadDied } from '../../threads/thread.ts'
+import type { Phase } from '../failure.ts'
 import type { BodyFile } from '../upstream.ts'
 import type { FetchAnswer, FetchFailure, FetchThread } from './fetch-messages.ts'
 import type { Response } from './response.ts'
@@ -12,7 +13,7 @@ export interface FetchedBodyOptions {
   /** Milliseconds without an answer, and without a byte of the body. */
   readonly silence: { readonly headers: number; readonly body: number }
   readonly silent: (milliseconds: number) => UpstreamError
-  readonly failureOf: (error: unknown) => UpstreamError
+  readonly failureOf: (error: unknown, phase: Phase) => UpstreamError
 }
 
 /**
@@ -103,7 +104,8 @@ export class FetchedBody implements ResponseBody {
     if (signal.aborted) return signal.reason
     if (answer.reason === 'silent') return silent(this.#isAnswered ? silence.body : silence.headers)
     if (answer.reason === 'too long') return new BodyTooLong()
-    return failureOf(answer.reason === 'failed' ? errorOf(answer.error) : new Error(answer.reason))
+    const error = answer.reason === 'failed' ? errorOf(answer.error) : new Error(answer.reason)
+    return failureOf(error, this.#isAnswered ? 'body' : 'head')
   }
 
   #over(end: 'whole' | { readonly failure: unknown }): void {
@@ -140,6 +142,6 @@ export class FetchedBody implements ResponseBody {
   }
 }
 
-function errorOf({ message, code, bytesRead }: FetchFailure): Error {
-  return Object.assign(new Error(message), { ...(code !== undefined && { code }), socket: { bytesRead } })
+function errorOf({ name, message, code, bytesRead }: FetchFailure): Error {
+  return Object.assign(new Error(message), { name, ...(code !== undefined && { code }), socket: { bytesRead } })
 }

@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici'
 import type { UpstreamError } from '../../oci/error.ts'
+import type { Phase } from '../failure.ts'
 import { Body, type BodyConnection } from './body.ts'
 import type { UpstreamLimits } from './limits.ts'
 import type { Headers, Response } from './response.ts'
@@ -8,7 +9,7 @@ export interface ReceptionOptions {
   readonly signal: AbortSignal
   readonly limits: Pick<UpstreamLimits, 'headers' | 'stall'>
   readonly silent: (milliseconds: number) => UpstreamError
-  readonly failureOf: (error: unknown) => UpstreamError
+  readonly failureOf: (error: unknown, phase: Phase) => UpstreamError
 }
 
 /** One request on its way through undici: the response once its headers are in, and then its body. */
@@ -75,7 +76,7 @@ export class Reception implements Dispatcher.DispatchHandler, BodyConnection {
     const { signal, failureOf } = this.#options
     clearTimeout(this.#timer)
     signal.removeEventListener('abort', this.#onAbort)
-    const failure: unknown = signal.aborted ? signal.reason : failureOf(error)
+    const failure: unknown = signal.aborted ? signal.reason : failureOf(error, this.#body ? 'body' : 'head')
     if (this.#body) this.#body.fail(failure)
     else this.#response.reject(failure)
   }

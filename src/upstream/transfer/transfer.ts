@@ -153,13 +153,15 @@ export class Transfer implements Dispatcher.DispatchHandler {
 
 /** A parser's error carries what it could not parse, which may be a token. */
 function failureOf(error: unknown): FetchFailure {
-  const { code, message, socket } = error as {
+  const { name, code, message, socket } = error as {
+    name?: unknown
     code?: unknown
     message?: unknown
     socket?: { bytesRead?: number } | null
   }
   const told = typeof code === 'string' ? code : undefined
   return {
+    name: String(name),
     message: told?.startsWith('HPE_') ? told : String(message),
     code: told,
     bytesRead: socket?.bytesRead ?? 0,

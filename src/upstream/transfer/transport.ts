@@ -146,7 +146,7 @@ export class Transport implements AsyncDisposable {
     return {
       silent: (milliseconds) =>
         new UpstreamError(upstream, 'timeout', `${doing}: no byte for ${milliseconds / 1000} s`),
-      failureOf: (error) => toUpstreamError(upstream, doing, error),
+      failureOf: (error, phase) => toUpstreamError(upstream, doing, error, phase),
     }
   }
 }

@@ -13,7 +13,7 @@ import { type TempDir, tempDir } from '../../support/temp.ts'
 import { stayAlive } from '../../support/threads.ts'
 import { TestUpstream } from '../../support/upstream.ts'
 import { until } from '../../support/wait.ts'
-import { neverAborted, Subject, type SubjectOptions } from '../subject.ts'
+import { neverAborted, Subject, type SubjectOptions, warmFetches } from '../subject.ts'
 
 stayAlive()
 
@@ -272,13 +272,3 @@ for (const way of ['the event loop', 'a thread'] as const) {
 }
 
 /** Waits until a thread runs. */
-async function warmFetches(threads: FetchPool, fetches: Fetches): Promise<void> {
-  await using test = await TestUpstream.start()
-  await using subject = new Subject(test, { threads })
-  const digest = test.addSynthetic('a', size)
-  await until(async () => {
-    const blob = await subject.download('a', digest, { start: 0, size }, neverAborted())
-    blob?.close()
-    return fetches.all.length > 0
-  }, 'a thread that fetches')
-}
