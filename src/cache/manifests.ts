@@ -3,7 +3,7 @@ import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
 import type { Digest } from '../oci/digest.ts'
 import { claimsOf } from '../oci/manifest.ts'
 import type { Reference } from '../oci/reference.ts'
-import type { BlobStore, ManifestNote } from '../storage/blob-store.ts'
+import type { BlobStore, ManifestNote, OpenBlob } from '../storage/blob-store.ts'
 import type { Spool } from '../storage/spool/spool.ts'
 import type { Manifest, Visibility } from '../upstream/upstream.ts'
 import { requireFromUpstream } from './ask-upstream.ts'
@@ -32,6 +32,9 @@ export interface ManifestsOptions {
   /** What keeps a stored manifest from being evicted while it is read, and takes out a damaged one. */
   readonly fills: Pick<Fills, 'reading' | 'discard'>
 }
+
+/** Bytes of the largest content that is read as a manifest: a manifest may call a layer one. */
+const largestManifest = 64 * 1024 * 1024
 
 /** Manifests by digest, through a repository that holds them. */
 export class Manifests {
@@ -113,7 +116,7 @@ export class Manifests {
     const { store, fills, observer, content } = this.#options
     try {
       const found = await fills.reading(digest, async () => {
-        const blob = await store.open(digest)
+        const blob = await openManifest(store, digest)
         return blob && ((await content.load(digest, blob, mediaType)) ?? 'damaged')
       })
       if (found !== 'damaged') return found
@@ -138,7 +141,7 @@ export class Manifests {
 
 /** The digests that a manifest names, of what it proves. */
 export function namesOf(manifest: Digest, links: readonly Link[]): Digest[] {
-  return links.map((link) => link.digest).filter((digest) => digest !== manifest)
+  return [...new Set(links.map((link) => link.digest))].filter((digest) => digest !== manifest)
 }
 
 /** What a manifest proves: that its repository holds it, and all that it names. */
@@ -151,9 +154,16 @@ export function linksOf({ mediaType, digest, size, body }: KeptManifest, visibil
   ]
 }
 
+async function openManifest(store: BlobStore, digest: Digest): Promise<OpenBlob | undefined> {
+  const blob = await store.open(digest)
+  if (!blob || blob.size <= largestManifest) return blob
+  await blob.close()
+  return undefined
+}
+
 /** A stored manifest's bytes; undefined when it is not there. */
 export async function readManifest(store: BlobStore, digest: Digest): Promise<Buffer | undefined> {
-  const blob = await store.open(digest)
+  const blob = await openManifest(store, digest)
   if (!blob) return undefined
   return await readAll(blob.reader({ start: 0, end: blob.size - 1 }))
 }
