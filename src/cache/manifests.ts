@@ -1,7 +1,7 @@
 import type { ContentIndex } from '../metadata/content-index.ts'
 import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
 import type { Digest } from '../oci/digest.ts'
-import { claimsOf } from '../oci/manifest.ts'
+import { claimsOf, parseObject } from '../oci/manifest.ts'
 import type { Reference } from '../oci/reference.ts'
 import type { BlobStore, ManifestNote, OpenBlob } from '../storage/blob-store.ts'
 import type { Spool } from '../storage/spool/spool.ts'
@@ -52,6 +52,11 @@ export class Manifests {
     return this.#options.content.getManifest(digest, link.mediaType)
   }
 
+  /** Whether it is proven for this repository, and may be served to everybody, stored or not. */
+  async isProven(origin: Origin, digest: Digest): Promise<boolean> {
+    return (await this.#link(origin, digest)) !== undefined
+  }
+
   /** What is stored and proven for this repository, without asking the upstream. */
   async stored(origin: Origin, digest: Digest): Promise<KeptManifest | undefined> {
     const link = await this.#link(origin, digest)
@@ -77,12 +82,16 @@ export class Manifests {
     return manifest
   }
 
-  /** Keeps a manifest, with what it claims, for the repository it came through. Never fails: memory holds it at least. */
+  /**
+   * Keeps a manifest, with what it claims, for the repository it came through; a signed one is only passed on. Never fails:
+   * memory holds it at least.
+   */
   async keep(origin: Origin, manifest: Manifest): Promise<void> {
     const { observer, metadata, index, content } = this.#options
     const { mediaType, digest, size, body, visibility } = manifest
-    const links = linksOf(manifest, visibility)
     observer.received(origin.upstream.name, size)
+    if (manifest.signed) return
+    const links = linksOf(manifest, visibility)
     const stored = content.setUnstored({ mediaType, digest, size, body })
     try {
       await this.#store(origin, manifest)
@@ -119,7 +128,8 @@ export class Manifests {
         const blob = await openManifest(store, digest)
         return blob && ((await content.load(digest, blob, mediaType)) ?? 'damaged')
       })
-      if (found !== 'damaged') return found
+      // What a manifest calls a manifest may be none, and an older version kept pages.
+      if (found !== 'damaged') return found && parseObject(found.body) ? found : undefined
       await fills.discard(digest)
     } catch (error) {
       observer.storeFailed('content', error)

@@ -8,6 +8,7 @@ import { Tokens } from './auth/tokens.ts'
 import { RegistryBlobs } from './blobs.ts'
 import { HeadSupport } from './head-support.ts'
 import { type Fetched, type Finding, type Missing, RegistryManifests, type RequestContext } from './manifests.ts'
+import { MissingJudge } from './missing.ts'
 import { pause } from './pause.ts'
 import { parseRateLimit } from './rate-limit.ts'
 import { RegistryClient } from './registry-client.ts'
@@ -96,8 +97,9 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     const headSupport = new HeadSupport(now)
     this.#transport = transport
     this.#privacy = new Privacy({ hasLogin: credential !== undefined, privateRepositories, now })
-    this.#manifests = new RegistryManifests({ upstream, limits, client, headSupport })
-    this.#blobs = new RegistryBlobs({ upstream, client, headSupport })
+    const missing = new MissingJudge({ upstream, transport, now })
+    this.#manifests = new RegistryManifests({ upstream, limits, client, headSupport, missing, now })
+    this.#blobs = new RegistryBlobs({ upstream, client, headSupport, missing })
     const { rest: first, restMax: max, restRetryAfterMax: maxRetryAfter } = limits
     this.#rest = new Rest({ upstream, first, max, maxRetryAfter, now })
   }
@@ -120,10 +122,12 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
       const found = await this.#find(name, { tag }, known, { signal, health })
       if (typeof found === 'string') return found
       if (found.kind === 'manifest') return { kind: 'manifest', manifest: this.#manifestOf(found.fetched) }
-      if (found.kind === 'unchanged') return { kind: 'unchanged', visibility: this.#visibilityOf(found) }
-      const { digest, mediaType, size, etag } = found.head
+      if (found.kind === 'unchanged') {
+        return { kind: 'unchanged', currency: found.currency, visibility: this.#visibilityOf(found) }
+      }
+      const { digest, mediaType, size, etag, currency } = found.head
       const visibility = this.#visibilityOf(found.head)
-      return { kind: 'descriptor', descriptor: { digest, mediaType, size }, etag, visibility }
+      return { kind: 'descriptor', descriptor: { digest, mediaType, size }, etag, currency, visibility }
     })
     return unlessMissing(answer)
   }
@@ -155,7 +159,7 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
 
   async blob(name: string, digest: Digest, span: BlobSpan, signal: AbortSignal): Promise<BlobSource | undefined> {
     const attempts = await this.#attempts(name, digest, span.start, signal, (start, context) =>
-      this.#blobs.open(name, digest, { start, end: span.end }, context),
+      this.#blobs.open(name, digest, { ...span, start }, context),
     )
     if (!attempts) return undefined
     const { size } = attempts.current

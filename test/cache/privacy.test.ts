@@ -124,14 +124,19 @@ describe('with a login for the rate limit alone', () => {
     await assertStatus(stage, secret, hidden, served)
   })
 
-  it('a repository that becomes private loses its tags', async () => {
+  it('a repository that becomes private keeps what was public, marked stale, until its time is over', async () => {
     const privateOnes = new Set([hidden])
-    await using stage = await start(login, privateOnes)
+    await using stage = await start({ ...login, staleFor: '1h' }, privateOnes)
     const path = `/v2/${open}/manifests/latest`
     assert.equal((await stage.get(path)).status, 200)
     privateOnes.add(open)
     stage.upstream.expireTokens()
     stage.clock.now += 16 * minute
+    const stale = await stage.get(path)
+    assert.deepEqual([stale.status, stale.digest], [200, shared.manifest.digest])
+    assert.match(String(stale.headers.warning), /^299 - "stale/)
+    assert.deepEqual(errorOf(await stage.get(`/v2/${open}/manifests/never`)), { status: 404, code: 'NAME_UNKNOWN' })
+    stage.clock.now += 60 * minute
     assert.deepEqual(errorOf(await stage.get(path)), { status: 404, code: 'NAME_UNKNOWN' })
     await stage.upstream.stop()
     stage.clock.now += minute

@@ -211,16 +211,17 @@ export async function readWhole(
   body: Body,
   contentLength: number | undefined,
   limit: number,
-  upstream: string,
+  { upstream, asked }: { readonly upstream: string; readonly asked: string },
 ): Promise<Buffer> {
   const fits = contentLength === undefined || contentLength <= limit
   const bytes = fits ? await body.readAll(limit) : undefined
   if (bytes === undefined) {
     body.close()
-    throw new UpstreamError(upstream, 'protocol', `answer longer than ${limit} bytes`)
+    throw new UpstreamError(upstream, 'protocol', `${asked}: answer longer than ${limit} bytes`)
   }
   if (contentLength !== undefined && bytes.length !== contentLength) {
-    throw new UpstreamError(upstream, 'unreachable', `answer broke off after ${bytes.length} of ${contentLength} bytes`)
+    const what = `${asked}: answer broke off after ${bytes.length} of ${contentLength} bytes`
+    throw new UpstreamError(upstream, 'unreachable', what)
   }
   return bytes
 }

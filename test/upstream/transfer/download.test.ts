@@ -240,7 +240,7 @@ for (const way of ['the event loop', 'a thread'] as const) {
         await using target = await Target.open(dir.path)
         for (let count = 0; count < 3; count += 1) {
           const digest = test.addSynthetic('a', size + count)
-          await draw(await subject.download('a', digest, { start: 0, size }, neverAborted()), target.file)
+          await draw(await subject.download('a', digest, { start: 0, size: size + count }, neverAborted()), target.file)
         }
         assert.equal(fetches.all.length, 3)
         assert.deepEqual(test.connections, [1, 1])
