@@ -54,6 +54,12 @@ export class RegistryBlobs {
     return got === 'absent' || got === 'refused' ? undefined : got
   }
 
+  /** Like `stat`, by a GET for one byte alone: some registries guard the GET, and not the HEAD. */
+  async prove(repository: string, digest: Digest, context: RequestContext): Promise<Presence | undefined> {
+    const got = await this.#probe(repository, digest, context)
+    return typeof got === 'string' ? undefined : got
+  }
+
   /** Resolves when the headers have arrived. Undefined where the blob is absent. */
   async open(
     repository: string,

@@ -29,8 +29,13 @@ export interface Fetched {
 }
 
 export type Finding =
-  | { readonly kind: 'unchanged'; readonly currency: Currency; readonly withLogin: boolean }
-  | { readonly kind: 'descriptor'; readonly head: Omit<Fetched, 'body' | 'signed'> }
+  | { readonly kind: 'unchanged'; readonly currency: Currency }
+  | {
+      readonly kind: 'descriptor'
+      readonly head: Omit<Fetched, 'body' | 'signed' | 'withLogin'>
+      /** Whether the answer told a rate limit: a GET is counted then. */
+      readonly isCounted: boolean
+    }
   | { readonly kind: 'manifest'; readonly fetched: Fetched }
 
 /** `refused`: the registry refused the identity. `absent`: it does not have the manifest. */
@@ -85,8 +90,8 @@ export class RegistryManifests {
     if (head === 'refused' && got === 'refused') headSupport.confirm(path)
     else if (got !== 'absent') headSupport.markUseless('manifest', repository)
     if (typeof got === 'string' || got.kind === 'unchanged') return got
-    const { digest, currency, withLogin } = got.fetched
-    return digest === known?.digest ? { kind: 'unchanged', currency, withLogin } : got
+    const { digest, currency } = got.fetched
+    return digest === known?.digest ? { kind: 'unchanged', currency } : got
   }
 
   async #head(
@@ -100,7 +105,7 @@ export class RegistryManifests {
     const condition = this.#conditions.of(path, known)
     const answer = await headOrUnclear(() => this.#ask('HEAD', repository, reference, condition, context))
     if (answer === 'unclear' || answer === 'refused') return answer
-    const { headers, status, withLogin } = answer
+    const { headers, status } = answer
     const verdict = judgeManifestHead(answer, reference, condition)
     if (verdict === 'missing') {
       // Nexus answers 404 to every HEAD. Before a record goes, a GET has to say so too.
@@ -112,8 +117,9 @@ export class RegistryManifests {
     if (status === 200) headSupport.markAnswered('manifest')
     this.#note(path, status)
     const currency = judgeCurrency(headers)
-    if (verdict === 'unchanged') return { kind: 'unchanged', currency, withLogin }
-    return { kind: 'descriptor', head: { ...verdict, currency, withLogin } }
+    if (verdict === 'unchanged') return { kind: 'unchanged', currency }
+    const isCounted = headerOf(headers, 'ratelimit-limit') !== undefined
+    return { kind: 'descriptor', head: { ...verdict, currency }, isCounted }
   }
 
   async #get(
@@ -142,7 +148,7 @@ export class RegistryManifests {
         throw this.#unexpected(repository, reference, status)
       }
       this.#note(path, status)
-      return { kind: 'unchanged', currency, withLogin }
+      return { kind: 'unchanged', currency }
     }
     const bytes = await readDecoded(answer, limits.manifestBytes, { upstream, asked })
     const judged = judgeManifest(headers, bytes, reference)

@@ -31,13 +31,12 @@ export interface Manifest extends Descriptor {
 
 /** The answer about a tag. `descriptor` comes from HEAD; `manifest` from a GET, where HEAD is of no use. */
 export type Resolution =
-  | { readonly kind: 'unchanged'; readonly currency: Currency; readonly visibility: Visibility }
+  | { readonly kind: 'unchanged'; readonly currency: Currency }
   | {
       readonly kind: 'descriptor'
       readonly descriptor: Descriptor
       readonly currency: Currency
       readonly etag: string | undefined
-      readonly visibility: Visibility
     }
   | { readonly kind: 'manifest'; readonly manifest: Manifest }
 

@@ -143,6 +143,33 @@ describe('with a login for the rate limit alone', () => {
     assert.equal((await stage.get(path)).status, 503)
   })
 
+  it('nobody gets what was pushed after a repository became private, cold or named by what was public', async () => {
+    const privateOnes = new Set([hidden])
+    await using stage = await start(login, privateOnes)
+    await assertStatus(stage, shared, open, served)
+    privateOnes.add(open)
+    stage.upstream.expireTokens()
+    stage.upstream.addImage(open, 'next', secret)
+    for (const { path, options } of waysTo(secret, open)) {
+      const { status } = await stage.get(path.replace('latest', 'next'), options)
+      assert.equal(status, 404, path)
+    }
+    assert.equal(stage.upstream.count({ reference: secret.manifest.digest, authorization: 'login' }), 0)
+    // What was shown to everybody stays.
+    assert.equal((await stage.get(`/v2/${open}/manifests/${shared.manifest.digest}`)).status, 200)
+  })
+
+  it('nobody gets what the upstream guards for GET alone', async () => {
+    const upstream = await TestUpstream.ghcr({ auth: { kind: 'bearer', realm: 'self', users: { robot: password } } })
+    upstream.addImage(hidden, 'latest', secret)
+    await using stage = await Stage.start({ upstream, entry: login })
+    for (const kind of ['manifest', 'blob'] as const) {
+      upstream.fault({ kind, method: 'GET', authorization: ['none', 'anonymous'] }, { status: 403 })
+    }
+    await assertStatus(stage, secret, hidden, [404])
+    assert.equal(upstream.count({ authorization: ['login', 'basic'] }), 0)
+  })
+
   it('a running download for a public repository is not joined through a private one', async () => {
     await using stage = await start(login)
     const body = randomBlob(300_000, 3)
