@@ -38,6 +38,10 @@ export interface ServedManifest {
   readonly manifest: KeptManifest
   /** For tags: epoch milliseconds of the upstream's last confirmation, and how long it counts in milliseconds. */
   readonly tag: { readonly checkedAt: number; readonly ttl: number } | undefined
+  /** The upstream's own warning, to be passed on. */
+  readonly warning?: string | undefined
+  /** The manifest comes straight from upstream and is not kept. */
+  readonly passed?: boolean
 }
 
 /** What a client asks of a repository. */
@@ -242,9 +246,9 @@ export class Mirror implements AsyncDisposable {
     return origin.name === probeName ? this.#probeBlob(wish.digest) : this.#blobs.tryCached(origin, wish)
   }
 
-  #ofTag(origin: Origin, { outcome, manifest, checkedAt }: ServedTag): ServedManifest {
+  #ofTag(origin: Origin, { checkedAt, ...served }: ServedTag): ServedManifest {
     const { ttl } = this.#options.policy(origin.upstream.name)
-    return { outcome, manifest, tag: { checkedAt, ttl } }
+    return { ...served, tag: { checkedAt, ttl } }
   }
 
   async #manifest(origin: Origin, reference: Reference): Promise<ServedManifest> {

@@ -1,5 +1,7 @@
 import type { MetadataTier, TagRecord } from '../metadata/metadata-store.ts'
+import type { Digest } from '../oci/digest.ts'
 import { RegistryError, UpstreamError } from '../oci/error.ts'
+import type { Currency, Manifest } from '../upstream/upstream.ts'
 import { requireFromUpstream } from './ask-upstream.ts'
 import type { KeptManifest } from './content-cache.ts'
 import { type Freshness, freshness, type TagPolicy } from './freshness.ts'
@@ -14,6 +16,10 @@ export interface ServedTag {
   readonly manifest: KeptManifest
   /** Epoch milliseconds of the upstream's last confirmation. */
   readonly checkedAt: number
+  /** The upstream's own warning: it is a cache, and its answer was stale. */
+  readonly warning?: string | undefined
+  /** The manifest comes straight from upstream and is not kept. */
+  readonly passed?: boolean
 }
 
 export interface TagsOptions {
@@ -105,8 +111,8 @@ export class Tags {
     const cached = this.tryCached(origin, tag)
     if (cached) return cached
     const { result, joined } = this.#first.run(keyOf(origin, tag), async () => {
-      const manifest = await this.#orForget(origin, tag, this.#options.manifests.fetch(origin, { tag }))
-      return this.#remember(origin, tag, { manifest, outcome: 'miss' }, manifest.etag)
+      const manifest = await this.#orForget(origin, tag, this.#options.manifests.fetch(origin, { tag }), undefined)
+      return await this.#fetched(origin, tag, manifest, undefined)
     })
     return joined ? asJoined(await result) : await result
   }
@@ -132,57 +138,108 @@ export class Tags {
     return check
   }
 
-  async #ask(origin: Origin, tag: string, record: TagRecord): Promise<ServedTag> {
+  /** `known` is what makes the question conditional; `record` is what is known of the tag. */
+  async #ask(
+    origin: Origin,
+    tag: string,
+    record: TagRecord,
+    known: TagRecord | undefined = record,
+  ): Promise<ServedTag> {
     const { manifests } = this.#options
     const asked = requireFromUpstream(origin, 'MANIFEST_UNKNOWN', this.#options, (signal) =>
-      origin.upstream.resolve(origin.name, tag, record, signal),
+      origin.upstream.resolve(origin.name, tag, known, signal),
     )
-    const answer = await this.#orForget(origin, tag, asked)
+    const answer = await this.#orForget(origin, tag, asked, record)
     if (answer.kind === 'manifest') {
       const { manifest } = answer
+      if (this.#isBehind(manifest, record)) return await this.#keepTo(origin, record, manifest.currency)
       await manifests.keep(origin, manifest)
-      return this.#remember(origin, tag, { manifest, outcome: 'miss' }, manifest.etag)
+      return await this.#fetched(origin, tag, manifest, record)
     }
+    const { currency } = answer
     const { digest, etag } = answer.kind === 'unchanged' ? record : { ...answer.descriptor, etag: answer.etag }
+    if (this.#isBehind({ digest, currency }, record)) return await this.#keepTo(origin, record, currency)
     // The record moves only after its new target is stored: if that cannot be had, the old one still can.
     const found = await unlessAbsent(manifests.byDigest(origin, digest))
+    // The ETag may be bound to what never was a manifest: then the tag has to show its digest.
+    if (!found && answer.kind === 'unchanged' && known) return await this.#ask(origin, tag, record, undefined)
     if (!found)
       throw new UpstreamError(origin.upstream.name, 'protocol', `${tag} points to a manifest it does not have`)
-    const outcome = found.outcome === 'hit' ? 'revalidated' : found.outcome
-    return this.#remember(origin, tag, { manifest: found.manifest, outcome }, etag)
+    const isStale = currency.warning !== undefined && digest === record.digest
+    const outcome = found.outcome === 'hit' ? (isStale ? 'stale' : 'revalidated') : found.outcome
+    return await this.#remember(origin, tag, { manifest: found.manifest, outcome }, { etag, currency, record })
   }
 
-  /** Forgets the tag where the upstream does not have it. */
-  async #orForget<T>(origin: Origin, tag: string, asked: Promise<T>): Promise<T> {
+  /** What a GET of the tag brought. */
+  async #fetched(origin: Origin, tag: string, manifest: Manifest, record: TagRecord | undefined): Promise<ServedTag> {
+    const { signed, currency, etag } = manifest
+    const { warning } = currency
+    if (signed) return { outcome: 'miss', manifest, checkedAt: this.#options.now(), warning, passed: true }
+    return await this.#remember(origin, tag, { manifest, outcome: 'miss' }, { etag, currency, record })
+  }
+
+  /** Whether a cache in front of the registry answers stale, with something older than what is known here. */
+  #isBehind({ digest, currency }: { digest: Digest; currency: Currency }, record: TagRecord): boolean {
+    if (currency.warning === undefined || digest === record.digest) return false
+    return this.#options.now() - currency.age <= record.checkedAt
+  }
+
+  /** The tag as it is known, since the upstream answers stale. */
+  async #keepTo(origin: Origin, record: TagRecord, { warning }: Currency): Promise<ServedTag> {
+    const manifest = await this.#options.manifests.stored(origin, record.digest)
+    if (manifest) return { outcome: 'stale', manifest, checkedAt: record.checkedAt, warning }
+    throw new UpstreamError(origin.upstream.name, 'unavailable', 'its answer is stale, and older than what is known')
+  }
+
+  /** Forgets the tag where the upstream does not have it. A refusal is no absence: a known tag stays while it may be stale. */
+  async #orForget<T>(origin: Origin, tag: string, asked: Promise<T>, record: TagRecord | undefined): Promise<T> {
     const { metadata, observer } = this.#options
     try {
       return await asked
     } catch (error) {
-      if (error instanceof RegistryError) {
-        this.#absent.add(origin.repository, tag, error.code)
-        await metadata
-          .deleteTag(origin.repository, tag)
-          .catch((failure: unknown) => observer.storeFailed('metadata', failure))
+      if (!(error instanceof RegistryError)) throw error
+      if (error.code === 'NAME_UNKNOWN' && (await this.#isKnown(origin, record))) {
+        const what = `${origin.name}:${tag} was answered before, and is refused now (401 or 403)`
+        const failure = new UpstreamError(origin.upstream.name, 'denied', what)
+        observer.upstreamFailed(origin.upstream.name, failure)
+        throw failure
       }
+      this.#absent.add(origin.repository, tag, error.code)
+      await metadata
+        .deleteTag(origin.repository, tag)
+        .catch((failure: unknown) => observer.storeFailed('metadata', failure))
       throw error
     }
+  }
+
+  /** Whether a tag was answered to everybody before, and not too long ago. */
+  async #isKnown(origin: Origin, record: TagRecord | undefined): Promise<boolean> {
+    if (!record || this.#freshness(origin, record) === 'expired') return false
+    return await this.#options.manifests.isProven(origin, record.digest)
   }
 
   async #remember(
     origin: Origin,
     tag: string,
     found: { manifest: KeptManifest; outcome: Outcome },
-    etag: string | undefined,
+    { etag, currency, record }: { etag: string | undefined; currency: Currency; record: TagRecord | undefined },
   ): Promise<ServedTag> {
-    const { metadata, observer, now } = this.#options
+    const { metadata, observer } = this.#options
     const { digest, mediaType, size } = found.manifest
-    const checkedAt = now()
-    const record: TagRecord = { digest, mediaType, size, etag, checkedAt }
+    const checkedAt = this.#confirmedAt(origin, currency, record)
     await metadata
-      .setTag(origin.repository, tag, record)
+      .setTag(origin.repository, tag, { digest, mediaType, size, etag, checkedAt })
       .catch((error: unknown) => observer.storeFailed('metadata', error))
     this.#absent.delete(origin.repository, tag)
-    return { ...found, checkedAt }
+    return { ...found, checkedAt, warning: currency.warning }
+  }
+
+  /** A cache's answer is as old as it says, but by half a TTL at most. A stale one confirms nothing. */
+  #confirmedAt(origin: Origin, { age, warning }: Currency, record: TagRecord | undefined): number {
+    const { ttl } = this.#options.policy(origin)
+    const now = this.#options.now()
+    if (warning !== undefined) return record?.checkedAt ?? now - Math.max(ttl, age)
+    return now - Math.min(age, ttl / 2)
   }
 }
 

@@ -5,8 +5,13 @@ import type { Exchange } from './exchange.ts'
 import { httpWriter } from './response-writer.ts'
 import { namespaceHeader } from './route.ts'
 
-/** A header of every answer. */
-export const apiVersion = ['Docker-Distribution-API-Version', 'registry/2.0'] as const
+/** Headers of every answer, names and values in turn. A browser must not take a stranger's bytes for a page of this origin. */
+export const commonHeaders = [
+  'Docker-Distribution-API-Version',
+  'registry/2.0',
+  'X-Content-Type-Options',
+  'nosniff',
+] as const
 
 /** Up to this many bytes, a copy of the body as text costs less than a second write to the connection. */
 const maxText = 16 * 1024
@@ -44,7 +49,7 @@ export async function respond(
   else response.end(body.toString('latin1'), 'latin1')
 
   function begin(): void {
-    response.writeHead(status, [...apiVersion, 'X-Request-Id', exchange.id, ...headers])
+    response.writeHead(status, [...commonHeaders, 'X-Request-Id', exchange.id, ...headers])
     exchange.headersSent()
   }
 }

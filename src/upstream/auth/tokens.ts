@@ -157,7 +157,7 @@ export class Tokens {
 
   async #read({ headers, body }: Response): Promise<Token> {
     const { upstream, limits, now } = this.#options
-    const bytes = await readWhole(body, contentLengthOf(headers), limits.tokenBytes, upstream)
+    const bytes = await readWhole(body, contentLengthOf(headers), limits.tokenBytes, { upstream, asked: 'GET token' })
     const answer = parseObject(bytes) ?? {}
     const value = [answer['token'], answer['access_token']].find((text) => typeof text === 'string' && text !== '')
     if (typeof value !== 'string' || !/^[!-~]+$/.test(value)) {

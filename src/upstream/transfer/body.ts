@@ -80,7 +80,7 @@ export async function readWhole(
   body: Body,
   contentLength: number | undefined,
   limit: number,
-  upstream: string,
+  { upstream, asked }: { readonly upstream: string; readonly asked: string },
 ): Promise<Buffer> {
   const read: Buffer[] = []
   try {
@@ -89,11 +89,12 @@ export async function readWhole(
   } catch (error) {
     body.close()
     if (!(error instanceof BodyTooLong)) throw error
-    throw new UpstreamError(upstream, 'protocol', `answer longer than ${limit} bytes`)
+    throw new UpstreamError(upstream, 'protocol', `${asked}: answer longer than ${limit} bytes`)
   }
   const bytes = Buffer.concat(read)
   if (contentLength !== undefined && bytes.length !== contentLength) {
-    throw new UpstreamError(upstream, 'unreachable', `answer broke off after ${bytes.length} of ${contentLength} bytes`)
+    const what = `${asked}: answer broke off after ${bytes.length} of ${contentLength} bytes`
+    throw new UpstreamError(upstream, 'unreachable', what)
   }
   return bytes
 }

@@ -19,6 +19,7 @@ export type FetchRequest = { readonly id: number } & (
 
 /** An error, as far as it can be sent to another thread, and may be. */
 export interface FetchFailure {
+  readonly name: string
   readonly message: string
   readonly code: string | undefined
   /** Bytes that had come through the connection, where it was one that broke. */

@@ -1,4 +1,5 @@
 import type { ThreadDied } from '../../threads/thread.ts'
+import type { Phase } from '../failure.ts'
 import type { BodyFile } from '../upstream.ts'
 import type { FetchAnswer, FetchFailure, FetchThread } from './fetch-messages.ts'
 import type { Response } from './response.ts'
@@ -9,7 +10,7 @@ export interface FetchedBodyOptions {
   readonly id: number
   readonly signal: AbortSignal
   /** Makes of undici's error what the reader gets; of any, the signal's reason once that is aborted. */
-  readonly failureOf: (error: unknown) => unknown
+  readonly failureOf: (error: unknown, phase: Phase) => unknown
 }
 
 /**
@@ -29,6 +30,7 @@ export class FetchedBody implements ResponseBody {
   readonly #response = Promise.withResolvers<Response<FetchedBody>>()
   readonly #ended = Promise.withResolvers<void>()
   readonly #onAbort = (): void => this.#aborted()
+  #isAnswered = false
   #isBlob = false
   /** Bytes in the file that were not yielded. */
   #written = 0
@@ -85,6 +87,7 @@ export class FetchedBody implements ResponseBody {
   #hear(answer: FetchAnswer): void {
     const { kind } = answer
     if (kind === 'head') {
+      this.#isAnswered = true
       this.#isBlob = answer.status === 200 || answer.status === 206
       this.#response.resolve({ status: answer.status, headers: answer.headers, body: this })
     } else if (kind === 'written') this.#written += answer.bytes
@@ -96,7 +99,8 @@ export class FetchedBody implements ResponseBody {
   #failureOf(answer: FetchAnswer & { kind: 'end' }): unknown {
     const { signal, failureOf } = this.#options
     if (answer.reason === 'too long' && !signal.aborted) return new BodyTooLong()
-    return failureOf(answer.reason === 'failed' ? errorOf(answer.error) : new Error(answer.reason))
+    const error = answer.reason === 'failed' ? errorOf(answer.error) : new Error(answer.reason)
+    return failureOf(error, this.#isAnswered ? 'body' : 'head')
   }
 
   #over(end: 'whole' | { readonly failure: unknown }): void {
@@ -133,6 +137,6 @@ export class FetchedBody implements ResponseBody {
   }
 }
 
-function errorOf({ message, code, bytesRead }: FetchFailure): Error {
-  return Object.assign(new Error(message), { ...(code !== undefined && { code }), socket: { bytesRead } })
+function errorOf({ name, message, code, bytesRead }: FetchFailure): Error {
+  return Object.assign(new Error(message), { name, ...(code !== undefined && { code }), socket: { bytesRead } })
 }

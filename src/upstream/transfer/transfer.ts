@@ -140,13 +140,15 @@ export class Transfer implements Dispatcher.DispatchHandler {
 
 /** A parser's error carries what it could not parse, which may be a token. */
 function failureOf(error: unknown): FetchFailure {
-  const { code, message, socket } = error as {
+  const { name, code, message, socket } = error as {
+    name?: unknown
     code?: unknown
     message?: unknown
     socket?: { bytesRead?: number } | null
   }
   const known = typeof code === 'string' ? code : undefined
   return {
+    name: String(name),
     message: known?.startsWith('HPE_') ? known : String(message),
     code: known,
     bytesRead: socket?.bytesRead ?? 0,

@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici'
 import { UpstreamError } from '../../oci/error.ts'
 import { withTimeLimit } from '../../oci/time-limit.ts'
 import { ThreadDied } from '../../threads/thread.ts'
-import { isStaleConnection, toUpstreamError } from '../failure.ts'
+import { isStaleConnection, type Phase, toUpstreamError } from '../failure.ts'
 import { Body } from './body.ts'
 import { createDispatcher } from './dispatcher.ts'
 import type { FetchPool } from './fetch-pool.ts'
@@ -102,9 +102,10 @@ export class Transport implements AsyncDisposable {
     try {
       // undici hears of an abort when the connection is made, and the caller at once.
       const answer = await withTimeLimit({ signal }, () => this.#dispatcher.request(request))
-      return { status: answer.statusCode, headers: answer.headers, body: new Body(answer.body, failureOf) }
+      const body = new Body(answer.body, (error) => failureOf(error, 'body'))
+      return { status: answer.statusCode, headers: answer.headers, body }
     } catch (error) {
-      throw failureOf(error)
+      throw failureOf(error, 'head')
     }
   }
 
@@ -124,16 +125,16 @@ export class Transport implements AsyncDisposable {
   }
 
   /** What the failures of a request are to its caller. */
-  #failures(doing: string, signal: AbortSignal): (error: unknown) => unknown {
+  #failures(doing: string, signal: AbortSignal): (error: unknown, phase: Phase) => unknown {
     const { upstream, limits } = this.#options
     const silences = new Map([
       ['UND_ERR_HEADERS_TIMEOUT', limits.headers],
       ['UND_ERR_BODY_TIMEOUT', limits.stall],
     ])
-    return (error) => {
+    return (error, phase) => {
       if (signal.aborted) return signal.reason
       const silence = silences.get((error as { code?: string }).code ?? '')
-      if (silence === undefined) return toUpstreamError(upstream, doing, error)
+      if (silence === undefined) return toUpstreamError(upstream, doing, error, phase)
       return new UpstreamError(upstream, 'timeout', `${doing}: no byte for ${silence / 1000} s`)
     }
   }

@@ -78,23 +78,4 @@ export const rights: readonly KnownFault[] = [
     today: '404',
     right: '200',
   },
-  {
-    id: 'public-once-is-public-for-ever',
-    fault: 'What is pushed soon after a repository has become private is served with our login to everyone.',
-    should: 'Each piece of content is served only after an anonymous request for it has shown that anyone may read it.',
-    observe: async (world) => {
-      const privateRepositories = new Set<string>()
-      const upstream = await world.upstream({ auth: { kind: 'bearer', users: { us: 'right' }, privateRepositories } })
-      upstream.addImage('team/app', 'v1', image())
-      const mirror = await world.mirror(upstream, { entry: { username: 'us', password: 'right' } })
-      given((await mirror.manifest('team/app', 'v1')).status === 200, 'the public image is not served')
-      privateRepositories.add('team/app')
-      upstream.expireTokens()
-      const hidden = upstream.addImage('team/app', 'v2', image({ config: { hidden: true } }))
-      const { status, digest: got } = await mirror.manifest('team/app', 'v2')
-      return status === 200 && got === hidden ? 'the private manifest' : `${status}`
-    },
-    today: 'the private manifest',
-    right: '404',
-  },
 ]

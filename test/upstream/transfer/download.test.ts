@@ -13,7 +13,7 @@ import { type TempDir, tempDir } from '../../support/temp.ts'
 import { stayAlive } from '../../support/threads.ts'
 import { TestUpstream } from '../../support/upstream.ts'
 import { until } from '../../support/wait.ts'
-import { neverAborted, Subject, type SubjectOptions } from '../subject.ts'
+import { neverAborted, Subject, type SubjectOptions, warmFetches } from '../subject.ts'
 
 stayAlive()
 
@@ -254,7 +254,7 @@ for (const way of ['the event loop', 'a thread'] as const) {
         await using target = await Target.open(dir.path)
         for (let count = 0; count < 3; count += 1) {
           const digest = test.addSynthetic('a', size + count)
-          await draw(await subject.download('a', digest, { start: 0, size }, neverAborted()), target.file)
+          await draw(await subject.download('a', digest, { start: 0, size: size + count }, neverAborted()), target.file)
         }
         assert.equal(fetches.all.length, 3)
         assert.deepEqual(test.connections, [1, 1])
@@ -286,13 +286,3 @@ for (const way of ['the event loop', 'a thread'] as const) {
 }
 
 /** Waits until a thread runs. */
-async function warmFetches(threads: FetchPool, fetches: Fetches): Promise<void> {
-  await using test = await TestUpstream.start()
-  await using subject = new Subject(test, { threads })
-  const digest = test.addSynthetic('a', size)
-  await until(async () => {
-    const blob = await subject.download('a', digest, { start: 0, size }, neverAborted())
-    blob?.close()
-    return fetches.all.length > 0
-  }, 'a thread that fetches')
-}
