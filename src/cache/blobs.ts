@@ -1,6 +1,6 @@
 import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
 import { type Digest, hasherFor } from '../oci/digest.ts'
-import { RegistryError, UpstreamError } from '../oci/error.ts'
+import { ContentMismatch, RegistryError, UpstreamError } from '../oci/error.ts'
 import { type ByteRange, resolveRange, type SingleRange } from '../oci/range.ts'
 import type { OpenBlob } from '../storage/blob-store.ts'
 import type { BodyReader } from '../storage/body-reader.ts'
@@ -155,6 +155,7 @@ export class Blobs {
   async #stored(wanted: Wanted, blob: OpenBlob): Promise<ServedBlob | undefined> {
     const { digest } = wanted
     const range = await this.#admit(wanted, blob)
+    if (range === 'gone') return undefined
     const served = { outcome: 'hit', passed: false, size: blob.size, range } as const
     if (range || blob.size > maxSmallBlob) return { ...served, body: blob.reader(range ?? wholeOf(blob.size)) }
     const loaded = await this.#options.content.load(digest, blob)
@@ -163,8 +164,11 @@ export class Blobs {
     return undefined
   }
 
-  /** The right to a stored blob, and the part of it that is wanted; the blob is closed where there is neither. */
-  async #admit({ origin, digest, range, link }: Wanted, blob: OpenBlob): Promise<ByteRange | undefined> {
+  /**
+   * The right to a stored blob, and the part of it that is wanted; the blob is closed where there is neither. `gone`: the
+   * upstream says another size, and the stored file turned out damaged.
+   */
+  async #admit({ origin, digest, range, link }: Wanted, blob: OpenBlob): Promise<ByteRange | undefined | 'gone'> {
     const { metadata, dependencies } = this.#options
     try {
       if (!link) await this.#rights.prove(origin, digest, blob.size)
@@ -173,7 +177,10 @@ export class Blobs {
       return resolved
     } catch (error) {
       await blob.close()
-      throw error
+      if (!(error instanceof UpstreamError && error.cause instanceof ContentMismatch)) throw error
+      await this.#options.fills.discard(digest)
+      if ((await this.#storedSize(digest)) === blob.size) throw error
+      return 'gone'
     }
   }
 
