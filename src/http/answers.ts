@@ -89,7 +89,7 @@ export class Answers {
     const now = this.#now()
     const age = tag && Math.max(0, Math.floor((now - tag.checkedAt) / 1000))
     if (last?.content === manifest && last.age === age && last.outcome === outcome) return last
-    const { digest, mediaType, size, body } = manifest
+    const { digest, mediaType, size } = manifest
     const etag = `"${digest}"`
     const isUnchanged = noneMatch(ifNoneMatch, etag)
     const headers = [
@@ -102,11 +102,11 @@ export class Answers {
       ...freshnessHeaders(served, now),
       ...(isUnchanged ? [] : ['Content-Length', `${size}`]),
     ]
-    const isSent = method === 'GET' && !isUnchanged
+    const isSent = method === 'GET' && !isUnchanged && 'body' in manifest
     return {
       status: isUnchanged ? 304 : 200,
       headers,
-      body: isSent ? body : undefined,
+      body: isSent ? manifest.body : undefined,
       outcome,
       content: manifest,
       age,

@@ -6,10 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { mountTinyDisk, type TinyDisk } from '../cache/support/tiny-disk.ts'
 import { RedisServer } from '../metadata/redis/redis-server.ts'
 import { selfSigned } from '../support/certificate.ts'
-import { subjectIn } from './ask.ts'
 import { type Catalogue, catalogueOf } from './catalogue.ts'
 import { Clock } from './clock.ts'
-import { lies } from './faults.ts'
 import { Findings } from './findings.ts'
 import { History } from './history.ts'
 import { Lag } from './lag.ts'
@@ -102,9 +100,8 @@ export class World implements AsyncDisposable {
         const { world } = listener
         if (!world) return
         if (told.type === 'fetched-twice') return void world.suspectFetch(told.digest, told.detail)
-        const { repository = '', reference = '', name, kind } = told
+        const { repository = '', reference = '', name } = told
         world.history.lied(repository, reference, name)
-        if (kind !== 'cdn' && lies.has(name)) world.hints.add(`lied ${name} ${subjectIn(repository, reference)}`)
       }),
     )
     const dataFolder = disk ? disk.path : join(folder, 'data')
