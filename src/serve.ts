@@ -10,7 +10,6 @@ import type { TagPolicy } from './cache/freshness.ts'
 import { Mirror } from './cache/mirror.ts'
 import type { Observer } from './cache/observer.ts'
 import { Maintenance } from './cache/upkeep/maintenance.ts'
-import { rebuild } from './cache/upkeep/rebuild.ts'
 import { type Address, formatAddress } from './config/address.ts'
 import type { Config, UpstreamConfig } from './config/config.ts'
 import { createApp } from './http/app.ts'
@@ -31,7 +30,6 @@ import { Counters } from './telemetry/counters.ts'
 import { History } from './telemetry/history.ts'
 import { Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
-import { TelemetryObserver } from './telemetry/observer.ts'
 import { type Output, standardOutput, streamOutput } from './telemetry/output.ts'
 import { RequestReport } from './telemetry/request-report.ts'
 import { RegistryUpstream } from './upstream/registry.ts'
@@ -79,7 +77,7 @@ export async function serve(
   )
   const reports = () => [...upstreams.values()].map((upstream) => upstream.status())
   const events = new Events({ upstreams: reports, now })
-  const observer = new EventObserver(new TelemetryObserver({ counters, log, now }), events)
+  const observer = new EventObserver({ counters, log, now }, events)
 
   const root = config.storage.path
   stack.use(await DataFolder.open(root))
@@ -175,7 +173,7 @@ export async function serve(
 
   const stopping = new AbortController()
   if ((await metadata.usage()).blobs === 0) {
-    const rebuilding = rebuild({ store, metadata, index, observer, now, signal: stopping.signal })
+    const rebuilding = mirror.rebuild(stopping.signal)
     stack.defer(() => rebuilding)
   }
   const [bound, adminBound] = [boundAddress(registry), boundAddress(admin)]
@@ -263,14 +261,9 @@ function createUpstream(
     threads,
     now,
     hooks: {
-      onRefused: ({ username, reason, restsUntil }) => {
-        const until = new Date(restsUntil).toISOString()
-        log.error('the login was refused; public images are pulled without it', {
-          upstream: name,
-          username,
-          reason,
-          until,
-        })
+      onRefused: ({ restsUntil, ...refusal }) => {
+        const facts = { upstream: name, ...refusal, until: new Date(restsUntil).toISOString() }
+        log.error('the login was refused; public images are pulled without it', facts)
       },
     },
   })

@@ -1,6 +1,6 @@
 import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
 import { type Digest, hasherFor } from '../oci/digest.ts'
-import { ContentMismatch, RegistryError, UpstreamError } from '../oci/error.ts'
+import { RegistryError, UpstreamError } from '../oci/error.ts'
 import { type ByteRange, resolveRange, type SingleRange } from '../oci/range.ts'
 import type { OpenBlob } from '../storage/blob-store.ts'
 import type { BodyReader } from '../storage/body-reader.ts'
@@ -46,7 +46,7 @@ export interface BlobsOptions {
   readonly fills: Fills
   readonly metadata: MetadataTier
   readonly content: ContentCache
-  readonly dependencies: Pick<FillDependencies, 'observer' | 'now' | 'answerTimeout' | 'store' | 'proven'>
+  readonly dependencies: Pick<FillDependencies, 'observer' | 'now' | 'answerTimeout' | 'proven'>
 }
 
 /** Blobs by digest, through a repository that holds them. */
@@ -104,7 +104,7 @@ export class Blobs {
 
   async #head(origin: Origin, digest: Digest): Promise<ServedBlob> {
     const known = await this.#rights.link(origin, digest)
-    const stored = known?.size === undefined ? await this.#storedSize(digest) : undefined
+    const stored = known?.size === undefined ? await this.#options.fills.storedSize(digest) : undefined
     const told = known && (known.size ?? stored) !== undefined ? undefined : await this.#rights.prove(origin, digest)
     const size = known?.size ?? stored ?? told?.size
     if (size === undefined) {
@@ -132,15 +132,6 @@ export class Blobs {
     return link !== undefined && mayServe(origin, link.visibility)
   }
 
-  async #storedSize(digest: Digest): Promise<number | undefined> {
-    try {
-      return (await this.#options.dependencies.store.stat(digest))?.size
-    } catch (error) {
-      this.#options.dependencies.observer.storeFailed('content', error)
-      return undefined
-    }
-  }
-
   /** Undefined when the fill ended meanwhile: look again. */
   async #serve(wanted: Wanted, located: Located): Promise<ServedBlob | undefined> {
     if (located.kind === 'stored') return await this.#stored(wanted, located.blob)
@@ -155,7 +146,6 @@ export class Blobs {
   async #stored(wanted: Wanted, blob: OpenBlob): Promise<ServedBlob | undefined> {
     const { digest } = wanted
     const range = await this.#admit(wanted, blob)
-    if (range === 'gone') return undefined
     const served = { outcome: 'hit', passed: false, size: blob.size, range } as const
     if (range || blob.size > maxSmallBlob) return { ...served, body: blob.reader(range ?? wholeOf(blob.size)) }
     const loaded = await this.#options.content.load(digest, blob)
@@ -164,11 +154,8 @@ export class Blobs {
     return undefined
   }
 
-  /**
-   * The right to a stored blob, and the part of it that is wanted; the blob is closed where there is neither. `gone`: the
-   * upstream says another size, and the stored file turned out damaged.
-   */
-  async #admit({ origin, digest, range, link }: Wanted, blob: OpenBlob): Promise<ByteRange | undefined | 'gone'> {
+  /** The right to a stored blob, and the part of it that is wanted; the blob is closed where there is neither. */
+  async #admit({ origin, digest, range, link }: Wanted, blob: OpenBlob): Promise<ByteRange | undefined> {
     const { metadata, dependencies } = this.#options
     try {
       if (!link) await this.#rights.prove(origin, digest, blob.size)
@@ -177,10 +164,7 @@ export class Blobs {
       return resolved
     } catch (error) {
       await blob.close()
-      if (!(error instanceof UpstreamError && error.cause instanceof ContentMismatch)) throw error
-      await this.#options.fills.discard(digest)
-      if ((await this.#storedSize(digest)) === blob.size) throw error
-      return 'gone'
+      throw error
     }
   }
 

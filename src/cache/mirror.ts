@@ -24,7 +24,7 @@ import { Eviction } from './upkeep/eviction.ts'
 import { Images } from './upkeep/images.ts'
 import { Pins } from './upkeep/pins.ts'
 import { Purge } from './upkeep/purge.ts'
-import { relink } from './upkeep/rebuild.ts'
+import { rebuild, relink } from './upkeep/rebuild.ts'
 import { Scrub } from './upkeep/scrub.ts'
 import type { Bounds, Disk } from './upkeep/space.ts'
 
@@ -177,6 +177,11 @@ export class Mirror implements AsyncDisposable {
   /** A client got the probe, and so uses the mirror. */
   probed({ upstream }: Target, client: { address: string; userAgent: string | undefined }): void {
     this.#options.observer.probed(upstream, client)
+  }
+
+  /** Restores lost metadata from the store, until `signal` is aborted. Never rejects. */
+  rebuild(signal: AbortSignal): Promise<void> {
+    return rebuild({ ...this.#options, fills: this.#fills, signal })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,6 @@
 import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
 import type { Digest } from '../oci/digest.ts'
-import { ContentMismatch, RegistryError, UpstreamError } from '../oci/error.ts'
+import { RegistryError, UpstreamError } from '../oci/error.ts'
 import { requireFromUpstream } from './ask-upstream.ts'
 import type { FillDependencies } from './fill/fill.ts'
 import { mayServe, type Origin } from './origin.ts'
@@ -29,8 +29,8 @@ export class Rights {
   }
 
   /**
-   * Asks the upstream whether the repository holds the blob, and makes the link. `size` is what the upstream says. Where it
-   * is not the `known` size, rejects with an UpstreamError whose cause is a ContentMismatch.
+   * Asks the upstream whether the repository holds the blob, and makes the link. `size` is what the upstream says. Rejects
+   * with UpstreamError where it is not the `known` size.
    */
   prove(origin: Origin, digest: Digest, known?: number): Promise<{ size: number | undefined }> {
     const { dependencies } = this.#options
@@ -39,8 +39,7 @@ export class Rights {
         const told = await origin.upstream.statBlob(origin.name, digest, signal)
         if (told?.size === undefined || known === undefined || told.size === known) return told
         const what = `HEAD blob ${origin.name}@${digest} was answered with ${told.size} bytes of a blob of ${known}`
-        const cause = new ContentMismatch(`${known} bytes`, `${told.size}`)
-        throw new UpstreamError(origin.upstream.name, 'protocol', what, { cause })
+        throw new UpstreamError(origin.upstream.name, 'protocol', what)
       })
       dependencies.proven(origin, digest, undefined, found.visibility)
       return { size: found.size }

@@ -46,7 +46,7 @@ export class TelemetryObserver implements Observer {
     this.#counters.upstream(upstream).receivedBytes += bytes
   }
 
-  fillStarted(): void {
+  fillStarted(_upstream: string, _digest: Digest): void {
     this.#counters.fillsRunning += 1
   }
 

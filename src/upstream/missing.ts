@@ -77,7 +77,7 @@ export class MissingJudge {
     const headers = { 'user-agent': userAgent }
     let response: Response
     try {
-      response = await transport.send({ kind: 'ping', method: 'GET', url, headers, signal })
+      response = await transport.send({ method: 'GET', url, headers, signal })
     } catch (error) {
       if (error instanceof UpstreamError) return false
       throw error

@@ -218,7 +218,7 @@ export class RegistryClient {
       ...request.headers,
       ...(grant && { authorization: grant.authorization }),
     }
-    const response = await send({ kind, method, url, headers, signal })
+    const response = await send({ method, url, headers, signal })
     if (url.origin === home.origin) onHeaders(response.headers, grant?.withLogin ?? false)
     const { status } = response
     if (await this.#isPage(response, method)) {

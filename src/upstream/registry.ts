@@ -14,13 +14,11 @@ import { parseRateLimit } from './rate-limit.ts'
 import { RegistryClient } from './registry-client.ts'
 import { Rest } from './rest.ts'
 import { type Attempt, Attempts } from './transfer/attempts.ts'
-import { BlobChunks } from './transfer/blob-chunks.ts'
-import { BlobDownload } from './transfer/blob-download.ts'
 import type { FetchPool } from './transfer/fetch-pool.ts'
 import type { UpstreamLimits } from './transfer/limits.ts'
 import type { Headers } from './transfer/response.ts'
 import type { ResponseBody } from './transfer/response-body.ts'
-import { Transport, type UpstreamRequestKind } from './transfer/transport.ts'
+import { Transport } from './transfer/transport.ts'
 import type {
   BlobRest,
   BlobSource,
@@ -39,8 +37,6 @@ import type {
 export interface UpstreamHooks {
   /** The login was refused, or cannot be used. An operator has to act. */
   readonly onRefused: (refusal: LoginRefusal) => void
-  /** `status` is undefined where no answer came. `seconds`: until the headers. */
-  readonly onRequest?: ((kind: UpstreamRequestKind, status: number | undefined, seconds: number) => void) | undefined
 }
 
 export interface RegistryUpstreamOptions {
@@ -79,7 +75,7 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     this.#limits = limits
     const upstream = name
     const credentials = new Credentials({ credential, rest: limits.refusedLogin, now, onRefused: hooks.onRefused })
-    const transport = new Transport({ upstream, limits, threads, now, onRequest: hooks.onRequest })
+    const transport = new Transport({ upstream, limits, threads })
     const realm = tokenRealm instanceof URL ? tokenRealm.href : tokenRealm
     const tokens = new Tokens({ upstream, home: url, tokenRealm: realm, limits, now, transport, credentials })
     const authorizer = new Authorizer({ upstream, tokens, credentials, transport, now })
@@ -163,7 +159,7 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     )
     if (!attempts) return undefined
     const { size } = attempts.current
-    return { size, visibility: this.#visibilityOf(attempts.current), body: new BlobChunks(attempts) }
+    return { size, visibility: this.#visibilityOf(attempts.current), body: attempts.chunks() }
   }
 
   async download(name: string, digest: Digest, rest: BlobRest, signal: AbortSignal): Promise<BlobToFile | undefined> {
@@ -172,12 +168,11 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     )
     if (!attempts) return undefined
     const { size } = attempts.current
-    const download = new BlobDownload(attempts)
     return {
       size,
       visibility: this.#visibilityOf(attempts.current),
-      into: (file) => download.into(file),
-      close: () => download.close(),
+      into: (file) => attempts.into(file),
+      close: () => attempts.close(),
     }
   }
 

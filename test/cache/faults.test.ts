@@ -59,7 +59,7 @@ const cases: readonly Case[] = [
     ...both('cut'),
     timeouts: { upstreamStall: '100ms' },
   },
-  { title: 'no headers', faults: [{ instead: 'silence' }], ...both(504), timeouts: { upstreamHeaders: '500ms' } },
+  { title: 'no headers', faults: [{ instead: 'silence' }], ...both(504), timeouts: { upstreamHeaders: '3s' } },
   {
     title: 'a short body that agrees with its length',
     faults: [{ truncateTo: 2_000_000 }],

@@ -6,7 +6,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
 import { before, describe, it } from 'node:test'
 import { ClientGone, sendBody } from '../../src/http/body.ts'
-import { HttpWriter, type ResponseWriter } from '../../src/http/response-writer.ts'
+import { httpWriter, type ResponseWriter } from '../../src/http/response-writer.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import {
   type BodyReader,
@@ -32,7 +32,7 @@ import { until } from '../support/wait.ts'
 import { Wire } from '../support/wire.ts'
 
 const patience = 20
-const hang = { timeout: 20_000 }
+const hang = { timeout: 300_000 }
 
 /** How answers reach their clients, and how many bytes at the end have to be written. */
 const ways = [
@@ -252,7 +252,7 @@ describe('sendBody', () => {
       if (!reader) return
       response.setHeader('Content-Length', 5)
       response.flushHeaders()
-      const end = sendBody(new HttpWriter(response), reader, { length: 5, clientTimeout: 0, tally: { bytes: 0 } })
+      const end = sendBody(httpWriter(response), reader, { length: 5, clientTimeout: 0, tally: { bytes: 0 } })
       ends.push(end.catch((error: unknown) => error))
     })
     server.listen(0, '127.0.0.1')

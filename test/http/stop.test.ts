@@ -101,7 +101,7 @@ describe('stopping', () => {
     await wire.closed()
   })
 
-  it('leaves nothing that would hold up the end of the process', { timeout: 60_000 }, async () => {
+  it('leaves nothing that would hold up the end of the process', { timeout: 300_000 }, async () => {
     await using stage = await start('50ms')
     await using dir = await tempDir()
     const script = `

@@ -44,7 +44,7 @@ describe('TelemetryObserver', () => {
   it('counts and logs fills, each end at its level', async () => {
     const { counters, lines, observer } = setUp()
     const ends = ['stored', 'abandoned', 'failed', 'unwritable', 'mismatch'] as const
-    for (const _ of ends) observer.fillStarted()
+    for (const _ of ends) observer.fillStarted('docker.io', 'sha256:0' as never)
     assert.equal(counters.fillsRunning, 5)
     for (const end of ends) observer.fillEnded(fill(end))
     assert.equal(counters.fillsRunning, 0)

@@ -11,7 +11,7 @@ import { streamOutput } from '../../src/telemetry/output.ts'
 const noisy = join(import.meta.dirname, 'support/noisy.ts')
 
 describe('standardOutput', () => {
-  it('blocks neither the process nor its exit when nobody reads the pipe', { timeout: 30_000 }, async () => {
+  it('blocks neither the process nor its exit when nobody reads the pipe', { timeout: 300_000 }, async () => {
     const child = spawn(process.execPath, [noisy, '20000', '1'], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
     const [[report], [code]] = await Promise.all([once(child, 'message'), once(child, 'exit')])
     assert.ok((report as { dropped: number }).dropped > 15_000)
@@ -19,7 +19,7 @@ describe('standardOutput', () => {
     child.stdout?.destroy()
   })
 
-  it('outlives a reader that goes away', { timeout: 30_000 }, async () => {
+  it('outlives a reader that goes away', { timeout: 300_000 }, async () => {
     const child = spawn(process.execPath, [noisy, '2000', '10000'], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
     child.stdout?.destroy()
     const [[report], [code]] = await Promise.all([once(child, 'message'), once(child, 'exit')])
@@ -27,7 +27,7 @@ describe('standardOutput', () => {
     assert.equal(code, 0)
   })
 
-  it('loses nothing on a pipe that is read', { timeout: 30_000 }, async () => {
+  it('loses nothing on a pipe that is read', { timeout: 300_000 }, async () => {
     const child = spawn(process.execPath, [noisy, '1000', '10000'], { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
     let text = ''
     child.stdout?.setEncoding('utf8').on('data', (chunk) => {
@@ -37,7 +37,7 @@ describe('standardOutput', () => {
     assert.equal(text.split('\n').length, 1001)
   })
 
-  it('loses nothing on a file, and appends', { timeout: 30_000 }, async () => {
+  it('loses nothing on a file, and appends', { timeout: 300_000 }, async () => {
     await using folder = await mkdtempDisposable(join(tmpdir(), 'entrepot-log-'))
     const path = join(folder.path, 'log')
     {

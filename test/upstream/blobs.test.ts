@@ -245,6 +245,8 @@ const leaving: { name: string; leave: (body: AsyncIterator<Buffer>, abort: () =>
 
 for (const { name, leave } of leaving) {
   for (const started of ['before the first byte', 'in mid-body', 'while it waits']) {
+    // Who leaves a loop has had a chunk, and waits for no other.
+    if (name === 'returns' && started !== 'in mid-body') continue
     test(`a reader that ${name} ${started} closes the connection`, async () => {
       await using test = await TestUpstream.start()
       await using subject = new Subject(test)

@@ -46,7 +46,7 @@ export class Download {
     this.#origin = sources.first
   }
 
-  /** Bytes of the blob; undefined before `opened`, and where nobody told. */
+  /** Bytes of the blob; undefined before `opened`, and where it is not known. */
   get size(): number | undefined {
     return this.#size
   }

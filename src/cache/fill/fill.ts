@@ -26,6 +26,8 @@ export interface FillDependencies extends DownloadDependencies {
 export interface FillHooks {
   /** Somebody came or left. */
   readonly attendanceChanged: () => void
+  /** Counts the blob as read, from before it is stored until what is returned is called. */
+  readonly read: () => () => void
   /** A whole download of the blob, the fill's or one that went on from it, has shown what it was. */
   readonly judged: (verdict: Verdict) => void
   /** Nobody may follow any more: the blob is in the store, or the fill has failed. */
@@ -79,7 +81,7 @@ export class Fill {
     this.ended = this.#run()
   }
 
-  /** Bytes of the blob; undefined before `opened`, and where nobody told. */
+  /** Bytes of the blob; undefined before `opened`, and where it is not known. */
   get size(): number | undefined {
     return this.#download.size
   }
@@ -103,7 +105,7 @@ export class Fill {
     return this.#attendance === 0 && !this.#verified && this.#end === undefined
   }
 
-  /** For those who watch. `size` in bytes, null where nobody told; `seconds` since the start. */
+  /** For those who watch: bytes of the blob, null if the upstream sends no length; bytes downloaded; seconds so far. */
   get progress() {
     return {
       digest: this.digest,
@@ -115,13 +117,19 @@ export class Fill {
     }
   }
 
-  /** Keeps the fill from counting as unfollowed, by one client, until what it returns is called. */
+  /**
+   * Keeps the fill from counting as unfollowed, and what it stores from being evicted, by one client, until what it
+   * returns is called.
+   */
   attend(): () => void {
-    let leave: (() => void) | undefined = () => this.#attend(-1)
+    const closeRead = this.#hooks.read()
+    let isHere = true
     this.#attend(1)
     return () => {
-      leave?.()
-      leave = undefined
+      if (!isHere) return
+      isHere = false
+      closeRead()
+      this.#attend(-1)
     }
   }
 

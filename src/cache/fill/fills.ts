@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { Digest } from '../../oci/digest.ts'
 import { RegistryError } from '../../oci/error.ts'
 import type { OpenBlob } from '../../storage/blob-store.ts'
-import { integrityOf } from '../integrity.ts'
+import { type Integrity, integrityOf } from '../integrity.ts'
 import { Fill, type FillDependencies } from './fill.ts'
 import { Readers, watched } from './readers.ts'
 import type { Source } from './sources.ts'
@@ -64,7 +64,7 @@ export class Fills implements AsyncDisposable {
       const fill = await entry
       if (fill && this.#running.has(fill)) return joined(fill)
       // Each for itself: those who want a stored blob need not queue for it.
-      const blob = this.#excluded.has(digest) ? undefined : await this.#open(digest)
+      const blob = this.#excluded.has(digest) ? undefined : await this.#open(digest, source.size)
       if (blob && blob !== 'damaged') return { kind: 'stored', blob }
     }
   }
@@ -80,6 +80,14 @@ export class Fills implements AsyncDisposable {
     if (blob?.size === size) return watched(blob, this.#readers.enter(digest))
     void blob?.close()
     return undefined
+  }
+
+  /** Bytes of a stored blob; undefined where it is absent, damaged, or the store fails. */
+  async storedSize(digest: Digest): Promise<number | undefined> {
+    const blob = await this.#open(digest, undefined)
+    if (blob === undefined || blob === 'damaged') return undefined
+    await blob.close()
+    return blob.size
   }
 
   /** Meanwhile a stored blob counts as read. Waits where it is on its way out. */
@@ -139,7 +147,7 @@ export class Fills implements AsyncDisposable {
   async #lookUp(digest: Digest, source: Source): Promise<Located> {
     const looked = Promise.withResolvers<Fill | undefined>()
     this.#entries.set(digest, looked.promise)
-    const found = await this.#open(digest)
+    const found = await this.#open(digest, source.size)
     // As good as absent, and replaced by this very request.
     const blob = found === 'damaged' ? await this.#takeOut(digest) : found
     if (blob || this.#stopping) {
@@ -166,24 +174,43 @@ export class Fills implements AsyncDisposable {
     }
   }
 
-  /** A store that fails is like a store without the blob: the fill passes through where it cannot be written either. */
-  async #open(digest: Digest): Promise<OpenBlob | 'damaged' | undefined> {
-    const { observer, sizeOf } = this.#options.dependencies
+  /**
+   * A store that fails is like a store without the blob: the fill passes through where it cannot be written either.
+   * `named` is the size that a manifest gives it, if one does.
+   */
+  async #open(digest: Digest, named: number | undefined): Promise<OpenBlob | 'damaged' | undefined> {
     if (this.#condemned.has(digest)) return 'damaged'
+    let blob: OpenBlob | undefined
     try {
-      const blob = await this.#watch(digest)
+      blob = await this.#watch(digest)
       if (!blob) return undefined
-      // What has just been stored may not be recorded yet.
-      const size = this.#sizes.get(digest) ?? (await sizeOf(digest))
-      if (size === blob.size) this.#sizes.set(digest, size)
-      if (size === undefined || size === blob.size) return blob
-      // Cut short by a crash of the machine, or by hand.
+      const integrity = await this.#integrityOf(digest, blob.size, named)
+      if (integrity === 'intact') {
+        this.#sizes.set(digest, blob.size)
+        return blob
+      }
       await blob.close()
-      return 'damaged'
+      return integrity === 'damaged' ? integrity : undefined
     } catch (error) {
-      observer.storeFailed('content', error)
+      await blob?.close()
+      if (!this.#stopping) this.#options.dependencies.observer.storeFailed('content', error)
       return undefined
     }
+  }
+
+  /**
+   * A file may have been cut short, by a crash of the machine or by hand. Its recorded size tells, or the size that a
+   * manifest gives; without either, as after a loss of the metadata, the bytes are compared with the digest.
+   */
+  async #integrityOf(digest: Digest, size: number, named: number | undefined): Promise<Integrity> {
+    const { store, sizeOf } = this.#options.dependencies
+    // What has just been stored may not be recorded yet.
+    const known = this.#sizes.get(digest) ?? (await sizeOf(digest))
+    if (known !== undefined) return known === size ? 'intact' : 'damaged'
+    if (named === size) return 'intact'
+    return await integrityOf(store, digest, async () => {
+      if (this.#stopping) throw stopping()
+    })
   }
 
   async #watch(digest: Digest): Promise<OpenBlob | undefined> {
@@ -202,6 +229,7 @@ export class Fills implements AsyncDisposable {
   #begin(digest: Digest, source: Source): Fill {
     const fill: Fill = new Fill(digest, source, this.#options.dependencies, {
       attendanceChanged: () => this.#limitUnfollowed(),
+      read: () => this.#readers.enter(digest),
       judged: (verdict) => this.suspects.judge(digest, verdict),
       closed: () => this.#forget(fill),
     })

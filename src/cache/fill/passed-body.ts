@@ -94,7 +94,7 @@ export class PassedBody implements BodyReader {
     await this.#chunks.return?.().catch(() => undefined)
   }
 
-  /** Each chunk lets its predecessor go, and the end, once verified, the last. */
+  /** The chunk before the one that has come; at the end, once that is verified, the last. */
   async #take(): Promise<Buffer | undefined> {
     const chunk = this.#ended ? undefined : await this.#next()
     // Only the one that completes it, where that is known.

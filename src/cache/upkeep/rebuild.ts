@@ -2,39 +2,70 @@ import type { ContentIndex } from '../../metadata/content-index.ts'
 import type { MetadataTier } from '../../metadata/metadata-store.ts'
 import { algorithmOf, digestOf } from '../../oci/digest.ts'
 import type { BlobStore, StoredBlob } from '../../storage/blob-store.ts'
+import type { Fills } from '../fill/fills.ts'
+import { type Integrity, integrityOf } from '../integrity.ts'
 import { linksOf, namesOf, readManifest } from '../manifests.ts'
 import type { Observer } from '../observer.ts'
+import { Pace } from './pace.ts'
 
 export interface RebuildOptions {
   readonly store: BlobStore
   readonly metadata: MetadataTier
-  readonly index: Pick<ContentIndex, 'addReferences'>
+  readonly index: Pick<ContentIndex, 'addReferences' | 'repositoriesOf'>
+  readonly fills: Pick<Fills, 'discard'>
   readonly observer: Observer
   readonly now: () => number
   readonly signal: AbortSignal
 }
 
+/** Blobs without a size are hashed, at so many bytes a second: the store is not under its bound before all is recorded. */
+const hashRate = 128 * 2 ** 20
+
 /**
- * Restores lost metadata from the store: last uses from the blobs, links from the notes beside the manifests. Tags come
+ * Restores lost metadata from the store: links from the notes beside the manifests, last uses from the blobs. Tags come
  * back when clients next ask for them. Meanwhile the mirror works: a missing link is proven by the upstream.
+ *
+ * A blob is recorded where it has the size that a stored manifest gives it, or where its bytes match its digest. One that
+ * has been cut short is removed.
  */
 export async function rebuild(options: RebuildOptions): Promise<void> {
-  const { store, metadata, observer, now, signal } = options
+  const { store, metadata, fills, observer, now, signal } = options
+  const pace = new Pace({ rate: hashRate, now, signal })
   try {
     for await (const blob of store.list()) {
       if (signal.aborted) return
-      await metadata.recordAccesses([{ digest: blob.digest, size: blob.size, at: now() }])
       await relink(blob, options)
     }
+    for await (const blob of store.list()) {
+      if (signal.aborted) return
+      const integrity = await integrityOfListed(blob, pace, options)
+      if (integrity === 'intact') await metadata.recordAccesses([{ digest: blob.digest, size: blob.size, at: now() }])
+      if (integrity === 'damaged') await fills.discard(blob.digest)
+    }
   } catch (error) {
-    observer.storeFailed('metadata', error)
+    if (!signal.aborted) observer.storeFailed('metadata', error)
   }
+}
+
+async function integrityOfListed(
+  { digest, size }: StoredBlob,
+  pace: Pace,
+  { store, metadata, index }: RebuildOptions,
+): Promise<Integrity> {
+  for (const repository of await index.repositoriesOf(digest)) {
+    if ((await metadata.link(repository, 'blob', digest))?.size === size) return 'intact'
+  }
+  return await integrityOf(store, digest, (bytes) => pace.spent(bytes))
 }
 
 /** Restores the links and references of a stored manifest from the note beside it. */
 export async function relink(
   { digest, note }: StoredBlob,
-  { store, metadata, index }: Pick<RebuildOptions, 'store' | 'metadata' | 'index'>,
+  {
+    store,
+    metadata,
+    index,
+  }: Pick<RebuildOptions, 'store' | 'metadata'> & { index: Pick<ContentIndex, 'addReferences'> },
 ): Promise<void> {
   if (!note) return
   const body = await readManifest(store, digest)

@@ -9,7 +9,7 @@ import { routeFields } from '../exchange.ts'
 import type { RegistryRequest } from '../request.ts'
 import type { RequestIds } from '../request-ids.ts'
 import { commonHeaders } from '../respond.ts'
-import { SocketWriter } from '../response-writer.ts'
+import { socketWriter } from '../response-writer.ts'
 import { type CacheableRequest, cacheableRequest } from './cacheable-request.ts'
 
 export interface ResponseCacheOptions {
@@ -168,12 +168,12 @@ export class ResponseCache {
     const tally = { bytes: 0 }
     let error: unknown
     try {
-      await sendBody(new SocketWriter(socket, text), body.reader, { length: body.length, clientTimeout, tally })
+      await sendBody(socketWriter(socket, text), body.reader, { length: body.length, clientTimeout, tally })
     } catch (reason) {
       error = reason
     }
     const isGone = error instanceof ClientGone
-    report.tell({
+    report.record({
       requestId: id,
       ...fieldsOf(head, answer, { ...tally, ms: now() - startedAt }),
       client,

@@ -1,10 +1,8 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Link, LinkKind, MetadataStore, TagRecord } from '../metadata-store.ts'
 import { keyLifetime, linkKey, probeKey, tagKey } from './keys.ts'
-import { runScript } from './redis-client.ts'
 import { RedisConnection, type RedisConnectionOptions } from './redis-connection.ts'
 import { parseLink, parseTag, tagFields } from './redis-record.ts'
-import { type RedisScript, scripts } from './redis-scripts.ts'
 
 /**
  * Metadata in Redis, shared by all mirrors that use the same one; `keys.ts` documents the keys. Throws
@@ -21,7 +19,7 @@ export class RedisStore implements MetadataStore {
   static async open(url: string, options: RedisConnectionOptions = {}): Promise<RedisStore> {
     const connection = await RedisConnection.open(
       url,
-      (client) => runScript(client, scripts.setTag, [probeKey], [keyLifetime, 0, 'of', 'entrepot']),
+      (client) => client.setTag(probeKey, keyLifetime, 0, 'of', 'entrepot'),
       options,
     )
     return new RedisStore(connection)
@@ -32,7 +30,8 @@ export class RedisStore implements MetadataStore {
   }
 
   async setTag(repository: string, tag: string, record: TagRecord): Promise<void> {
-    await this.#run(scripts.setTag, [tagKey(repository, tag)], [keyLifetime, record.checkedAt, ...tagFields(record)])
+    const values = [keyLifetime, record.checkedAt, ...tagFields(record)]
+    await this.#connection.run((client) => client.setTag(tagKey(repository, tag), ...values))
   }
 
   async deleteTag(repository: string, tag: string): Promise<void> {
@@ -47,7 +46,7 @@ export class RedisStore implements MetadataStore {
     if (links.length === 0) return
     const keys = links.map(({ kind, digest }) => linkKey(repository, kind, digest))
     const values = links.flatMap(({ size, mediaType, visibility }) => [size ?? '', mediaType, visibility])
-    await this.#run(scripts.addLinks, keys, [keyLifetime, ...values])
+    await this.#connection.run((client) => client.addLinks(keys.length, ...keys, keyLifetime, ...values))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -56,9 +55,5 @@ export class RedisStore implements MetadataStore {
 
   #hash(key: string): Promise<Record<string, string>> {
     return this.#connection.run((client) => client.hgetall(key))
-  }
-
-  async #run(script: RedisScript, keys: readonly string[], values: readonly (string | number)[]): Promise<void> {
-    await this.#connection.run((client) => runScript(client, script, keys, values))
   }
 }

@@ -1,16 +1,19 @@
-import type { SQLInputValue } from 'node:sqlite'
+import type { SQLInputValue, SQLOutputValue } from 'node:sqlite'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Digest } from '../../oci/digest.ts'
+import { type Digest, parseDigest } from '../../oci/digest.ts'
 import type { Access, AccessLog, Usage } from '../access-log.ts'
 import type { Bucket, ContentIndex, Counts, Cursor, Holding, ImageCursor, TaggedImage } from '../content-index.ts'
 import type { SqliteConnection } from './sqlite-connection.ts'
 import type { SqliteFile } from './sqlite-file.ts'
-import { accessesOf, beforeAll, digestsOf, type Row } from './sqlite-rows.ts'
 
 type Statement = keyof SqliteConnection['statement']
+type Row = Readonly<Record<string, SQLOutputValue>>
 
 /** Rows deleted in one step: everything else waits meanwhile. */
 const step = 200
+
+/** Sorts before every access, in order of age. */
+const beforeAll = { at: Number.MIN_SAFE_INTEGER, digest: '' } as const
 
 /** Sorts behind every character of a repository name. */
 const last = '\u{10ffff}'
@@ -178,4 +181,16 @@ function imageOf(row: Row, digest: Digest): TaggedImage {
 
 function countsOf(rows: readonly Row[]): Counts {
   return Object.fromEntries(rows.map((row) => [String(row['name']), Number(row['value'])]))
+}
+
+/** The digests of rows. Skips a value that is not a digest. */
+function digestsOf(rows: readonly Row[]): Digest[] {
+  return rows.flatMap((row) => parseDigest(String(row['digest'])) ?? [])
+}
+
+function accessesOf(rows: readonly Row[]): Access[] {
+  return rows.flatMap((row) => {
+    const [digest] = digestsOf([row])
+    return digest ? { digest, size: Number(row['size']), at: Number(row['at']) } : []
+  })
 }

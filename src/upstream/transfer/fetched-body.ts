@@ -1,4 +1,3 @@
-import type { UpstreamError } from '../../oci/error.ts'
 import type { ThreadDied } from '../../threads/thread.ts'
 import type { Phase } from '../failure.ts'
 import type { BodyFile } from '../upstream.ts'
@@ -10,10 +9,8 @@ export interface FetchedBodyOptions {
   readonly thread: FetchThread
   readonly id: number
   readonly signal: AbortSignal
-  /** Milliseconds without an answer, and without a byte of the body. */
-  readonly silence: { readonly headers: number; readonly body: number }
-  readonly silent: (milliseconds: number) => UpstreamError
-  readonly failureOf: (error: unknown, phase: Phase) => UpstreamError
+  /** Makes of undici's error what the reader gets; of any, the signal's reason once that is aborted. */
+  readonly failureOf: (error: unknown, phase: Phase) => unknown
 }
 
 /**
@@ -33,7 +30,7 @@ export class FetchedBody implements ResponseBody {
   readonly #response = Promise.withResolvers<Response<FetchedBody>>()
   readonly #ended = Promise.withResolvers<void>()
   readonly #onAbort = (): void => this.#aborted()
-  #isAnswered = false
+  #phase: Phase = 'head'
   #isBlob = false
   /** Bytes in the file that were not yielded. */
   #written = 0
@@ -51,14 +48,14 @@ export class FetchedBody implements ResponseBody {
     signal.addEventListener('abort', this.#onAbort, { once: true })
   }
 
-  /** Rejects with what `silent` and `failureOf` make of it, the signal's reason, or ThreadDied. */
+  /** Rejects with what `failureOf` makes of it, or ThreadDied. */
   get response(): Promise<Response<FetchedBody>> {
     return this.#response.promise
   }
 
   async *into(file: BodyFile, part: BodyPart): AsyncGenerator<number, undefined> {
     const { thread, id } = this.#options
-    thread.tell({ kind: 'into', id, descriptor: file.descriptor, offset: file.offset, ...part })
+    thread.post({ kind: 'into', id, descriptor: file.descriptor, offset: file.offset, ...part })
     try {
       for (;;) {
         const refusal = this.#refusal
@@ -66,7 +63,7 @@ export class FetchedBody implements ResponseBody {
         else if (refusal) {
           this.#refusal = undefined
           await file.refused(refusal)
-          thread.tell({ kind: 'retry', id })
+          thread.post({ kind: 'retry', id })
         } else if (this.#end === 'open') await this.#change()
         else if (this.#end === 'whole') return
         else throw this.#end.failure
@@ -79,7 +76,7 @@ export class FetchedBody implements ResponseBody {
 
   close(): void {
     const { thread, id } = this.#options
-    if (this.#end === 'open') thread.tell({ kind: 'stop', id })
+    if (this.#end === 'open') thread.post({ kind: 'stop', id })
   }
 
   /** What is no blob's the thread discards by itself. */
@@ -90,7 +87,7 @@ export class FetchedBody implements ResponseBody {
   #hear(answer: FetchAnswer): void {
     const { kind } = answer
     if (kind === 'head') {
-      this.#isAnswered = true
+      this.#phase = 'body'
       this.#isBlob = answer.status === 200 || answer.status === 206
       this.#response.resolve({ status: answer.status, headers: answer.headers, body: this })
     } else if (kind === 'written') this.#written += answer.bytes
@@ -100,12 +97,10 @@ export class FetchedBody implements ResponseBody {
   }
 
   #failureOf(answer: FetchAnswer & { kind: 'end' }): unknown {
-    const { signal, silence, silent, failureOf } = this.#options
-    if (signal.aborted) return signal.reason
-    if (answer.reason === 'silent') return silent(this.#isAnswered ? silence.body : silence.headers)
-    if (answer.reason === 'too long') return new BodyTooLong()
+    const { signal, failureOf } = this.#options
+    if (answer.reason === 'too long' && !signal.aborted) return new BodyTooLong()
     const error = answer.reason === 'failed' ? errorOf(answer.error) : new Error(answer.reason)
-    return failureOf(error, this.#isAnswered ? 'body' : 'head')
+    return failureOf(error, this.#phase)
   }
 
   #over(end: 'whole' | { readonly failure: unknown }): void {

@@ -71,17 +71,23 @@ describe('what Fills opens without waiting', { skip }, () => {
     assert.equal(test.fills.isRead(digest), false)
   })
 
-  it('is not what nobody has told of, nor what nobody has recorded', async () => {
-    const recorded: { size: number | undefined } = { size: undefined }
-    await using test = await open([body], { sizeOf: async () => recorded.size })
+  it('is what was compared with its digest, where nobody has recorded a size', async () => {
+    await using test = await open()
     await writeFile(test.file, body)
     assert.equal(cached(test), undefined)
     await look(test)
-    assert.equal(cached(test), undefined)
-    recorded.size = body.length
-    await look(test)
     assert.ok(await isCached(test))
     assert.equal(test.registry.asked.length, 0)
+  })
+
+  it('counts as read while somebody still gets what the fill has stored', async () => {
+    await using test = await open()
+    const { fill, leave } = filling(await test.locate())
+    assert.equal(await fill.ended, 'stored')
+    assert.ok(test.fills.isRead(digest))
+    leave()
+    leave()
+    assert.equal(test.fills.isRead(digest), false)
   })
 
   it('is more than it is asked to be', async () => {

@@ -124,24 +124,28 @@ describe('eviction', () => {
     for (const digest of stored) assert.ok((await shop.stored()).includes(digest))
   })
 
-  it('removes a blob that is being read only after the read', async () => {
-    await using shop = await bounded(8 * KiB)
-    // More than the sockets between take.
-    const slow = image({ layers: [randomBlob(7000 * KiB, 1)] })
-    const [layer] = slow.layers
-    assert.ok(layer)
-    await shop.stock('slow', slow)
-    {
-      await using reader = await open(`${shop.larder.mirror.url}/v2/${hub}/slow/blobs/${layer.digest}`)
-      assert.equal(reader.status, 200)
-      const rest = image({ layers: [randomBlob(3000 * KiB, 2)] })
-      await shop.stock('two', rest)
-      assert.ok((await shop.stored()).includes(layer.digest))
-      assert.ok((await reader.read(layer.size)).equals(layer.body))
-    }
-    await shop.stock('three', image({ layers: [randomBlob(3000 * KiB, 3)] }))
-    assert.ok(!(await shop.stored()).includes(layer.digest))
-  })
+  for (const state of ['stored', 'absent']) {
+    it(`removes a blob that is being read only after the read, which began while it was ${state}`, async () => {
+      await using shop = await bounded(8 * KiB)
+      // More than the sockets between take.
+      const slow = image({ layers: [randomBlob(7000 * KiB, 1)] })
+      const [layer] = slow.layers
+      assert.ok(layer)
+      if (state === 'stored') await shop.stock('slow', slow)
+      else shop.larder.upstream.addImage('team/slow', 'slow', slow)
+      {
+        await using reader = await open(`${shop.larder.mirror.url}/v2/${hub}/slow/blobs/${layer.digest}`)
+        assert.equal(reader.status, 200)
+        await until(async () => (await shop.stored()).includes(layer.digest), 'it to be stored')
+        const rest = image({ layers: [randomBlob(3000 * KiB, 2)] })
+        await shop.stock('two', rest)
+        assert.ok((await shop.stored()).includes(layer.digest))
+        assert.ok((await reader.read(layer.size)).equals(layer.body))
+      }
+      await shop.stock('three', image({ layers: [randomBlob(3000 * KiB, 3)] }))
+      assert.ok(!(await shop.stored()).includes(layer.digest))
+    })
+  }
 
   it('removes nothing for a blob that is larger than the bound', async () => {
     await using shop = await bounded(350)

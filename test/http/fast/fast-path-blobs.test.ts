@@ -29,7 +29,7 @@ import type { Stage } from '../../support/stage.ts'
 import { until } from '../../support/wait.ts'
 import { Wire, type WireAnswer } from '../../support/wire.ts'
 
-const hang = { timeout: 60_000 }
+const hang = { timeout: 300_000 }
 const MB = 1_000_000
 const { manifest, config } = added
 const byDigest = `/v2/${repository}/manifests/${manifest.digest}`

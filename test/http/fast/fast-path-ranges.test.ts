@@ -19,7 +19,7 @@ import {
 import { randomBlob } from '../../support/image.ts'
 import { Wire } from '../../support/wire.ts'
 
-const hang = { timeout: 60_000 }
+const hang = { timeout: 300_000 }
 const body = randomBlob(3_000_000, 21)
 const etag = `"${digestOf(body)}"`
 

@@ -35,7 +35,7 @@ const libc = loadLibc()
 const skip = libc ? false : 'sendfile(2) cannot be called here'
 /** Never, as far as a test is concerned: what waits for it hangs. */
 const never = 3_600_000
-const hang = { timeout: 120_000 }
+const hang = { timeout: 300_000 }
 
 /** Sending with a thread that runs. */
 async function started(options: SendfilePoolOptions = {}): Promise<SendfilePool> {
@@ -694,7 +694,7 @@ describe('a process that sends', { skip, ...hang }, () => {
       const pair = await socketPair()
       ${script}`,
     )
-    const ended = await promisify(execFile)(process.execPath, [...flags, path], { cwd: file.folder, timeout: 30_000 })
+    const ended = await promisify(execFile)(process.execPath, [...flags, path], { cwd: file.folder, timeout: 300_000 })
     return ended.stdout.trim()
   }
 

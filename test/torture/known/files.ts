@@ -1,10 +1,10 @@
 import { mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Digest, digestOf } from '../../../src/oci/digest.ts'
+import type { Digest } from '../../../src/oci/digest.ts'
 import { eventually } from '../../e2e/support/daemon.ts'
 import { image, randomBlob } from '../../support/image.ts'
 import type { TestUpstream } from '../../support/upstream.ts'
-import { afterCut, afterDamage, given, type KnownFault } from './known-fault.ts'
+import { afterDamage, given, type KnownFault } from './known-fault.ts'
 import type { Mirror } from './mirror.ts'
 import { within } from './within.ts'
 import type { World } from './world.ts'
@@ -31,29 +31,6 @@ export const files: readonly KnownFault[] = [
     today: 'the wrong bytes',
     right: 'the right bytes',
     tolerates: afterDamage,
-  },
-  {
-    id: 'cut-file-without-record-is-whole',
-    fault: 'A stored file that was cut short is served as the whole blob where its record was lost.',
-    should: 'What is not recorded is hashed before it counts as the blob: the right bytes are fetched.',
-    observe: async (world) => {
-      const layer = randomBlob(MB)
-      const digest = digestOf(layer)
-      // Through a repository that holds it: elsewhere, what the upstream says of its size shows the damage.
-      const { mirror } = await imageStored(world, image({ layers: [layer] }))
-      await mirror.stop()
-      await loseMetadata(mirror)
-      const bytes = await readFile(mirror.path(digest))
-      await replaceFile(mirror, digest, bytes.subarray(0, bytes.length >> 1))
-      await mirror.start()
-      given((await mirror.manifest(repository, 'latest')).status === 200, 'the manifest is not served')
-      const { status, complete, bytes: got, digest: seen } = await mirror.blob(repository, digest)
-      if (seen === digest) return 'the right bytes'
-      return status === 200 && complete && got === bytes.length >> 1 ? 'half of it, as if that were all' : `${status}`
-    },
-    today: 'half of it, as if that were all',
-    right: 'the right bytes',
-    tolerates: afterCut,
   },
   {
     id: 'unremovable-file-stops-caching',

@@ -48,13 +48,6 @@ export const afterDamage: Tolerates = ({ invariant, subject, detail }, done) => 
   return places.some((place) => place >= Number(from) && place < Number(to))
 }
 
-/** A length that is not the blob's, of a file that was cut short and whose record may have been lost. */
-export const afterCut: Tolerates = ({ invariant, subject, detail }, done) =>
-  (invariant === 'wrong-body' || invariant === 'head-length') &&
-  !detail.includes('wrong between') &&
-  done.has(`truncate ${digestIn(subject)}`) &&
-  (done.has('lose-metadata') || done.has('kill'))
-
 function digestIn(subject: string): string {
   return subject.slice(subject.indexOf('@') + 1)
 }

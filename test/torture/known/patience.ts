@@ -3,7 +3,7 @@ import { digestOf } from '../../../src/oci/digest.ts'
 import { eventually } from '../../e2e/support/daemon.ts'
 import { image, randomBlob } from '../../support/image.ts'
 import { Wire } from '../../support/wire.ts'
-import { explains, given, type KnownFault } from './known-fault.ts'
+import { given, type KnownFault } from './known-fault.ts'
 import { within } from './within.ts'
 
 const repository = 'team/app'
@@ -86,28 +86,6 @@ export const patience: readonly KnownFault[] = [
     },
     today: 'some failed',
     right: 'all came',
-  },
-  {
-    id: 'follower-keeps-nothing',
-    fault: 'A blob is evicted while a client that came during its download is still being sent it.',
-    should: 'What is being read is not evicted, whichever way its reader came to it.',
-    observe: async (world) => {
-      const upstream = await world.upstream()
-      const [first, second] = [1, 2].map((seed) => upstream.addSynthetic(repository, 40 * MB, seed))
-      given(first !== undefined && second !== undefined, 'there are no blobs')
-      const mirror = await world.mirror(upstream, { storage: { maxSize: '60MB' } })
-      using reader = await Wire.open(mirror.url)
-      reader.pause()
-      reader.request(`GET /v2/${repository}/blobs/${first}`)
-      await eventually(() => mirror.holds(first), 'the blob to be stored')
-      await mirror.keeps(1)
-      given((await mirror.blob(repository, second)).complete, 'the other blob is not served')
-      await mirror.settled()
-      return mirror.holds(first) ? 'kept' : 'evicted'
-    },
-    today: 'evicted',
-    right: 'kept',
-    tolerates: explains('evicted-in-use', 'a reader of what was a fwd=uri-miss'),
   },
   {
     id: 'client-that-never-reads-stays',

@@ -161,6 +161,20 @@ for (const way of ['the event loop', 'a thread'] as const) {
       wentThatWay()
     })
 
+    it('does not blame its upstream for the time that a write takes', async () => {
+      await using test = await TestUpstream.start()
+      await using subject = subjectOf(test, { limits: { stall: 50 } })
+      const refused = async (): Promise<void> => {
+        await new Promise((resolve) => setTimeout(resolve, 2000))
+        throw new Error('no more')
+      }
+      await using target = await Target.open(dir.path, refused, 'r')
+      const blob = await subject.download('a', test.addSynthetic('a', size), { start: 0, size }, neverAborted())
+      await assert.rejects(draw(blob, target.file), /no more/)
+      assert.equal(test.count(get), 1)
+      wentThatWay()
+    })
+
     for (const how of ['leaves', 'aborts'] as const) {
       it(`is touched no more when its reader ${how}, and its connection is broken`, async () => {
         await using test = await TestUpstream.start()

@@ -72,13 +72,12 @@ for (const way of ['the event loop', 'a thread'] as const) {
         await using transport = new Transport({
           upstream: 'registry.test',
           limits: defaultLimits,
-          now: () => 0,
           ...(way === 'a thread' && { threads }),
         })
         const url = new URL(`http://127.0.0.1:${port}/v2/`)
         const { signal } = new AbortController()
         const read = async () => {
-          const request = { kind: 'blob', method: 'GET', url, headers: {}, signal } as const
+          const request = { method: 'GET', url, headers: {}, signal } as const
           const response = await transport.download(request, undefined)
           await using handle = await open(join(dir.path, 'target'), 'w')
           const file = { descriptor: handle.fd, offset: 0, refused: () => Promise.reject(new Error('refused')) }
