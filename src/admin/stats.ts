@@ -1,6 +1,6 @@
 import { type Counters, type OutcomeCounts, sumOutcomes } from '../telemetry/counters.ts'
 import type { UpstreamReport } from '../telemetry/metric-sources.ts'
-import type { StatsAnswer } from './answers.ts'
+import type { StatsAnswer, UpstreamAnswer } from './answers.ts'
 import type { AdminSources } from './sources.ts'
 
 /** `uptime` in seconds. */
@@ -32,7 +32,7 @@ export async function statsOf(
 }
 
 /** Field by field, so that no other field of an upstream gets into answers. */
-export function reportsOf(sources: Pick<AdminSources, 'upstreams'>): UpstreamReport[] {
+function reportsOf(sources: Pick<AdminSources, 'upstreams'>): UpstreamReport[] {
   return sources.upstreams().map(({ name, state, requests, errors, rateLimit }) => ({
     name,
     state,
@@ -40,6 +40,11 @@ export function reportsOf(sources: Pick<AdminSources, 'upstreams'>): UpstreamRep
     errors,
     rateLimit: rateLimit && { limit: rateLimit.limit, remaining: rateLimit.remaining, window: rateLimit.window },
   }))
+}
+
+/** Upstreams with what is counted of them. */
+export function upstreamsOf(counters: Counters, sources: Pick<AdminSources, 'upstreams'>): UpstreamAnswer[] {
+  return reportsOf(sources).map((report) => ({ ...report, failures: { ...counters.upstream(report.name).failures } }))
 }
 
 function hitRatio({ hit, miss, collapsed, revalidated, stale }: OutcomeCounts): number {

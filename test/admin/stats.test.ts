@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { AdminSources } from '../../src/admin/sources.ts'
+import { UpstreamError } from '../../src/oci/error.ts'
 import { Counters } from '../../src/telemetry/counters.ts'
 import { TelemetryObserver } from '../../src/telemetry/observer.ts'
 import { memoryLog } from '../telemetry/support/memory-log.ts'
@@ -97,8 +98,19 @@ describe('/api/stats', () => {
 
 describe('the parts', () => {
   it('lists upstreams with the documented fields only', async () => {
-    await using admin = await startAdmin({ sources: busySources })
-    assert.deepEqual((await admin.ask('/api/upstreams')).json, [hub, github])
+    const counters = new Counters(['docker.io', 'ghcr.io'])
+    const observer = new TelemetryObserver({ counters, log: memoryLog().log, now: () => 0 })
+    for (let count = 0; count < 3; count += 1) {
+      observer.upstreamFailed('ghcr.io', new UpstreamError('ghcr.io', 'protocol', 'JSON that is no manifest'))
+    }
+    await using admin = await startAdmin({ counters, sources: busySources })
+    const kinds = ['unreachable', 'timeout', 'rate-limited', 'unavailable', 'denied', 'protocol', 'other']
+    const failures = Object.fromEntries(kinds.map((kind) => [kind, 0]))
+    const expected = [
+      { ...hub, failures },
+      { ...github, failures: { ...failures, protocol: 3 } },
+    ]
+    assert.deepEqual((await admin.ask('/api/upstreams')).json, expected)
   })
 
   it('lists running fills', async () => {
