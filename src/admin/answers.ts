@@ -53,6 +53,8 @@ export interface StatsAnswer {
 export interface UpstreamAnswer extends UpstreamReport {
   /** Failures that led to a stale answer or none, since the start. */
   readonly failures: Readonly<Record<FailureKind, number>>
+  /** What an operator should know and do something about; null if there is nothing. */
+  readonly notice: string | null
 }
 
 /** A running fill. */

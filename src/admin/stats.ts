@@ -22,7 +22,7 @@ export async function statsOf(
     hitRatio: hitRatio(sumOutcomes(Object.values(requests))),
     bytes: { served, fromUpstream, saved: Math.max(0, served - fromUpstream) },
     storage: { used, max, blobs },
-    upstreams: reportsOf(sources),
+    upstreams: sources.upstreams().map(reportOf),
     fills: counters.fillsRunning,
     evictions: sources.evictions(),
     series: sources.series(),
@@ -31,20 +31,24 @@ export async function statsOf(
   }
 }
 
+/** Upstreams with what is counted of them. */
+export function upstreamsOf(counters: Counters, sources: Pick<AdminSources, 'upstreams'>): UpstreamAnswer[] {
+  return sources.upstreams().map((report) => ({
+    ...reportOf(report),
+    failures: { ...counters.upstream(report.name).failures },
+    notice: report.notice,
+  }))
+}
+
 /** Field by field, so that no other field of an upstream gets into answers. */
-function reportsOf(sources: Pick<AdminSources, 'upstreams'>): UpstreamReport[] {
-  return sources.upstreams().map(({ name, state, requests, errors, rateLimit }) => ({
+function reportOf({ name, state, requests, errors, rateLimit }: UpstreamReport): UpstreamReport {
+  return {
     name,
     state,
     requests,
     errors,
     rateLimit: rateLimit && { limit: rateLimit.limit, remaining: rateLimit.remaining, window: rateLimit.window },
-  }))
-}
-
-/** Upstreams with what is counted of them. */
-export function upstreamsOf(counters: Counters, sources: Pick<AdminSources, 'upstreams'>): UpstreamAnswer[] {
-  return reportsOf(sources).map((report) => ({ ...report, failures: { ...counters.upstream(report.name).failures } }))
+  }
 }
 
 function hitRatio({ hit, miss, collapsed, revalidated, stale }: OutcomeCounts): number {

@@ -20,7 +20,10 @@ const github = { name: 'ghcr.io', state: 'resting', requests: 3, errors: 3, rate
 
 const busySources: AdminSources = {
   ...calmSources,
-  upstreams: () => [{ ...hub, login: 'not for the world' } as typeof hub, github],
+  upstreams: () => [
+    Object.assign({ ...hub, notice: null }, { login: 'not for the world' }),
+    { ...github, notice: 'it is not readable' },
+  ],
   usage: async () => ({ bytes: 5_000, blobs: 7, maxBytes: 10_000 }),
   evictions: () => 4,
   fills: () => [
@@ -107,8 +110,8 @@ describe('the parts', () => {
     const kinds = ['unreachable', 'timeout', 'rate-limited', 'unavailable', 'denied', 'protocol', 'other']
     const failures = Object.fromEntries(kinds.map((kind) => [kind, 0]))
     const expected = [
-      { ...hub, failures },
-      { ...github, failures: { ...failures, protocol: 3 } },
+      { ...hub, failures, notice: null },
+      { ...github, failures: { ...failures, protocol: 3 }, notice: 'it is not readable' },
     ]
     assert.deepEqual((await admin.ask('/api/upstreams')).json, expected)
   })

@@ -8,7 +8,12 @@ export interface PrivacyOptions {
   readonly privateRepositories: 'refuse' | 'serve'
   /** Epoch milliseconds. */
   readonly now: () => number
+  /** Nobody was admitted without the login so far: called once, with the first repository that was refused. */
+  readonly onUnreadable?: ((repository: string) => void) | undefined
 }
+
+/** Why something is refused that the login may be able to read. */
+const unreadable = 'not readable without a login; privateRepositories: refuse'
 
 /**
  * Decides in whose name to ask for a repository. Most logins are configured for the rate limit alone, and must not open
@@ -18,6 +23,10 @@ export interface PrivacyOptions {
 export class Privacy {
   readonly #options: PrivacyOptions
   readonly #public: LRUCache<string, true>
+  #isOpen = false
+  /** The last repository that was refused, while nobody was admitted without the login. */
+  #refused: string | undefined
+  #isReported = false
 
   constructor(options: PrivacyOptions) {
     this.#options = options
@@ -38,6 +47,24 @@ export class Privacy {
 
   /** Call when an anonymous request has succeeded. */
   prove(repository: string): void {
+    this.#isOpen = true
+    this.#refused = undefined
     this.#public.set(repository, true)
+  }
+
+  /** Call when a request has been refused. Returns the reason, if it is that the login may not be used. */
+  refuse(repository: string): string | undefined {
+    if (!this.needsProof(repository)) return undefined
+    if (!this.#isOpen) {
+      this.#refused = repository
+      if (!this.#isReported) this.#options.onUnreadable?.(repository)
+      this.#isReported = true
+    }
+    return unreadable
+  }
+
+  /** What an operator should know of an upstream that nobody may read without the login. */
+  get notice(): string | undefined {
+    return this.#refused === undefined ? undefined : `${this.#refused}: ${unreadable}`
   }
 }
