@@ -203,7 +203,7 @@ export class Blobs {
     if (range) this.#refuseSuspect(digest)
   }
 
-  /** The client that asks for the rest of a body that was cut at its end must not get just that. */
+  /** A client whose body was cut at its last byte may ask for that byte alone: it would complete a wrong body. */
   #refuseSuspect(digest: Digest): void {
     if (!this.#options.fills.suspects.has(digest)) return
     throw new RegistryError('UNAVAILABLE', {

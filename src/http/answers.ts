@@ -72,7 +72,8 @@ export class Answers {
       return served && this.#manifest(request, served, last)
     }
     const served = this.#mirror.tryCached(target, request)
-    return served && (last?.content === served.body ? last : blobAnswer(request, served))
+    if (!served) return undefined
+    return last?.content !== undefined && last.content === served.body ? last : blobAnswer(request, served)
   }
 
   async #wait(request: RegistryRequest): Promise<Answer> {

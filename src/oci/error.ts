@@ -49,7 +49,7 @@ export class RegistryError extends Error {
  * - `unreachable`: no connection, or it broke
  * - `timeout`: connected, but silent for too long
  * - `rate-limited`: 429
- * - `unavailable`: 5xx
+ * - `unavailable`: 5xx, or an answer that came from no registry
  * - `denied`: our own login was refused, or a registry that needs one has none configured
  * - `protocol`: an answer that the specs do not allow, or that exceeds a limit on size or redirects
  */

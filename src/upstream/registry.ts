@@ -220,7 +220,7 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
       limits: this.#limits,
       start,
       first,
-      // Not held up by a rest: its attempts are few, and a running body is what a rest is meant to spare for.
+      // A rest does not stop this: it sends few requests, and it saves a download that is running.
       reopen: (offset) =>
         this.#rest.bypass((health) => open(offset, { identity: this.#privacy.identity, signal: either, health })),
       signal: either,

@@ -5,8 +5,8 @@ import type { Reference } from '../oci/reference.ts'
 /**
  * Whether anybody may have this content.
  *
- * `public`: it came anonymously, or an anonymous request within the last minutes has shown that anybody may read the
- * repository. `unproven`: it came with the login, and nobody checked whether the login was needed.
+ * `public`: it came anonymously, or an anonymous HEAD has shown this digest to everybody. `unproven`: it came with the
+ * login, and nobody checked whether the login was needed.
  */
 export type Visibility = 'public' | 'unproven'
 

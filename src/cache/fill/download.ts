@@ -8,7 +8,7 @@ import type { Origin } from '../origin.ts'
 import { Progress } from './progress.ts'
 import type { Source, Sources } from './sources.ts'
 
-/** Milliseconds after which it is recorded that a source has the blob: most are through by then, and that is recorded. */
+/** Milliseconds until it is recorded that a source has the blob. Most downloads end sooner, and their end records it. */
 const worthRecording = 100
 
 export interface DownloadDependencies {

@@ -39,11 +39,11 @@ export class Fills implements AsyncDisposable {
   /** Those that have not ended, given up or not. */
   readonly #unended = new Set<Fill>()
   readonly #readers = new Readers()
-  /** Those of the entries that are neither fill nor look-up. */
+  /** Digests that `exclude` has locked. */
   readonly #excluded = new Set<Digest>()
   /** Damaged blobs that the store does not let go of: as good as absent, until they are overwritten. */
   readonly #condemned = new Set<Digest>()
-  /** Of stored blobs, as verified, or as found and recorded alike: that need not be asked again. */
+  /** Of stored blobs: sizes that were verified, or that file and record agree on. They are not checked again. */
   readonly #sizes = new LRUCache<Digest, number>({ max: mostSizes })
   #stopping = false
 

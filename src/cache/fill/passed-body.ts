@@ -97,7 +97,7 @@ export class PassedBody implements BodyReader {
   /** The chunk before the one that has come; at the end, once that is verified, the last. */
   async #take(): Promise<Buffer | undefined> {
     const chunk = this.#ended ? undefined : await this.#next()
-    // Only the one that completes it, where that is known.
+    // Where the size is known, only the last chunk is held back.
     if (!this.#options.hash || (!this.#held && chunk && this.#left !== undefined && this.#left > 0)) return chunk
     const ready = this.#held
     // A copy: what the source gives is valid until it is asked again.

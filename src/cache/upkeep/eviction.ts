@@ -24,7 +24,7 @@ export class NoRoom extends Error {
 
 /** The longest pull that is expected, in milliseconds: blobs used within it of each other belong to one pull. */
 const maxPull = 60_000
-/** Room that others were granted may be counted twice while they record what they stored. */
+/** Tries. A blob that is being recorded may count twice, as granted and as stored, so the first result may be wrong. */
 const maxAttempts = 3
 
 /**

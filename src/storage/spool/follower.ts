@@ -1,9 +1,11 @@
 import { type BodyReader, type Moved, nothingMoved, ReaderClosed, type SocketDescriptor } from '../body-reader.ts'
 import type { SharedFile } from '../file.ts'
 
-/** Bytes read at once; where others will be moved; and where others were moved, just to wait until more can be. */
+/** Bytes of one read. */
 const bufferSize = 256 * 1024
+/** Of one read before the first bytes are moved. */
 const beforeMoves = 16 * 1024
+/** Of one read between two moves, which is sent to learn when the connection takes more. */
 const betweenMoves = 4 * 1024
 /** Bytes that are read, where they are not in memory, before it is asked again: to ask disturbs the kernel's reading ahead. */
 const readThrough = 8 * 1024 * 1024

@@ -20,13 +20,13 @@ const unreadable = 'not readable without a login; privateRepositories: refuse'
  *     a manifest  | an anonymous HEAD that tells a rate limit       | a GET of that digest with the login, which is counted
  *                 | an anonymous GET, where no limit is told        | the same GET
  *
- * A name proves nothing: what is pushed to it next may be private. Neither does a HEAD where no limit makes the GET
- * another matter: some registries guard the GET alone.
+ * A name proves nothing: what is pushed to it next may be private. A HEAD proves nothing where the registry tells no rate
+ * limit: some registries guard the GET alone.
  */
 export class Privacy {
   /** Whether content must be shown to a stranger before it is served. */
   readonly mustProve: boolean
-  /** For what is proven by being had, and for questions. */
+  /** The identity of ordinary requests. What an anonymous GET returns is thereby shown to be public. */
   readonly identity: Identity
   readonly #onUnreadable: PrivacyOptions['onUnreadable']
   #isOpen = false
