@@ -210,6 +210,7 @@ async function openMetadata(
   const sqlite = SqliteStore.open(pathOf(storage.path, { kind: 'metadata' }), {
     onDamage: (setAside, error) =>
       log.error('the metadata was damaged; an empty database has replaced it', { setAside, error }),
+    moving: { onFailure },
   })
   const { index } = sqlite
   const tier = (store: MetadataStore) => ({ metadata: new MemoryTier({ store, accesses: index, onFailure }), index })

@@ -1,20 +1,77 @@
-import type { SQLOutputValue } from 'node:sqlite'
+import type { SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite'
 import { type Digest, parseDigest } from '../../oci/digest.ts'
 import type { Access } from '../access-log.ts'
+import type { Holding, TaggedImage } from '../content-index.ts'
+import type { Link, TagRecord } from '../metadata-store.ts'
+import { parseAccess, parseLink, parseTag } from '../records.ts'
+import { digestOfBytes } from './stored-digest.ts'
 
+/** A digest is text in the tables of version 2, and bytes since. */
 export type Row = Readonly<Record<string, SQLOutputValue>>
 
-/** Sorts before every access, in order of age. */
-export const beforeAll = { at: Number.MIN_SAFE_INTEGER, digest: '' } as const
-
-/** The digests of rows. Skips a value that is not a digest. */
-export function digestsOf(rows: readonly Row[]): Digest[] {
-  return rows.flatMap((row) => parseDigest(String(row['digest'])) ?? [])
+export function digestOfRow(row: Row): Digest | undefined {
+  return parseDigest(String(digestText(row)))
 }
 
-export function accessesOf(rows: readonly Row[]): Access[] {
-  return rows.flatMap((row) => {
-    const [digest] = digestsOf([row])
-    return digest ? { digest, size: Number(row['size']), at: Number(row['at']) } : []
+export function tagOfRow(row: Row): TagRecord | undefined {
+  return parseTag({
+    digest: digestText(row),
+    mediaType: row['media_type'],
+    size: row['size'],
+    etag: row['etag'],
+    checkedAt: row['checked_at'],
   })
+}
+
+export function imageOfRow(row: Row): TaggedImage | undefined {
+  const record = tagOfRow(row)
+  if (!record) return undefined
+  const { digest, mediaType, checkedAt } = record
+  return { repository: String(row['repository']), tag: String(row['tag']), digest, mediaType, checkedAt }
+}
+
+export function linkOfRow(row: Row): Link | undefined {
+  return parseLink({
+    kind: row['kind'],
+    digest: digestText(row),
+    size: row['size'],
+    mediaType: row['media_type'],
+    visibility: row['visibility'],
+  })
+}
+
+export function holdingOfRow(row: Row): Holding | undefined {
+  const { kind, repository } = row
+  const digest = digestOfRow(row)
+  if (!digest || (kind !== 'manifest' && kind !== 'blob')) return undefined
+  return { repository: String(repository), kind, digest }
+}
+
+export function accessOfRow(row: Row): Access | undefined {
+  return parseAccess({ digest: digestText(row), size: row['size'], at: row['at'] })
+}
+
+/**
+ * The first `limit` records that pass, of the first rows that `ask` returns. A row that does not pass does not make the
+ * list shorter, which would look like its end.
+ */
+export function firstOf<Value>(
+  limit: number,
+  ask: (rows: number) => readonly Row[],
+  parse: (row: Row) => Value | undefined,
+): Value[] {
+  for (let wanted = limit; ; wanted *= 2) {
+    const rows = ask(wanted)
+    const values = rows.map(parse).filter((value) => value !== undefined)
+    if (values.length >= limit || rows.length < wanted) return values.slice(0, limit)
+  }
+}
+
+/** Runs a statement. Returns the number of rows that it changed, without those that triggers changed. */
+export function changes(statement: StatementSync, ...parameters: SQLInputValue[]): number {
+  return Number(statement.run(...parameters).changes)
+}
+
+function digestText({ digest }: Row): unknown {
+  return typeof digest === 'string' ? digest : digestOfBytes(digest)
 }

@@ -1,0 +1,80 @@
+import { parseDigest } from '../oci/digest.ts'
+import { isMediaType } from '../oci/media-type.ts'
+import type { Access } from './access-log.ts'
+import type { Link, LinkKind, TagRecord } from './metadata-store.ts'
+
+/*
+ * What is read back is believed only if it could have been written: others may write to the same Redis, files may be
+ * damaged. Here every record passes, whatever it was read from. What does not pass is as good as absent: the parser
+ * returns undefined, and the next write replaces it.
+ *
+ * A value may be of any type. Numbers may be text or bigints; undefined, null and '' are an absent number.
+ */
+
+/** The fields of a record of type `Value`, as they were read. */
+export type RawRecord<Value> = { readonly [Field in keyof Value]?: unknown }
+
+const maxEtagLength = 1024
+/** What a field's value may have (RFC 9110 §5.5), byte by byte. */
+const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/
+
+export function parseTag(raw: RawRecord<TagRecord>): TagRecord | undefined {
+  const digest = parseDigest(String(raw.digest))
+  const size = parseSize(raw.size)
+  const checkedAt = parseTime(raw.checkedAt)
+  const mediaType = String(raw.mediaType)
+  if (!digest || !isMediaType(mediaType) || size === undefined || checkedAt === undefined) return undefined
+  return { digest, mediaType, size, etag: parseEtag(raw.etag), checkedAt }
+}
+
+export function parseLink(raw: RawRecord<Link>): Link | undefined {
+  const digest = parseDigest(String(raw.digest))
+  const kind = parseKind(raw.kind)
+  const size = parseSize(raw.size)
+  const mediaType = String(raw.mediaType)
+  const { visibility } = raw
+  if (!digest || !kind || !isMediaType(mediaType)) return undefined
+  if (size === undefined && !isAbsent(raw.size)) return undefined
+  if (visibility !== 'public' && visibility !== 'unproven') return undefined
+  return { kind, digest, size, mediaType, visibility }
+}
+
+export function parseAccess(raw: RawRecord<Access>): Access | undefined {
+  const digest = parseDigest(String(raw.digest))
+  const size = parseSize(raw.size)
+  // Only the order of accesses counts, so that a clock before 1970 does no harm.
+  const at = parseWhole(raw.at)
+  return digest && size !== undefined && at !== undefined ? { digest, size, at } : undefined
+}
+
+/** A validator that cannot be sent to an upstream is left out: the next check of the tag goes without one. */
+function parseEtag(value: unknown): string | undefined {
+  if (typeof value !== 'string' || value.length > maxEtagLength) return undefined
+  return fieldValue.test(value) ? value : undefined
+}
+
+function parseKind(value: unknown): LinkKind | undefined {
+  return value === 'manifest' || value === 'blob' ? value : undefined
+}
+
+function parseSize(value: unknown): number | undefined {
+  const size = parseWhole(value)
+  return size !== undefined && size >= 0 ? size : undefined
+}
+
+function parseTime(value: unknown): number | undefined {
+  const time = parseWhole(value)
+  return time !== undefined && time >= 0 ? time : undefined
+}
+
+/** A whole number that a `number` holds exactly. */
+function parseWhole(value: unknown): number | undefined {
+  if (isAbsent(value) || !['number', 'bigint', 'string'].includes(typeof value)) return undefined
+  if (typeof value === 'string' && !/^-?\d{1,16}$/.test(value)) return undefined
+  const number = Number(value)
+  return Number.isSafeInteger(number) ? number : undefined
+}
+
+function isAbsent(value: unknown): boolean {
+  return value === undefined || value === null || value === ''
+}
