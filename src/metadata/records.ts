@@ -1,6 +1,8 @@
 import { parseDigest } from '../oci/digest.ts'
 import { isMediaType } from '../oci/media-type.ts'
+import { isFullRepositoryName, isTag } from '../oci/reference.ts'
 import type { Access } from './access-log.ts'
+import type { Holding, TaggedImage } from './content-index.ts'
 import type { Link, LinkKind, TagRecord } from './metadata-store.ts'
 
 /*
@@ -19,19 +21,19 @@ const maxEtagLength = 1024
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/
 
 export function parseTag(raw: RawRecord<TagRecord>): TagRecord | undefined {
-  const digest = parseDigest(String(raw.digest))
+  const digest = parseDigest(textOf(raw.digest))
   const size = parseSize(raw.size)
   const checkedAt = parseTime(raw.checkedAt)
-  const mediaType = String(raw.mediaType)
+  const mediaType = textOf(raw.mediaType)
   if (!digest || !isMediaType(mediaType) || size === undefined || checkedAt === undefined) return undefined
   return { digest, mediaType, size, etag: parseEtag(raw.etag), checkedAt }
 }
 
 export function parseLink(raw: RawRecord<Link>): Link | undefined {
-  const digest = parseDigest(String(raw.digest))
+  const digest = parseDigest(textOf(raw.digest))
   const kind = parseKind(raw.kind)
   const size = parseSize(raw.size)
-  const mediaType = String(raw.mediaType)
+  const mediaType = textOf(raw.mediaType)
   const { visibility } = raw
   if (!digest || !kind || !isMediaType(mediaType)) return undefined
   if (size === undefined && !isAbsent(raw.size)) return undefined
@@ -40,17 +42,37 @@ export function parseLink(raw: RawRecord<Link>): Link | undefined {
 }
 
 export function parseAccess(raw: RawRecord<Access>): Access | undefined {
-  const digest = parseDigest(String(raw.digest))
+  const digest = parseDigest(textOf(raw.digest))
   const size = parseSize(raw.size)
   // Only the order of accesses counts, so that a clock before 1970 does no harm.
   const at = parseWhole(raw.at)
   return digest && size !== undefined && at !== undefined ? { digest, size, at } : undefined
 }
 
+/** A tag in a list: a record, and whose it is. */
+export function parseImage(raw: RawRecord<TagRecord & TaggedImage>): TaggedImage | undefined {
+  const record = parseTag(raw)
+  const [repository, tag] = [textOf(raw.repository), textOf(raw.tag)]
+  if (!record || !isFullRepositoryName(repository) || !isTag(tag)) return undefined
+  const { digest, mediaType, checkedAt } = record
+  return { repository, tag, digest, mediaType, checkedAt }
+}
+
+export function parseHolding(raw: RawRecord<Holding>): Holding | undefined {
+  const digest = parseDigest(textOf(raw.digest))
+  const kind = parseKind(raw.kind)
+  const repository = textOf(raw.repository)
+  return digest && kind && isFullRepositoryName(repository) ? { repository, kind, digest } : undefined
+}
+
 /** A validator that cannot be sent to an upstream is left out: the next check of the tag goes without one. */
 function parseEtag(value: unknown): string | undefined {
   if (typeof value !== 'string' || value.length > maxEtagLength) return undefined
   return fieldValue.test(value) ? value : undefined
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : ''
 }
 
 function parseKind(value: unknown): LinkKind | undefined {

@@ -33,6 +33,19 @@ export const scripts = {
       redis.call('EXPIRE', key, ARGV[1])
     end
   `),
+
+  discard: script(`
+    -- Deletes what is no record, unless it has been replaced since it was read.
+    -- KEYS   1 the record
+    -- ARGV   1… its fields as they were read, each followed by its value
+    -- Output 1 when deleted, 0 when kept
+    if redis.call('TYPE', KEYS[1]).ok == 'hash' then
+      for n = 1, #ARGV, 2 do
+        if redis.call('HGET', KEYS[1], ARGV[n]) ~= ARGV[n + 1] then return 0 end
+      end
+    end
+    return redis.call('DEL', KEYS[1])
+  `),
 } as const
 
 function script(lua: string): RedisScript {

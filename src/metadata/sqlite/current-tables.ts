@@ -13,6 +13,7 @@ import {
   imageOfRow,
   linkOfRow,
   type Row,
+  repositoriesOfRows,
   tagOfRow,
 } from './sqlite-rows.ts'
 import type { statements } from './sqlite-statements.ts'
@@ -66,7 +67,7 @@ export class CurrentTables implements RecordTables {
 
   repositoriesOf(digest: Digest): string[] {
     const rows = this.#allWithId(digest, (id) => this.#statement.repositoriesOf.all(id))
-    return rows.map((row) => String(row['repository']))
+    return repositoriesOfRows(rows)
   }
 
   holdings(query: PrefixQuery<Holding>): Holding[] {

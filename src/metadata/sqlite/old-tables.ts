@@ -13,6 +13,7 @@ import {
   holdingOfRow,
   imageOfRow,
   linkOfRow,
+  repositoriesOfRows,
   tagOfRow,
 } from './sqlite-rows.ts'
 
@@ -67,7 +68,7 @@ export class OldTables implements RecordTables {
   }
 
   repositoriesOf(digest: Digest): string[] {
-    return this.#statement.repositoriesOf.all(digest).map((row) => String(row['repository']))
+    return repositoriesOfRows(this.#statement.repositoriesOf.all(digest))
   }
 
   holdings({ prefix, after, limit }: PrefixQuery<Holding>): Holding[] {

@@ -1,9 +1,10 @@
 import type { SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite'
 import { type Digest, parseDigest } from '../../oci/digest.ts'
+import { isFullRepositoryName } from '../../oci/reference.ts'
 import type { Access } from '../access-log.ts'
 import type { Holding, TaggedImage } from '../content-index.ts'
 import type { Link, TagRecord } from '../metadata-store.ts'
-import { parseAccess, parseLink, parseTag } from '../records.ts'
+import { parseAccess, parseHolding, parseImage, parseLink, parseTag, type RawRecord } from '../records.ts'
 import { digestOfBytes } from './stored-digest.ts'
 
 /** A digest is text in the tables of version 2, and bytes since. */
@@ -14,20 +15,16 @@ export function digestOfRow(row: Row): Digest | undefined {
 }
 
 export function tagOfRow(row: Row): TagRecord | undefined {
-  return parseTag({
-    digest: digestText(row),
-    mediaType: row['media_type'],
-    size: row['size'],
-    etag: row['etag'],
-    checkedAt: row['checked_at'],
-  })
+  return parseTag(tagFieldsOf(row))
 }
 
 export function imageOfRow(row: Row): TaggedImage | undefined {
-  const record = tagOfRow(row)
-  if (!record) return undefined
-  const { digest, mediaType, checkedAt } = record
-  return { repository: String(row['repository']), tag: String(row['tag']), digest, mediaType, checkedAt }
+  return parseImage({ ...tagFieldsOf(row), repository: row['repository'], tag: row['tag'] })
+}
+
+function tagFieldsOf(row: Row): RawRecord<TagRecord> {
+  const { size, etag } = row
+  return { digest: digestText(row), mediaType: row['media_type'], size, etag, checkedAt: row['checked_at'] }
 }
 
 export function linkOfRow(row: Row): Link | undefined {
@@ -41,10 +38,11 @@ export function linkOfRow(row: Row): Link | undefined {
 }
 
 export function holdingOfRow(row: Row): Holding | undefined {
-  const { kind, repository } = row
-  const digest = digestOfRow(row)
-  if (!digest || (kind !== 'manifest' && kind !== 'blob')) return undefined
-  return { repository: String(repository), kind, digest }
+  return parseHolding({ repository: row['repository'], kind: row['kind'], digest: digestText(row) })
+}
+
+export function repositoriesOfRows(rows: readonly Row[]): string[] {
+  return rows.map((row) => String(row['repository'])).filter(isFullRepositoryName)
 }
 
 export function accessOfRow(row: Row): Access | undefined {
