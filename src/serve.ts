@@ -30,7 +30,6 @@ import { Counters } from './telemetry/counters.ts'
 import { History } from './telemetry/history.ts'
 import { Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
-import { TelemetryObserver } from './telemetry/observer.ts'
 import { type Output, standardOutput, streamOutput } from './telemetry/output.ts'
 import { RequestReport } from './telemetry/request-report.ts'
 import { RegistryUpstream } from './upstream/registry.ts'
@@ -78,7 +77,7 @@ export async function serve(
   )
   const reports = () => [...upstreams.values()].map((upstream) => upstream.status())
   const events = new Events({ upstreams: reports, now })
-  const observer = new EventObserver(new TelemetryObserver({ counters, log, now }), events)
+  const observer = new EventObserver({ counters, log, now }, events)
 
   const root = config.storage.path
   stack.use(await DataFolder.open(root))
@@ -263,14 +262,9 @@ function createUpstream(
     threads,
     now,
     hooks: {
-      onRefused: ({ username, reason, restsUntil }) => {
-        const until = new Date(restsUntil).toISOString()
-        log.error('the login was refused; public images are pulled without it', {
-          upstream: name,
-          username,
-          reason,
-          until,
-        })
+      onRefused: ({ restsUntil, ...refusal }) => {
+        const facts = { upstream: name, ...refusal, until: new Date(restsUntil).toISOString() }
+        log.error('the login was refused; public images are pulled without it', facts)
       },
     },
   })

@@ -1,7 +1,10 @@
-import type { ContentKind } from '../cache/observer.ts'
+import type { Fill } from '../cache/fill/fill.ts'
+import type { ContentKind, ScrubReport } from '../cache/observer.ts'
+import type { CachedImage } from '../cache/upkeep/images.ts'
+import type { PurgeReport } from '../cache/upkeep/purge.ts'
 import type { OutcomeCounts } from '../telemetry/counters.ts'
 import type { TimeSeries } from '../telemetry/history.ts'
-import type { ScrubReport, UpstreamReport } from '../telemetry/metric-sources.ts'
+import type { UpstreamReport } from '../telemetry/metric-sources.ts'
 
 /**
  * What the paths below `/api/` answer, as JSON. The listener sends these types and the commands read them;
@@ -23,9 +26,9 @@ export interface AdminApi {
   }
   /** Each path ends with a name: `images/docker.io/library/alpine:3.20`. */
   readonly DELETE: {
-    readonly images: PurgeAnswer
-    readonly repositories: PurgeAnswer
-    readonly blobs: PurgeAnswer
+    readonly images: PurgeReport
+    readonly repositories: PurgeReport
+    readonly blobs: PurgeReport
     readonly pins: PinAnswer
   }
 }
@@ -48,44 +51,12 @@ export interface StatsAnswer {
 }
 
 /** A running fill. */
-export interface FillProgress {
-  readonly digest: string
-  readonly repository: string
-  /** Bytes of the blob; null if the upstream sends no length. */
-  readonly size: number | null
-  /** Bytes downloaded. */
-  readonly written: number
-  readonly followers: number
-  readonly seconds: number
-}
-
-export interface ListedImage {
-  readonly repository: string
-  readonly tag: string
-  readonly digest: string
-  readonly mediaType: string
-  readonly platforms: readonly { readonly platform: string; readonly cached: boolean }[]
-  /** Bytes of everything the image consists of: `unique` of this image alone, `shared` with others. */
-  readonly size: number
-  readonly unique: number
-  readonly shared: number
-  /** Epoch milliseconds. */
-  readonly lastUsed: number
-  readonly pinned: boolean
-  /** Epoch milliseconds of the upstream's last confirmation. */
-  readonly checkedAt: number
-}
+export type FillProgress = Fill['progress']
 
 export interface ImagesAnswer {
-  readonly images: readonly ListedImage[]
+  readonly images: readonly CachedImage[]
   /** The parameter `after` for the next page; null if there is none. */
   readonly next: string | null
-}
-
-export interface PurgeAnswer {
-  readonly tags: number
-  readonly blobs: number
-  readonly bytes: number
 }
 
 export interface PinAnswer {

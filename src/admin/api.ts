@@ -34,7 +34,7 @@ export function apiRouter({ counters, metrics, sources, actions, events, log, up
     ctx.set('Content-Type', metrics.contentType)
   })
   router.get('/api/stats', acceptQuery(), async (ctx) => {
-    ctx.body = (await statsOf({ counters, sources, uptime: uptime() })) satisfies AdminApi['GET']['stats']
+    ctx.body = (await statsOf(counters, sources, uptime())) satisfies AdminApi['GET']['stats']
   })
   router.get('/api/upstreams', acceptQuery(), (ctx) => {
     ctx.body = reportsOf(sources) satisfies AdminApi['GET']['upstreams']
@@ -52,6 +52,6 @@ export function apiRouter({ counters, metrics, sources, actions, events, log, up
   })
   addImageRoutes(router, actions)
   addPinRoutes(router, actions)
-  addUpkeepRoutes(router, { ...actions, log })
+  addUpkeepRoutes(router, actions, log)
   return router
 }

@@ -1,29 +1,17 @@
 import Koa from 'koa'
-import type { Counters } from '../telemetry/counters.ts'
-import type { Log } from '../telemetry/log.ts'
-import type { Metrics } from '../telemetry/metrics.ts'
 import { requireToken, securityHeaders } from './access.ts'
-import type { AdminActions } from './actions.ts'
-import { apiRouter } from './api.ts'
+import { type ApiOptions, apiRouter } from './api.ts'
 import { answerErrors } from './errors.ts'
-import type { Events } from './events.ts'
 import { healthRouter } from './health.ts'
 import { checkHost } from './host.ts'
-import type { AdminSources } from './sources.ts'
 
-export interface AdminOptions {
+export interface AdminOptions extends Omit<ApiOptions, 'uptime'> {
   /** The bearer token that requests need; undefined if none is needed. */
   readonly token: string | undefined
   /** The host to listen on, as configured, without its port. */
   readonly boundHost: string
   /** `admin.hosts`: other host names that requests may use. */
   readonly hosts: readonly string[]
-  readonly sources: AdminSources
-  readonly actions: AdminActions
-  readonly events: Events
-  readonly counters: Counters
-  readonly metrics: Metrics
-  readonly log: Log
   /** Epoch milliseconds. Uptime counts from the call. */
   readonly now: () => number
 }
@@ -38,7 +26,7 @@ export function createAdminApp(options: AdminOptions): Koa {
   const app = new Koa()
   app.use(securityHeaders())
   app.use(answerErrors(log))
-  app.use(checkHost({ boundHost, hosts }))
+  app.use(checkHost(boundHost, hosts))
   app.use(health.routes())
   app.use(health.allowedMethods())
   app.use(requireToken(token))

@@ -23,15 +23,3 @@ export type Event =
     }
   | { readonly type: 'store-failed'; readonly store: 'content' | 'metadata' }
   | { readonly type: 'upstream-resting' | 'upstream-back'; readonly upstream: string }
-
-/** Every type, in the order in which they are documented. */
-export const eventTypes = [
-  'fill-started',
-  'fill-ended',
-  'evicted',
-  'damaged',
-  'probed',
-  'store-failed',
-  'upstream-resting',
-  'upstream-back',
-] as const satisfies readonly Event['type'][]

@@ -2,21 +2,16 @@ import { isIPv4 } from 'node:net'
 import type { Middleware } from 'koa'
 import { AdminError } from './error.ts'
 
-export interface HostOptions {
-  /** The host to listen on, as configured. */
-  readonly boundHost: string
-  /** Other host names that requests may use; a port in them is ignored. */
-  readonly hosts: readonly string[]
-}
-
 /**
  * Refuses a request whose `Host` is not a name of this listener. This stops DNS rebinding: a page can point its own host
  * name at a loopback address to read from there, but the browser still sends that name.
  *
  * The address that the client connected to is also accepted. It cannot be a rebound name, and health probes of container
  * platforms send it if the listener is bound to every address.
+ *
+ * `boundHost`: the host to listen on, as configured; `hosts`: other names that requests may use, whose port is ignored.
  */
-export function checkHost({ boundHost, hosts }: HostOptions): Middleware {
+export function checkHost(boundHost: string, hosts: readonly string[]): Middleware {
   const names = new Set([boundHost, ...hosts].flatMap((host) => hostname(host) ?? hostname(`[${host}]`) ?? []))
   return async (ctx, next) => {
     const name = hostname(ctx.req.headers.host ?? '')

@@ -1,13 +1,12 @@
 import type { Router } from '@koa/router'
-import type { CachedImage } from '../cache/upkeep/images.ts'
 import type { PurgeReport } from '../cache/upkeep/purge.ts'
 import type { AdminActions } from './actions.ts'
-import type { AdminApi, ListedImage, PurgeAnswer } from './answers.ts'
+import type { AdminApi } from './answers.ts'
 import { AdminError, quoted } from './error.ts'
 import { parseImage, parsePurgeTarget, parseStoredDigest } from './names.ts'
 import { acceptQuery, count, parameter } from './query.ts'
 
-const perPage = { min: 1, max: 1000, default: 100 } as const
+const perPage = { min: 1, max: 1000, fallback: 100 } as const
 
 /** Routes that list what is cached, and purge it. */
 export function addImageRoutes(router: Router, { images, purge }: Pick<AdminActions, 'images' | 'purge'>): void {
@@ -19,7 +18,7 @@ export function addImageRoutes(router: Router, { images, purge }: Pick<AdminActi
       limit: count(ctx, 'limit', perPage),
     })
     const next = found.next && `${found.next.repository}:${found.next.tag}`
-    ctx.body = { images: found.images.map(listed), next: next ?? null } satisfies AdminApi['GET']['images']
+    ctx.body = { images: found.images, next: next ?? null } satisfies AdminApi['GET']['images']
   })
   router.delete('/api/images/*image', acceptQuery(), async (ctx) => {
     const { image = '' } = ctx.params
@@ -38,31 +37,12 @@ export function addImageRoutes(router: Router, { images, purge }: Pick<AdminActi
   })
 }
 
-function reported(name: string, report: PurgeReport | undefined): PurgeAnswer {
+function reported(name: string, report: PurgeReport | undefined): PurgeReport {
   if (!report) throw new AdminError('NOT_CACHED', `nothing is cached of ${quoted(name)}`)
-  const { tags, blobs, bytes } = report
-  return { tags, blobs, bytes }
+  return report
 }
 
 function prefixOf(text: string): string {
   if (/^[a-z0-9._:/-]{0,255}$/.test(text)) return text
   throw new AdminError('INVALID', `${quoted(text)} is not the start of a repository name, such as docker.io/library/`)
-}
-
-/** Field by field, so that a new field of the cache does not show up in answers. */
-function listed({ platforms, ...image }: CachedImage): ListedImage {
-  const { repository, tag, digest, mediaType, size, unique, shared, lastUsed, pinned, checkedAt } = image
-  return {
-    repository,
-    tag,
-    digest,
-    mediaType,
-    platforms: platforms.map(({ platform, cached }) => ({ platform, cached })),
-    size,
-    unique,
-    shared,
-    lastUsed,
-    pinned,
-    checkedAt,
-  }
 }

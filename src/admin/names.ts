@@ -5,12 +5,6 @@ import { AdminError, quoted } from './error.ts'
 /** What to purge: everything of an upstream, or a repository. */
 export type PurgeTarget = { readonly upstream: string } | { readonly repository: string }
 
-export interface ImageName {
-  /** In full: `docker.io/library/alpine`. */
-  readonly repository: string
-  readonly tag: string
-}
-
 const host = /^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[1-9]\d{0,4})?$/
 /** Official images of Docker Hub: clients add `library/` to their names. */
 const official = /^docker\.io\/[^/]+$/
@@ -22,7 +16,7 @@ export function parsePurgeTarget(text: string): PurgeTarget {
 }
 
 /** `docker.io/library/alpine:3.20`. Throws AdminError INVALID. */
-export function parseImage(text: string): ImageName {
+export function parseImage(text: string): { repository: string; tag: string } {
   const colon = text.lastIndexOf(':')
   if (text.includes('@')) throw new AdminError('INVALID', 'to purge a digest, use DELETE /api/blobs/<digest>')
   if (colon <= text.lastIndexOf('/')) throw invalid(text, 'an image', 'docker.io/library/alpine:3.20')

@@ -18,20 +18,17 @@ export function parameter(ctx: Context, name: string): string | undefined {
   return typeof value === 'string' ? value : undefined
 }
 
-/** A whole number from `min` to `max`. Throws AdminError INVALID. */
-export function count(ctx: Context, name: string, { min, max, default: fallback }: CountBounds): number {
+/** A whole number from `min` to `max`, or `fallback` if the parameter is absent. Throws AdminError INVALID. */
+export function count(
+  ctx: Context,
+  name: string,
+  { min, max, fallback }: Readonly<Record<'min' | 'max' | 'fallback', number>>,
+): number {
   const text = parameter(ctx, name)
   if (text === undefined) return fallback
   const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
   if (value >= min && value <= max) return value
   throw new AdminError('INVALID', `${name} is a number from ${min} to ${max}, not ${quoted(text)}`)
-}
-
-export interface CountBounds {
-  readonly min: number
-  readonly max: number
-  /** If the parameter is absent. */
-  readonly default: number
 }
 
 function unknown(name: string, names: readonly string[]): AdminError {

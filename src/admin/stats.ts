@@ -1,27 +1,25 @@
-import type { Counters, OutcomeCounts } from '../telemetry/counters.ts'
+import { type Counters, type OutcomeCounts, sumOutcomes } from '../telemetry/counters.ts'
 import type { UpstreamReport } from '../telemetry/metric-sources.ts'
 import type { StatsAnswer } from './answers.ts'
 import type { AdminSources } from './sources.ts'
 
-export interface StatsOptions {
-  readonly counters: Counters
-  readonly sources: Pick<AdminSources, 'upstreams' | 'usage' | 'evictions' | 'series' | 'probe'>
-  /** Seconds. */
-  readonly uptime: number
-}
-
-export async function statsOf({ counters, sources, uptime }: StatsOptions): Promise<StatsAnswer> {
+/** `uptime` in seconds. */
+export async function statsOf(
+  counters: Counters,
+  sources: Pick<AdminSources, 'upstreams' | 'usage' | 'evictions' | 'series' | 'probe'>,
+  uptime: number,
+): Promise<StatsAnswer> {
   const upstreams = [...counters.upstreams.values()]
   const requests = {
-    manifest: sum(upstreams.map(({ answers }) => answers.manifest)),
-    blob: sum(upstreams.map(({ answers }) => answers.blob)),
+    manifest: sumOutcomes(upstreams.map(({ answers }) => answers.manifest)),
+    blob: sumOutcomes(upstreams.map(({ answers }) => answers.blob)),
   }
   const served = counters.servedBytes
   const fromUpstream = upstreams.reduce((total, { receivedBytes }) => total + receivedBytes, 0)
   const { bytes: used, maxBytes: max, blobs } = await sources.usage()
   return {
     requests,
-    hitRatio: hitRatio(sum(Object.values(requests))),
+    hitRatio: hitRatio(sumOutcomes(Object.values(requests))),
     bytes: { served, fromUpstream, saved: Math.max(0, served - fromUpstream) },
     storage: { used, max, blobs },
     upstreams: reportsOf(sources),
@@ -47,16 +45,4 @@ export function reportsOf(sources: Pick<AdminSources, 'upstreams'>): UpstreamRep
 function hitRatio({ hit, miss, collapsed, revalidated, stale }: OutcomeCounts): number {
   const good = hit + revalidated + stale + collapsed
   return good + miss === 0 ? 0 : good / (good + miss)
-}
-
-function sum(counts: readonly OutcomeCounts[]): OutcomeCounts {
-  const total = { hit: 0, miss: 0, collapsed: 0, revalidated: 0, stale: 0 }
-  for (const each of counts) {
-    total.hit += each.hit
-    total.miss += each.miss
-    total.collapsed += each.collapsed
-    total.revalidated += each.revalidated
-    total.stale += each.stale
-  }
-  return total
 }

@@ -7,10 +7,6 @@ import { acceptNoBody } from './body.ts'
 import { AdminError } from './error.ts'
 import { acceptQuery } from './query.ts'
 
-export interface UpkeepOptions extends Pick<AdminActions, 'eviction' | 'scrub'> {
-  readonly log: Log
-}
-
 /**
  * Milliseconds. A check whether anything must be evicted runs whenever content comes, and is mostly over at once: wait
  * this long before a running one counts as a conflict.
@@ -18,7 +14,7 @@ export interface UpkeepOptions extends Pick<AdminActions, 'eviction' | 'scrub'> 
 const checkTime = 250
 
 /** Routes that start eviction or a scrub now. */
-export function addUpkeepRoutes(router: Router, { eviction, scrub, log }: UpkeepOptions): void {
+export function addUpkeepRoutes(router: Router, { eviction, scrub }: AdminActions, log: Log): void {
   let requested = false
   router.post('/api/evict', acceptQuery(), acceptNoBody(), async (ctx) => {
     if (requested) throw alreadyRunning('an eviction')

@@ -158,7 +158,7 @@ export class Blobs {
   async #admit({ origin, digest, range, link }: Wanted, blob: OpenBlob): Promise<ByteRange | undefined> {
     const { metadata, dependencies } = this.#options
     try {
-      if (!link) await this.#rights.prove(origin, digest)
+      if (!link) await this.#rights.prove(origin, digest, blob.size)
       const resolved = range && resolve(range, blob.size)
       metadata.touch(digest, blob.size, dependencies.now())
       return resolved

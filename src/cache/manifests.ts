@@ -1,9 +1,9 @@
 import type { ContentIndex } from '../metadata/content-index.ts'
 import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
 import type { Digest } from '../oci/digest.ts'
-import { claimsOf } from '../oci/manifest.ts'
+import { claimsOf, parseObject } from '../oci/manifest.ts'
 import type { Reference } from '../oci/reference.ts'
-import type { BlobStore, ManifestNote } from '../storage/blob-store.ts'
+import type { BlobStore, ManifestNote, OpenBlob } from '../storage/blob-store.ts'
 import type { Spool } from '../storage/spool/spool.ts'
 import type { Manifest, Visibility } from '../upstream/upstream.ts'
 import { requireFromUpstream } from './ask-upstream.ts'
@@ -33,6 +33,9 @@ export interface ManifestsOptions {
   readonly fills: Pick<Fills, 'reading' | 'discard'>
 }
 
+/** Bytes of the largest content that is read as a manifest: a manifest may call a layer one. */
+const largestManifest = 64 * 1024 * 1024
+
 /** Manifests by digest, through a repository that holds them. */
 export class Manifests {
   readonly #options: ManifestsOptions
@@ -47,6 +50,11 @@ export class Manifests {
     const link = this.#options.metadata.peekLink(origin.repository, 'manifest', digest)
     if (!link || !mayServe(origin, link.visibility)) return undefined
     return this.#options.content.getManifest(digest, link.mediaType)
+  }
+
+  /** Whether it is proven for this repository, and may be served to everybody, stored or not. */
+  async isProven(origin: Origin, digest: Digest): Promise<boolean> {
+    return (await this.#link(origin, digest)) !== undefined
   }
 
   /** What is stored and proven for this repository, without asking the upstream. */
@@ -74,12 +82,16 @@ export class Manifests {
     return manifest
   }
 
-  /** Keeps a manifest, with what it claims, for the repository it came through. Never fails: memory holds it at least. */
+  /**
+   * Keeps a manifest, with what it claims, for the repository it came through; a signed one is only passed on. Never fails:
+   * memory holds it at least.
+   */
   async keep(origin: Origin, manifest: Manifest): Promise<void> {
     const { observer, metadata, index, content } = this.#options
     const { mediaType, digest, size, body, visibility } = manifest
-    const links = linksOf(manifest, visibility)
     observer.received(origin.upstream.name, size)
+    if (manifest.signed) return
+    const links = linksOf(manifest, visibility)
     const stored = content.setUnstored({ mediaType, digest, size, body })
     try {
       await this.#store(origin, manifest)
@@ -113,10 +125,11 @@ export class Manifests {
     const { store, fills, observer, content } = this.#options
     try {
       const found = await fills.reading(digest, async () => {
-        const blob = await store.open(digest)
+        const blob = await openManifest(store, digest)
         return blob && ((await content.load(digest, blob, mediaType)) ?? 'damaged')
       })
-      if (found !== 'damaged') return found
+      // What a manifest calls a manifest may be none, and an older version kept pages.
+      if (found !== 'damaged') return found && parseObject(found.body) ? found : undefined
       await fills.discard(digest)
     } catch (error) {
       observer.storeFailed('content', error)
@@ -138,7 +151,7 @@ export class Manifests {
 
 /** The digests that a manifest names, of what it proves. */
 export function namesOf(manifest: Digest, links: readonly Link[]): Digest[] {
-  return links.map((link) => link.digest).filter((digest) => digest !== manifest)
+  return [...new Set(links.map((link) => link.digest))].filter((digest) => digest !== manifest)
 }
 
 /** What a manifest proves: that its repository holds it, and all that it names. */
@@ -151,9 +164,16 @@ export function linksOf({ mediaType, digest, size, body }: KeptManifest, visibil
   ]
 }
 
+async function openManifest(store: BlobStore, digest: Digest): Promise<OpenBlob | undefined> {
+  const blob = await store.open(digest)
+  if (!blob || blob.size <= largestManifest) return blob
+  await blob.close()
+  return undefined
+}
+
 /** A stored manifest's bytes; undefined when it is not there. */
 export async function readManifest(store: BlobStore, digest: Digest): Promise<Buffer | undefined> {
-  const blob = await store.open(digest)
+  const blob = await openManifest(store, digest)
   if (!blob) return undefined
   return await readAll(blob.reader({ start: 0, end: blob.size - 1 }))
 }

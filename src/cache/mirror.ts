@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { ContentIndex } from '../metadata/content-index.ts'
 import type { Link, MetadataTier } from '../metadata/metadata-store.ts'
+import type { Descriptor } from '../oci/descriptor.ts'
 import type { Digest } from '../oci/digest.ts'
 import { RegistryError } from '../oci/error.ts'
 import { octetStream } from '../oci/media-type.ts'
@@ -35,13 +36,20 @@ export interface Target {
 
 export interface ServedManifest {
   readonly outcome: Outcome
-  readonly manifest: KeptManifest
+  /** Without its body where only its head was asked for, and nobody has fetched it. */
+  readonly manifest: KeptManifest | Descriptor
   /** For tags: epoch milliseconds of the upstream's last confirmation, and how long it counts in milliseconds. */
   readonly tag: { readonly checkedAt: number; readonly ttl: number } | undefined
+  /** The upstream's own warning, to be passed on. */
+  readonly warning?: string | undefined
+  /** The manifest comes straight from upstream and is not kept. */
+  readonly passed?: boolean
 }
 
 /** What a client asks of a repository. */
-export type Wish = { readonly kind: 'manifest'; readonly reference: Reference } | ({ readonly kind: 'blob' } & BlobWish)
+export type Wish =
+  | { readonly kind: 'manifest'; readonly reference: Reference; readonly part: 'head' | 'whole' }
+  | ({ readonly kind: 'blob' } & BlobWish)
 
 export interface MirrorOptions {
   readonly upstreams: ReadonlyMap<string, Upstream>
@@ -163,7 +171,7 @@ export class Mirror implements AsyncDisposable {
   get(target: Target, wish: Wish): Promise<ServedManifest | ServedBlob> {
     const origin = this.#origin(target)
     if (target.name === probeName) return this.#probed(origin, wish)
-    return wish.kind === 'blob' ? this.#blobs.get(origin, wish) : this.#manifest(origin, wish.reference)
+    return wish.kind === 'blob' ? this.#blobs.get(origin, wish) : this.#manifest(origin, wish)
   }
 
   /** A client got the probe, and so uses the mirror. */
@@ -242,18 +250,24 @@ export class Mirror implements AsyncDisposable {
     return origin.name === probeName ? this.#probeBlob(wish.digest) : this.#blobs.tryCached(origin, wish)
   }
 
-  #ofTag(origin: Origin, { outcome, manifest, checkedAt }: ServedTag): ServedManifest {
+  #ofTag(origin: Origin, { checkedAt, ...served }: ServedTag): ServedManifest {
     const { ttl } = this.#options.policy(origin.upstream.name)
-    return { outcome, manifest, tag: { checkedAt, ttl } }
+    return { ...served, tag: { checkedAt, ttl } }
   }
 
-  async #manifest(origin: Origin, reference: Reference): Promise<ServedManifest> {
+  async #manifest(origin: Origin, { reference, part }: Extract<Wish, { kind: 'manifest' }>): Promise<ServedManifest> {
     const served =
       'tag' in reference
-        ? this.#ofTag(origin, await this.#tags.get(origin, reference.tag))
-        : { ...(await this.#manifests.byDigest(origin, reference.digest)), tag: undefined }
+        ? this.#ofTag(origin, await this.#tags.get(origin, reference.tag, part))
+        : await this.#byDigest(origin, reference.digest)
     this.#options.observer.answered('manifest', origin.upstream.name, served.outcome)
     return served
+  }
+
+  async #byDigest(origin: Origin, digest: Digest): Promise<ServedManifest> {
+    const found = await this.#manifests.byDigest(origin, digest)
+    if (found.outcome === 'miss') await this.#tags.fetchedByDigest(origin, found.manifest)
+    return { ...found, tag: undefined }
   }
 
   async #probed(origin: Origin, wish: Wish): Promise<ServedManifest | ServedBlob> {

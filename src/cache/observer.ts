@@ -1,9 +1,8 @@
 import type { Digest } from '../oci/digest.ts'
 
 /** Where an answer came from. Logs, metrics and `Cache-Status` (RFC 9211) use the same words. */
-export type Outcome = 'hit' | 'miss' | 'collapsed' | 'revalidated' | 'stale'
-
-export const outcomes = ['hit', 'miss', 'collapsed', 'revalidated', 'stale'] as const satisfies readonly Outcome[]
+export const outcomes = ['hit', 'miss', 'collapsed', 'revalidated', 'stale'] as const
+export type Outcome = (typeof outcomes)[number]
 
 export type ContentKind = 'manifest' | 'blob'
 
@@ -22,6 +21,19 @@ export interface FillReport {
   readonly bytes: number
   readonly seconds: number
   readonly error?: unknown
+}
+
+/** The running scrub, or the last one; counts are blobs. */
+export interface ScrubReport {
+  readonly state: 'idle' | 'running'
+  /** Compared in this run, or the last one. */
+  readonly checked: number
+  /** Of these: missing, of a wrong size, or with bytes that do not match the digest. */
+  readonly damaged: number
+  /** Of the damaged: fetched again. */
+  readonly repaired: number
+  /** Epoch milliseconds; null before the first has ended. */
+  readonly finishedAt: number | null
 }
 
 /** What the cache reports. Methods are quick and never throw. */

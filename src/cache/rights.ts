@@ -28,13 +28,19 @@ export class Rights {
     return undefined
   }
 
-  /** Asks the upstream whether the repository holds the blob, and makes the link. `size` is what the upstream says. */
-  prove(origin: Origin, digest: Digest): Promise<{ size: number | undefined }> {
+  /**
+   * Asks the upstream whether the repository holds the blob, and makes the link. `size` is what the upstream says. Rejects
+   * with UpstreamError where the blob is known to have another size.
+   */
+  prove(origin: Origin, digest: Digest, known?: number): Promise<{ size: number | undefined }> {
     const { dependencies } = this.#options
-    return this.#proofs.run(`${origin.repository}@${digest}`, async () => {
-      const found = await requireFromUpstream(origin, 'BLOB_UNKNOWN', dependencies, (signal) =>
-        origin.upstream.statBlob(origin.name, digest, signal),
-      )
+    return this.#proofs.run(`${origin.repository}@${digest} ${known}`, async () => {
+      const found = await requireFromUpstream(origin, 'BLOB_UNKNOWN', dependencies, async (signal) => {
+        const told = await origin.upstream.statBlob(origin.name, digest, signal)
+        if (told?.size === undefined || known === undefined || told.size === known) return told
+        const what = `HEAD blob ${origin.name}@${digest} was answered with ${told.size} bytes of a blob of ${known}`
+        throw new UpstreamError(origin.upstream.name, 'protocol', what)
+      })
       dependencies.proven(origin, digest, undefined, found.visibility)
       return { size: found.size }
     }).result

@@ -1,4 +1,5 @@
-import type { ImagesAnswer, ListedImage } from '../admin/answers.ts'
+import type { ImagesAnswer } from '../admin/answers.ts'
+import type { CachedImage } from '../cache/upkeep/images.ts'
 import { AdminClient } from './admin-client.ts'
 import { adminOptions, type Command } from './command.ts'
 import { bytes, minute } from './figures.ts'
@@ -11,7 +12,7 @@ export const imagesCommand: Command = {
   async run(invocation) {
     const { args, flags, terminal } = invocation
     const client = await AdminClient.from(invocation)
-    const images: ListedImage[] = []
+    const images: CachedImage[] = []
     for (let after: string | null = ''; after !== null; ) {
       const page: ImagesAnswer = await client.get('images', query(args[0], after))
       images.push(...page.images)
@@ -31,7 +32,7 @@ function query(prefix: string | undefined, after: string): URLSearchParams {
   })
 }
 
-function shown(images: readonly ListedImage[]): string {
+function shown(images: readonly CachedImage[]): string {
   const columns = [
     { title: 'IMAGE' },
     { title: 'DIGEST' },
@@ -54,7 +55,7 @@ function shown(images: readonly ListedImage[]): string {
 }
 
 /** `linux/amd64 (of 8)`: the cached platforms, and how many there are. */
-function platformsOf(platforms: ListedImage['platforms']): string {
+function platformsOf(platforms: CachedImage['platforms']): string {
   const cached = platforms.filter((each) => each.cached).map(({ platform }) => platform)
   const names = cached.length > 2 ? `${cached.slice(0, 2).join(' ')} +${cached.length - 2}` : cached.join(' ') || '-'
   return platforms.length > cached.length ? `${names} (of ${platforms.length})` : names

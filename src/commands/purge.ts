@@ -1,4 +1,4 @@
-import type { PurgeAnswer } from '../admin/answers.ts'
+import type { PurgeReport } from '../cache/upkeep/purge.ts'
 import { AdminApiError, AdminClient } from './admin-client.ts'
 import { adminOptions, type Command } from './command.ts'
 import { bytes } from './figures.ts'
@@ -16,12 +16,11 @@ export const purgeCommand: Command = {
   async run(invocation) {
     const { args, flags, terminal } = invocation
     const client = await AdminClient.from(invocation)
-    const done: (PurgeAnswer & { readonly name: string })[] = []
+    const done: (PurgeReport & { readonly name: string })[] = []
     let failed = false
     for (const name of args) {
       try {
-        const { tags, blobs, bytes } = await client.delete(collectionOf(name), name)
-        done.push({ name, tags, blobs, bytes })
+        done.push({ name, ...(await client.delete(collectionOf(name), name)) })
       } catch (error) {
         // Go on with the other names.
         if (!(error instanceof AdminApiError) || error.status !== 404) throw error
@@ -42,7 +41,7 @@ function collectionOf(name: string): 'blobs' | 'images' | 'repositories' {
   return isImage ? 'images' : 'repositories'
 }
 
-function shown(done: readonly (PurgeAnswer & { readonly name: string })[]): string {
+function shown(done: readonly (PurgeReport & { readonly name: string })[]): string {
   const columns = [
     { title: 'PURGED' },
     { title: 'TAGS', align: 'right' },

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ScrubReport } from '../telemetry/metric-sources.ts'
+import type { ScrubReport } from '../cache/observer.ts'
 import { AdminClient } from './admin-client.ts'
 import { adminOptions, type Command, type ExitStatus, type Invocation, type Terminal } from './command.ts'
 import { count, counted } from './figures.ts'

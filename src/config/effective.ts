@@ -1,6 +1,6 @@
 import { stringify } from 'yaml'
 import { formatAddress } from './address.ts'
-import type { Config, MetadataConfig, StorageConfig, UpstreamConfig } from './config.ts'
+import type { Config, UpstreamConfig } from './config.ts'
 import { formatDuration, formatSize } from './units.ts'
 
 /** The whole configuration as YAML, with `***` for every secret. */
@@ -21,7 +21,7 @@ export function redactedConfig(config: Config): string {
   return stringify(effective, { keepUndefined: false, aliasDuplicateObjects: false, lineWidth: 0 })
 }
 
-function storageEntry({ kind, path, maxSize, maxIdle, scrubRate }: StorageConfig) {
+function storageEntry({ kind, path, maxSize, maxIdle, scrubRate }: Config['storage']) {
   return {
     kind,
     path,
@@ -31,7 +31,7 @@ function storageEntry({ kind, path, maxSize, maxIdle, scrubRate }: StorageConfig
   }
 }
 
-function metadataEntry(metadata: MetadataConfig) {
+function metadataEntry(metadata: Config['metadata']) {
   if (metadata.kind === 'sqlite') return metadata
   return { ...metadata, url: metadata.url.toString(), commandTimeout: formatDuration(metadata.commandTimeout) }
 }

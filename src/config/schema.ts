@@ -1,6 +1,5 @@
 import * as z from 'zod'
 import { adminSchema } from './admin-schema.ts'
-import { type Config, logLevels, type UpstreamConfig } from './config.ts'
 import { isRecord, whenRecord } from './record.ts'
 import { address, duration, integer, path, redisUrl, size, timeout } from './scalars.ts'
 import { canonicalUpstreamName, defaultUpstreamUrl } from './upstream-name.ts'
@@ -54,6 +53,8 @@ const limits = z.strictObject({
     .describe('How many downloads may go on after their last client has left.'),
 })
 
+const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const
+
 /** Everything a configuration file may contain, with defaults. The output is the `Config`. */
 export const schema = z
   .strictObject({
@@ -87,24 +88,26 @@ export const schema = z
     const message = `must be one of the upstreams (${known.join(', ')}), not ${JSON.stringify(value.defaultUpstream)}`
     context.addIssue({ code: 'custom', path: ['defaultUpstream'], message })
   }, whenRecord)
-  .transform(
-    ({ admin: { token, tokenFile, ...adminRest }, ...value }): Config => ({
-      ...value,
-      admin: { ...adminRest, token: token ?? tokenFile?.secret },
-      defaultUpstream: canonicalUpstreamName(value.defaultUpstream) ?? value.defaultUpstream,
-      upstreams: Object.entries(value.upstreams)
-        .map(([key, entry]) => upstreamConfig(key, entry))
-        .sort((a, b) => a.name.localeCompare(b.name, 'en')),
-    }),
-  )
+  .transform(({ admin: { token, tokenFile, ...adminRest }, ...value }) => ({
+    ...value,
+    // A token is always set if `listen` is not a loopback address.
+    admin: { ...adminRest, token: token ?? tokenFile?.secret },
+    defaultUpstream: canonicalUpstreamName(value.defaultUpstream) ?? value.defaultUpstream,
+    upstreams: Object.entries(value.upstreams)
+      .map(([key, entry]) => upstreamConfig(key, entry))
+      .sort((a, b) => a.name.localeCompare(b.name, 'en')),
+  }))
 
-function upstreamConfig(key: string, entry: UpstreamEntry): UpstreamConfig {
+function upstreamConfig(key: string, entry: UpstreamEntry) {
   const { url, username, password, passwordFile, tokenRealm, ...rest } = entry
   const name = canonicalUpstreamName(key) ?? key
   const secret = password ?? passwordFile?.secret
   return {
+    /** As users write it: `docker.io`, `registry.local:5000`. */
     name,
+    /** An absolute URL without a slash at its end. Its path is put before `/v2/`. */
     url: url ?? defaultUpstreamUrl(name),
+    /** With the file that the password was read from, to read it again; undefined if the configuration has it. */
     login:
       username !== undefined && secret ? { username, password: secret, passwordFile: passwordFile?.path } : undefined,
     tokenRealm,

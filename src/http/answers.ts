@@ -89,7 +89,7 @@ export class Answers {
     const now = this.#now()
     const age = tag && Math.max(0, Math.floor((now - tag.checkedAt) / 1000))
     if (last?.content === manifest && last.age === age && last.outcome === outcome) return last
-    const { digest, mediaType, size, body } = manifest
+    const { digest, mediaType, size } = manifest
     const etag = `"${digest}"`
     const isUnchanged = noneMatch(ifNoneMatch, etag)
     const headers = [
@@ -102,11 +102,11 @@ export class Answers {
       ...freshnessHeaders(served, now),
       ...(isUnchanged ? [] : ['Content-Length', `${size}`]),
     ]
-    const isSent = method === 'GET' && !isUnchanged
+    const isSent = method === 'GET' && !isUnchanged && 'body' in manifest
     return {
       status: isUnchanged ? 304 : 200,
       headers,
-      body: isSent ? body : undefined,
+      body: isSent ? manifest.body : undefined,
       outcome,
       content: manifest,
       age,
@@ -115,12 +115,12 @@ export class Answers {
 }
 
 /** `Age` and the like: content by digest never ages, and a tag does. `now` in epoch milliseconds. */
-function freshnessHeaders({ outcome, tag }: ServedManifest, now: number): string[] {
-  const passed = false
+function freshnessHeaders({ outcome, tag, warning, passed = false }: ServedManifest, now: number): string[] {
   if (!tag) return ['Cache-Control', immutable, 'Cache-Status', cacheStatus(outcome, { passed, ttl: undefined })]
   const age = Math.max(0, Math.floor((now - tag.checkedAt) / 1000))
   const ttl = Math.floor((tag.checkedAt + tag.ttl - now) / 1000)
   const headers = ['Age', `${age}`, 'Cache-Control', 'no-cache', 'Cache-Status', cacheStatus(outcome, { passed, ttl })]
+  if (warning !== undefined) return [...headers, 'Warning', warning]
   if (outcome !== 'stale') return headers
   const since = new Date(tag.checkedAt).toISOString()
   return [...headers, 'Warning', `299 - "stale: upstream unavailable since ${since}"`]

@@ -57,7 +57,7 @@ export function createApp({ mirror, routing, report, now, clientTimeout }: AppOp
   const finish = async (exchange: Exchange, answered: Promise<void>): Promise<void> => {
     await answered.catch((error: unknown) => refuse(exchange, error))
     await exchange.closed
-    report.tell(exchange.fields())
+    report.record(exchange.fields())
   }
 
   const serve = async (exchange: Exchange, { request, answer }: Hit): Promise<void> => {
@@ -88,7 +88,7 @@ export function createApp({ mirror, routing, report, now, clientTimeout }: AppOp
   )
   const throughKoa = koa.callback()
 
-  /** Undefined where koa has to route or to wait, or where there is an error to tell. */
+  /** Undefined where koa has to route or to wait, or where the answer is an error. */
   const tryHit = (incoming: IncomingMessage): Hit | undefined => {
     const route = routes.get(incoming.url)
     if (!route) return undefined

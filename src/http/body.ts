@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import type { StreamedBody } from './answers.ts'
 import type { ResponseWriter } from './response-writer.ts'
+import { descriptorOf } from './socket-descriptor.ts'
 
 type BodyReader = StreamedBody['reader']
 type Moved = Awaited<ReturnType<BodyReader['transfer']>>
@@ -140,11 +141,7 @@ class Outlet {
   }
 
   #connection(): number | undefined {
-    const { socket } = this.#writer
-    if (this.#gone || !socket || socket.destroyed) return undefined
-    // Node.js has no public property for it. Without a descriptor everything is written. Null once it is destroyed.
-    const { fd } = (socket as Socket & { _handle?: { fd?: unknown } })._handle ?? {}
-    return typeof fd === 'number' && fd >= 0 ? fd : undefined
+    return this.#gone ? undefined : descriptorOf(this.#writer.socket)
   }
 
   #leave(reason: string): void {

@@ -6,8 +6,9 @@ import {
   UpstreamError,
   type UpstreamErrorKind,
 } from '../oci/error.ts'
+import type { Answer } from './answers.ts'
 
-/** How a failing upstream is told. An outage is never a 404, and an upstream's own challenge is never passed on. */
+/** The code for each failure of an upstream. An outage is never a 404, and an upstream's own challenge is never passed on. */
 const upstreamCodes = {
   unreachable: 'UNAVAILABLE',
   unavailable: 'UNAVAILABLE',
@@ -20,24 +21,16 @@ const upstreamCodes = {
 /** Seconds, for `Retry-After` where the upstream did not say. */
 const retryAfter: Partial<Record<ErrorCode, number>> = { UNAVAILABLE: 5, UPSTREAM_TIMEOUT: 5, TOOMANYREQUESTS: 60 }
 
-export interface ErrorAnswer {
-  readonly status: number
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: Buffer
-}
-
 /** The one place where an error becomes HTTP: the envelope of the distribution-spec, "Error codes". */
-export function errorAnswer(error: unknown): ErrorAnswer {
-  const told = toRegistryError(error)
-  const { status } = errorCodes[told.code]
-  const seconds = told.retryAfter ?? retryAfter[told.code]
-  const entry = { code: told.code, message: told.message, detail: told.detail }
-  const body = Buffer.from(JSON.stringify({ errors: [entry] }))
-  const headers: Record<string, string> = { 'Content-Type': 'application/json' }
-  if (seconds !== undefined) headers['Retry-After'] = String(Math.max(1, Math.ceil(seconds)))
-  if (told.code === 'UNSUPPORTED') headers['Allow'] = 'GET, HEAD'
-  if (told.code === 'RANGE_INVALID') headers['Content-Range'] = `bytes */${(told.detail as { size: number }).size}`
-  return { status, headers, body }
+export function errorAnswer(error: unknown): Pick<Answer, 'status' | 'headers'> & { readonly body: Buffer } {
+  const { code, message, detail, retryAfter: asked } = toRegistryError(error)
+  const body = Buffer.from(JSON.stringify({ errors: [{ code, message, detail }] }))
+  const headers = ['Content-Type', 'application/json']
+  const seconds = asked ?? retryAfter[code]
+  if (seconds !== undefined) headers.push('Retry-After', `${Math.max(1, Math.ceil(seconds))}`)
+  if (code === 'UNSUPPORTED') headers.push('Allow', 'GET, HEAD')
+  if (code === 'RANGE_INVALID') headers.push('Content-Range', `bytes */${(detail as { size: number }).size}`)
+  return { status: errorCodes[code].status, headers: [...headers, 'Content-Length', `${body.length}`], body }
 }
 
 function toRegistryError(error: unknown): RegistryError {

@@ -12,6 +12,7 @@ interface ManifestRequest {
   readonly method: 'GET' | 'HEAD'
   readonly route: NamedRoute
   readonly reference: Reference
+  readonly part: 'head' | 'whole'
   /** Whether the client holds the manifest already; it may be known only by its tag. */
   readonly ifNoneMatch: string | undefined
 }
@@ -47,7 +48,7 @@ export function readRequest(incoming: IncomingMessage, route: Route): RegistryRe
     case 'ping':
       return { kind: 'ping', method, route }
     case 'manifests':
-      return { kind: 'manifest', method, route, reference: referenceOf(route), ifNoneMatch: ifNoneMatch(incoming) }
+      return manifestRequest(incoming, method, route)
     case 'blobs':
       return blobRequest(incoming, method, route)
     case 'referrers':
@@ -60,10 +61,11 @@ export function readRequest(incoming: IncomingMessage, route: Route): RegistryRe
   }
 }
 
-function referenceOf(route: NamedRoute): Reference {
+function manifestRequest(incoming: IncomingMessage, method: 'GET' | 'HEAD', route: NamedRoute): ManifestRequest {
   const reference = parseReference(route.reference)
   if (!reference) throw new RegistryError('MANIFEST_UNKNOWN', { detail: 'neither a tag nor a digest' })
-  return reference
+  const part = method === 'HEAD' ? 'head' : 'whole'
+  return { kind: 'manifest', method, route, reference, part, ifNoneMatch: ifNoneMatch(incoming) }
 }
 
 function blobRequest(incoming: IncomingMessage, method: 'GET' | 'HEAD', route: NamedRoute): BlobRequest {

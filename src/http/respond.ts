@@ -2,11 +2,16 @@ import type { Answer } from './answers.ts'
 import { sendBody } from './body.ts'
 import { errorAnswer } from './errors.ts'
 import type { Exchange } from './exchange.ts'
-import { HttpWriter } from './response-writer.ts'
+import { httpWriter } from './response-writer.ts'
 import { namespaceHeader } from './route.ts'
 
-/** A header of every answer. */
-export const apiVersion = ['Docker-Distribution-API-Version', 'registry/2.0'] as const
+/** Headers of every answer, names and values in turn. A browser must not take a stranger's bytes for a page of this origin. */
+export const commonHeaders = [
+  'Docker-Distribution-API-Version',
+  'registry/2.0',
+  'X-Content-Type-Options',
+  'nosniff',
+] as const
 
 /** Up to this many bytes, a copy of the body as text costs less than a second write to the connection. */
 const maxText = 16 * 1024
@@ -29,7 +34,7 @@ export async function respond(
       await reader.close()
       throw error
     }
-    await sendBody(new HttpWriter(response), reader, { length, clientTimeout, tally: exchange })
+    await sendBody(httpWriter(response), reader, { length, clientTimeout, tally: exchange })
     return
   }
   // The client has left, and node:http would raise an error about what comes after that.
@@ -44,7 +49,7 @@ export async function respond(
   else response.end(body.toString('latin1'), 'latin1')
 
   function begin(): void {
-    response.writeHead(status, [...apiVersion, 'X-Request-Id', exchange.id, ...headers])
+    response.writeHead(status, [...commonHeaders, 'X-Request-Id', exchange.id, ...headers])
     exchange.headersSent()
   }
 }
@@ -55,7 +60,6 @@ export async function refuse(exchange: Exchange, error: unknown): Promise<void> 
   if (exchange.response.headersSent) return
   const { status, headers, body } = errorAnswer(error)
   const { route, method } = exchange
-  const fields = [...(route ? namespaceHeader(route) : []), ...Object.entries(headers).flat()]
-  fields.push('Content-Length', `${body.length}`)
+  const fields = [...(route ? namespaceHeader(route) : []), ...headers]
   await respond(exchange, { status, headers: fields, body: method === 'HEAD' ? undefined : body }, 0)
 }

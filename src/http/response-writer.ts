@@ -21,56 +21,35 @@ export interface ResponseWriter {
  * Writes by node:http, which has the head and frames the body. The last byte is written together with the response's end.
  * If it left before, the client could close the connection first, and be logged as one that left.
  */
-export class HttpWriter implements ResponseWriter {
-  readonly stream: ServerResponse
-  readonly tail = 1
-
-  constructor(response: ServerResponse) {
-    this.stream = response
-  }
-
-  get socket(): Socket | null {
-    return this.stream.socket
-  }
-
-  get hasBegun(): boolean {
-    return this.stream.headersSent
-  }
-
-  begin(): void {
-    this.stream.flushHeaders()
-  }
-
-  end(): void {
-    this.stream.end()
+export function httpWriter(response: ServerResponse): ResponseWriter {
+  return {
+    stream: response,
+    tail: 1,
+    get socket() {
+      return response.socket
+    },
+    get hasBegun() {
+      return response.headersSent
+    },
+    begin: () => response.flushHeaders(),
+    end: () => void response.end(),
   }
 }
 
-/** Writes to a connection. */
-export class SocketWriter implements ResponseWriter {
-  readonly stream: Socket
-  readonly tail = 0
-  readonly #head: string
-  #hasBegun = false
-
-  /** `head`: one character a byte. */
-  constructor(socket: Socket, head: string) {
-    this.stream = socket
-    this.#head = head
+/** Writes to a connection. `head`: one character a byte. */
+export function socketWriter(socket: Socket, head: string): ResponseWriter {
+  let hasBegun = false
+  return {
+    stream: socket,
+    tail: 0,
+    socket,
+    get hasBegun() {
+      return hasBegun
+    },
+    begin() {
+      hasBegun = true
+      socket.write(head, 'latin1')
+    },
+    end() {},
   }
-
-  get socket(): Socket {
-    return this.stream
-  }
-
-  get hasBegun(): boolean {
-    return this.#hasBegun
-  }
-
-  begin(): void {
-    this.#hasBegun = true
-    this.stream.write(this.#head, 'latin1')
-  }
-
-  end(): void {}
 }

@@ -25,12 +25,7 @@ export interface NamedRoute {
 export type Route = { readonly kind: 'ping' } | { readonly kind: 'none' } | NamedRoute
 
 /** A request's target in origin form or in absolute form (RFC 9112 §3.2). */
-export interface RequestTarget {
-  readonly path: string
-  readonly query: string
-}
-
-export function parseTarget(text: string): RequestTarget {
+export function parseTarget(text: string): { path: string; query: string } {
   const [, path = '', query = ''] = /^(?:https?:\/\/[^/?]*)?([^?]*)\??(.*)$/is.exec(text) ?? []
   return { path, query }
 }

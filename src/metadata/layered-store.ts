@@ -45,8 +45,8 @@ export class LayeredStore implements MetadataStore {
     // Until this process's last write has reached the shared store, that store's answer is older than the local one.
     if (this.#writes.isRunning(key)) return this.#local.tag(repository, tag)
     const deletions = this.#deletions
-    const asked = [settled(this.#shared.tag(repository, tag)), settled(this.#local.tag(repository, tag))] as const
-    const [shared, local] = this.#values(await asked[0], await asked[1])
+    const asked = [this.#shared.tag(repository, tag), this.#local.tag(repository, tag)] as const
+    const [shared, local] = this.#values(...(await Promise.allSettled(asked)))
     const newer = newerTag(local, shared)
     if (!newer || deletions !== this.#deletions) return newer
     if (!isSame(newer, shared)) this.#writes.start(key, () => this.#shared.setTag(repository, tag, newer))
@@ -66,12 +66,12 @@ export class LayeredStore implements MetadataStore {
   }
 
   async link(repository: string, kind: LinkKind, digest: Digest): Promise<Link | undefined> {
-    const localAnswer = await settled(this.#local.link(repository, kind, digest))
+    const [localAnswer] = await Promise.allSettled([this.#local.link(repository, kind, digest)])
     if (localAnswer.status === 'fulfilled' && localAnswer.value && isComplete(localAnswer.value)) {
       // The shared store can add nothing, so do not wait for it. Write the link there in case it was lost.
       return this.#share(repository, localAnswer.value)
     }
-    const sharedAnswer = await settled(this.#shared.link(repository, kind, digest))
+    const [sharedAnswer] = await Promise.allSettled([this.#shared.link(repository, kind, digest)])
     const [shared, local] = this.#values(sharedAnswer, localAnswer)
     const link = local && shared ? mergeLink(local, shared) : (shared ?? local)
     if (link && !isSame(link, shared)) this.#share(repository, link)
@@ -107,9 +107,4 @@ export class LayeredStore implements MetadataStore {
   async #reported(write: Promise<void>): Promise<void> {
     await write.catch(this.#report)
   }
-}
-
-async function settled<Value>(answer: Promise<Value>): Promise<PromiseSettledResult<Value>> {
-  const [result] = await Promise.allSettled([answer])
-  return result
 }

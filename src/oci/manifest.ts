@@ -3,12 +3,16 @@ import { parseDigest } from './digest.ts'
 import {
   dockerManifest,
   essence,
+  isBlobType,
   isImageManifest,
   isIndex,
+  isManifestType,
   isMediaType,
   ociIndex,
   ociManifest,
   octetStream,
+  schema1,
+  signedSchema1,
 } from './media-type.ts'
 
 /** What a manifest names, and so claims that its repository holds. */
@@ -33,7 +37,14 @@ export function manifestMediaType(contentType: string | undefined, body: Buffer)
   if (isMediaType(own)) return own
   if (Array.isArray(parsed?.['manifests'])) return ociIndex
   if (isObject(parsed?.['config'])) return isDockerType(parsed['config']['mediaType']) ? dockerManifest : ociManifest
+  if (parsed?.['schemaVersion'] === 1) return Array.isArray(parsed['signatures']) ? signedSchema1 : schema1
   return isMediaType(declared) ? declared : octetStream
+}
+
+/** Whether JSON that came under this type is a manifest: of a type that is one, or with a schema version. */
+export function isManifest(mediaType: string, parsed: Readonly<Record<string, unknown>>): boolean {
+  if (typeof parsed['schemaVersion'] === 'number') return true
+  return isManifestType(mediaType) && Object.keys(parsed).length > 0
 }
 
 /**
@@ -41,10 +52,22 @@ export function manifestMediaType(contentType: string | undefined, body: Buffer)
  * out: these foreign layers are stored elsewhere, and the repository need not hold them.
  */
 export function claimsOf(mediaType: string, body: Buffer): Claims {
-  if (isIndex(mediaType)) return { manifests: descriptors(parseObject(body)?.['manifests']), blobs: [] }
+  if (isIndex(mediaType)) {
+    // BuildKit's registry cache is an index of layers. What a child is follows from its own type; of an unknown one, both.
+    const children = descriptors(parseObject(body)?.['manifests'])
+    return {
+      manifests: children.filter((child) => !isBlobType(child.mediaType)),
+      blobs: children.filter((child) => !isManifestType(child.mediaType)),
+    }
+  }
   if (!isImageManifest(mediaType)) return none
   const parsed = parseObject(body)
-  return { manifests: [], blobs: [...descriptors([parsed?.['config']]), ...descriptors(parsed?.['layers'])] }
+  const named = [...descriptors([parsed?.['config']]), ...descriptors(parsed?.['layers'])]
+  // A config or layer of an unknown type is a blob by its place.
+  return {
+    manifests: named.filter((child) => isManifestType(child.mediaType)),
+    blobs: named.filter((child) => !isManifestType(child.mediaType)),
+  }
 }
 
 function descriptors(value: unknown): Descriptor[] {

@@ -1,7 +1,7 @@
 import { close, closeSync, fstatSync, open, read, write } from 'node:fs'
 import { promisify } from 'node:util'
 import type { PageCache } from './page-cache.ts'
-import type { SendfileJob, SendfilePool } from './sendfile/sendfile-pool.ts'
+import type { SendfilePool } from './sendfile/sendfile-pool.ts'
 
 const openFile = promisify(open)
 const closeFile = promisify(close)
@@ -43,7 +43,7 @@ export class SharedFile {
     this.#openedAtOnce = openedAtOnce
   }
 
-  /** One more user. Throws where the last one has let go: by now the descriptor may be another file's. */
+  /** One more user. Throws where the last one has released it: by now the descriptor may be another file's. */
   share(): this {
     if (this.#users === 0) throw new Error('the file is closed')
     this.#users += 1
@@ -76,13 +76,7 @@ export class SharedFile {
   }
 
   /** What moves its bytes into sockets, where there is such a thing. */
-  get move(): ((socket: number, span: { position: number; length: number }) => SendfileJob) | undefined {
-    const { sending } = this.#help
-    return sending && ((socket, span) => sending.move(this.fd, socket, span))
-  }
-
-  /** `Sending.cork`, where there is such a thing. */
-  cork(socket: number): (() => void) | undefined {
-    return this.#help.sending?.cork(socket)
+  get sending(): SendfilePool | undefined {
+    return this.#help.sending
   }
 }

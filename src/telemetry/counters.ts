@@ -1,4 +1,4 @@
-import type { ContentKind, FillEnd, Outcome } from '../cache/observer.ts'
+import { type ContentKind, type FillEnd, type Outcome, outcomes } from '../cache/observer.ts'
 import type { UpstreamErrorKind } from '../oci/error.ts'
 import { Distribution } from './distribution.ts'
 import type { RequestKind } from './request-fields.ts'
@@ -8,9 +8,8 @@ const statusClasses = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const
 export type StatusClass = (typeof statusClasses)[number]
 
 /** A part that the mirror can do without for a while. Without `storage`, misses pass through and are not kept. */
-export type Part = 'storage' | 'redis'
-
-export const parts = ['storage', 'redis'] as const satisfies readonly Part[]
+export const parts = ['storage', 'redis'] as const
+export type Part = (typeof parts)[number]
 
 /** `other` is every error that is not an UpstreamError, such as a body that does not match its digest. */
 export type FailureKind = UpstreamErrorKind | 'other'
@@ -23,7 +22,7 @@ const fillBounds = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900]
 
 export class UpstreamCounters {
   /** Answers by kind and outcome. */
-  readonly answers: Record<ContentKind, OutcomeCounts> = { manifest: noOutcomes(), blob: noOutcomes() }
+  readonly answers: Record<ContentKind, OutcomeCounts> = { manifest: sumOutcomes(), blob: sumOutcomes() }
   readonly failures: Record<FailureKind, number> = {
     unreachable: 0,
     timeout: 0,
@@ -77,6 +76,9 @@ export class Counters {
   }
 }
 
-function noOutcomes(): OutcomeCounts {
-  return { hit: 0, miss: 0, collapsed: 0, revalidated: 0, stale: 0 }
+/** Nothing, or the sum of some. */
+export function sumOutcomes(counts: Iterable<OutcomeCounts> = []): OutcomeCounts {
+  const total = { hit: 0, miss: 0, collapsed: 0, revalidated: 0, stale: 0 }
+  for (const each of counts) for (const outcome of outcomes) total[outcome] += each[outcome]
+  return total
 }

@@ -1,4 +1,4 @@
-import { Counters, type OutcomeCounts } from './counters.ts'
+import { Counters, type OutcomeCounts, sumOutcomes } from './counters.ts'
 import { addTally, difference, sumOf, type Tally, tallyOf } from './tally.ts'
 
 /** Keeps sums across restarts. A method rejects when the store fails. */
@@ -139,17 +139,8 @@ function startOf(at: number, length: number): number {
 function pointOf(at: number, tallies: readonly Tally[]): Point {
   const counters = new Counters([])
   addTally(counters, sumOf(tallies))
-  const requests: OutcomeCounts = { hit: 0, miss: 0, collapsed: 0, revalidated: 0, stale: 0 }
-  let fromUpstream = 0
-  for (const { answers, receivedBytes } of counters.upstreams.values()) {
-    fromUpstream += receivedBytes
-    for (const outcomes of Object.values(answers)) {
-      requests.hit += outcomes.hit
-      requests.miss += outcomes.miss
-      requests.collapsed += outcomes.collapsed
-      requests.revalidated += outcomes.revalidated
-      requests.stale += outcomes.stale
-    }
-  }
+  const upstreams = [...counters.upstreams.values()]
+  const requests = sumOutcomes(upstreams.flatMap(({ answers }) => Object.values(answers)))
+  const fromUpstream = upstreams.reduce((sum, { receivedBytes }) => sum + receivedBytes, 0)
   return { at, requests, served: counters.servedBytes, fromUpstream, evictions: counters.evictedBlobs }
 }

@@ -38,11 +38,6 @@ export class LineBuffer {
     return this.#dropped
   }
 
-  /** Bytes held. */
-  get buffered(): number {
-    return this.#buffered
-  }
-
   /** `size`: the bytes of the line. */
   write(line: string, size: number = Buffer.byteLength(line)): void {
     if (this.#buffered + size > this.#maxBytes) {

@@ -1,3 +1,5 @@
+import type { ScrubReport } from '../cache/observer.ts'
+
 /** An upstream's state, and its counts since the start. */
 export interface UpstreamReport {
   readonly name: string
@@ -14,16 +16,6 @@ export interface StorageUsage {
   readonly blobs: number
   /** The bound on `bytes`; 0 if there is none. */
   readonly maxBytes: number
-}
-
-/** The running scrub, or the last one; counts are blobs. */
-export interface ScrubReport {
-  readonly state: 'idle' | 'running'
-  readonly checked: number
-  readonly damaged: number
-  readonly repaired: number
-  /** Epoch milliseconds; null before the first has ended. */
-  readonly finishedAt: number | null
 }
 
 /** Values that metrics and statistics read from other rooms. They come from memory or an index, and so are cheap. */

@@ -5,8 +5,9 @@ import type { Counters, FailureKind } from './counters.ts'
 import type { Log } from './log.ts'
 import { Throttle } from './throttle.ts'
 
-/** Milliseconds between two log lines about the same failure. */
-const interval = 10_000
+/** Milliseconds between two log lines about the same failure: of a store, and of an upstream. */
+const storeInterval = 10_000
+const upstreamInterval = 60_000
 
 const fillLevels = {
   stored: 'info',
@@ -23,16 +24,18 @@ export interface TelemetryObserverOptions {
   readonly now: () => number
 }
 
-/** Counts what the cache reports, and logs what a person may act on. A lasting failure is logged once in 10 s. */
+/** Counts what the cache reports, and logs what a person may act on. A lasting failure is logged once per interval. */
 export class TelemetryObserver implements Observer {
   readonly #counters: Counters
   readonly #log: Log
-  readonly #throttle: Throttle
+  readonly #stores: Throttle
+  readonly #upstreams: Throttle
 
   constructor({ counters, log, now }: TelemetryObserverOptions) {
     this.#counters = counters
     this.#log = log
-    this.#throttle = new Throttle(interval, now)
+    this.#stores = new Throttle(storeInterval, now)
+    this.#upstreams = new Throttle(upstreamInterval, now)
   }
 
   answered(kind: ContentKind, upstream: string, outcome: Outcome): void {
@@ -43,7 +46,7 @@ export class TelemetryObserver implements Observer {
     this.#counters.upstream(upstream).receivedBytes += bytes
   }
 
-  fillStarted(): void {
+  fillStarted(_upstream: string, _digest: Digest): void {
     this.#counters.fillsRunning += 1
   }
 
@@ -77,7 +80,7 @@ export class TelemetryObserver implements Observer {
   storeFailed(store: 'content' | 'metadata', error: unknown): void {
     this.#counters.storeFailures[store] += 1
     if (store === 'content') this.#counters.failing.add('storage')
-    const suppressed = this.#throttle.pass(store)
+    const suppressed = this.#stores.pass(store)
     if (suppressed !== undefined) this.#log.error('store failed', { store, error, suppressed })
   }
 
@@ -86,7 +89,7 @@ export class TelemetryObserver implements Observer {
     const counters = this.#counters.upstream(upstream)
     counters.failures[kind] += 1
     const known = this.#counters.upstreams.has(upstream) ? upstream : ''
-    const suppressed = this.#throttle.pass(`${known} ${kind}`)
+    const suppressed = this.#upstreams.pass(`${known} ${kind}`)
     if (suppressed === undefined) return
     // A refused login does not go away by itself.
     const level = kind === 'denied' ? 'error' : 'warn'

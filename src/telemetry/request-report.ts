@@ -15,7 +15,7 @@ export class RequestReport {
     this.#log = log
   }
 
-  tell(fields: RequestFields): void {
+  record(fields: RequestFields): void {
     this.#count(fields)
     this.#log.request(fields)
   }

@@ -1,17 +1,16 @@
-import type { Registry } from 'prom-client'
 import { type Counters, parts } from './counters.ts'
-import { counter, gauge, type Sample } from './metric-family.ts'
+import type { MetricFamilies } from './metric-family.ts'
 import type { MetricSources, StorageUsage } from './metric-sources.ts'
 
 /** Metrics of the store and its upkeep. Returns a function that updates them, to be called before each scrape. */
-export function storeMetrics(registry: Registry, counters: Counters, sources: MetricSources): () => Promise<void> {
+export function storeMetrics(
+  families: MetricFamilies,
+  counters: Counters,
+  sources: MetricSources,
+): () => Promise<void> {
   let usage: StorageUsage | undefined
   let disk: { readonly total: number; readonly free: number } | undefined
-  const value = (read: () => number | null | undefined) => (): Sample[] => {
-    const known = read()
-    return typeof known === 'number' ? [{ value: known }] : []
-  }
-  const gauges = {
+  families.gauges([], {
     entrepot_storage_bytes: ['Stored bytes.', () => usage?.bytes],
     entrepot_storage_blobs: ['Stored blobs and manifests.', () => usage?.blobs],
     entrepot_storage_max_bytes: ['The bound on the stored bytes; 0 if there is none.', () => usage?.maxBytes],
@@ -25,9 +24,8 @@ export function storeMetrics(registry: Registry, counters: Counters, sources: Me
       'When the last scrub ended; absent before.',
       () => seconds(sources.scrub().finishedAt),
     ],
-  } as const satisfies Record<string, readonly [string, () => number | null | undefined]>
-  for (const [name, [help, read]] of Object.entries(gauges)) gauge({ registry, name, help }, value(read))
-  const counts = {
+  })
+  families.counters([], {
     entrepot_evicted_blobs_total: [
       'Blobs evicted to make room, or because they were idle.',
       () => counters.evictedBlobs,
@@ -35,26 +33,19 @@ export function storeMetrics(registry: Registry, counters: Counters, sources: Me
     entrepot_evicted_bytes_total: ['Bytes of evicted blobs.', () => counters.evictedBytes],
     entrepot_damaged_blobs_total: ['Stored blobs that were found damaged or missing.', () => counters.damagedBlobs],
     entrepot_probe_pulls_total: ['Pulls of the probe image, by clients that use the mirror.', () => counters.probes],
-  } as const satisfies Record<string, readonly [string, () => number]>
-  for (const [name, [help, read]] of Object.entries(counts)) counter({ registry, name, help }, value(read))
-  counter(
-    {
-      registry,
-      name: 'entrepot_store_failures_total',
-      help: 'Failures of a store, which the cache survived.',
-      labels: ['store'],
-    },
-    () => Object.entries(counters.storeFailures).map(([store, value]) => ({ labels: { store }, value })),
-  )
-  gauge(
-    {
-      registry,
-      name: 'entrepot_failing',
-      help: '1 while a part fails, else 0. Without storage, misses pass through and are not kept.',
-      labels: ['part'],
-    },
-    () => parts.map((part) => ({ labels: { part }, value: counters.failing.has(part) ? 1 : 0 })),
-  )
+  })
+  families.counters(['store'], {
+    entrepot_store_failures_total: [
+      'Failures of a store, which the cache survived.',
+      () => Object.entries(counters.storeFailures).map(([store, value]) => ({ labels: { store }, value })),
+    ],
+  })
+  families.gauges(['part'], {
+    entrepot_failing: [
+      '1 while a part fails, else 0. Without storage, misses pass through and are not kept.',
+      () => parts.map((part) => ({ labels: { part }, value: counters.failing.has(part) ? 1 : 0 })),
+    ],
+  })
   return async () => {
     ;[usage, disk] = await Promise.all([sources.usage(), sources.disk()])
   }

@@ -1,5 +1,4 @@
-import type { ContentKind, Outcome } from '../cache/observer.ts'
-import { outcomes } from '../cache/observer.ts'
+import { type ContentKind, outcomes } from '../cache/observer.ts'
 import type { Counters } from './counters.ts'
 
 /** Sums by name, as they are stored. */
@@ -23,13 +22,16 @@ export function tallyOf(counters: Counters): Tally {
 
 /** Adds stored sums to the counters. Ignores names that this version does not know. */
 export function addTally(counters: Counters, tally: Tally): void {
-  for (const [name, value] of Object.entries(tally)) {
-    const [what, upstream, kind, outcome] = name.split(' ')
-    if (what === 'answers' && upstream && isKind(kind) && isOutcome(outcome)) {
-      counters.upstream(upstream).answers[kind][outcome] += value
-    } else if (what === 'receivedBytes' && upstream) counters.upstream(upstream).receivedBytes += value
-    else if (isPlain(name)) counters[name] += value
+  const upstreams = Object.keys(tally).flatMap((name) => /^(?:answers|receivedBytes) (\S+)/.exec(name)?.[1] ?? [])
+  for (const upstream of new Set(upstreams)) {
+    const counts = counters.upstream(upstream)
+    counts.receivedBytes += tally[`receivedBytes ${upstream}`] ?? 0
+    for (const kind of kinds) {
+      for (const outcome of outcomes)
+        counts.answers[kind][outcome] += tally[`answers ${upstream} ${kind} ${outcome}`] ?? 0
+    }
   }
+  for (const name of plain) counters[name] += tally[name] ?? 0
 }
 
 /** The changes from `before` to `now`, without those that are 0. */
@@ -44,16 +46,4 @@ export function sumOf(tallies: Iterable<Tally>): Tally {
     for (const [name, value] of Object.entries(tally)) total[name] = (total[name] ?? 0) + value
   }
   return total
-}
-
-function isKind(text: string | undefined): text is ContentKind {
-  return kinds.some((kind) => kind === text)
-}
-
-function isOutcome(text: string | undefined): text is Outcome {
-  return outcomes.some((outcome) => outcome === text)
-}
-
-function isPlain(text: string): text is (typeof plain)[number] {
-  return plain.some((name) => name === text)
 }

@@ -3,27 +3,21 @@ import { createRequire } from 'node:module'
 type Call = (...values: readonly unknown[]) => number
 
 /** Functions of the C library that Node.js does not offer. Each returns as in C: negative where it failed. */
-export interface Libc {
-  /** `(fd)` */
-  readonly dup: Call
-  /** `(socket, how)` */
-  readonly shutdown: Call
-  /** `(socket, level, option, value, bytes)` */
-  readonly setsockopt: Call
-  /** `(initial, flags)` */
-  readonly eventfd: Call
-  /** `(flags)` */
-  readonly epollCreate: Call
-  /** `(epoll, operation, fd, event)` */
-  readonly epollControl: Call
-  /** `(epoll, events, room, milliseconds)` */
-  readonly epollWait: Call
-  /** `(socket, file, offset, bytes)`, where the offset is eight bytes to read and to write. */
-  readonly sendfile: Call
-  /** `(fd, vector, vectors, offset, flags)` */
-  readonly preadv: Call
-  /** `(number, folder, path, how, bytes of how)` */
-  readonly openat2: Call
+const declarations = {
+  dup: 'int dup(int fd)',
+  shutdown: 'int shutdown(int socket, int how)',
+  setsockopt: 'int setsockopt(int socket, int level, int option, const void *value, unsigned int length)',
+  eventfd: 'int eventfd(unsigned int initial, int flags)',
+  epollCreate: 'int epoll_create1(int flags)',
+  epollControl: 'int epoll_ctl(int epoll, int operation, int fd, void *event)',
+  epollWait: 'int epoll_wait(int epoll, void *events, int room, int milliseconds)',
+  /** The offset is eight bytes to read and to write. */
+  sendfile: 'int64_t sendfile(int out, int in, void *offset, size_t count)',
+  preadv: 'int64_t preadv2(int fd, const void *addresses, int count, int64_t offset, int flags)',
+  openat2: 'int64_t syscall(int64_t number, int folder, const char *path, const void *how, size_t bytes)',
+} as const
+
+export interface Libc extends Readonly<Record<keyof typeof declarations, Call>> {
   /** Allocates memory of so many bytes, to read into. */
   readonly vector: (bytes: number) => Vector
   /** Why the last call failed. */
@@ -45,7 +39,6 @@ export function loadLibc(): Libc | undefined {
   try {
     const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
     const library = koffi.load(null)
-    const call = (declaration: string): Call => library.func(declaration) as Call
     const type = koffi.struct({ base: 'void *', length: 'size_t' })
     const vector = (length: number): Vector => {
       const [address, base] = [koffi.alloc(type, 1), koffi.alloc('uint8_t', length)]
@@ -54,17 +47,9 @@ export function loadLibc(): Libc | undefined {
       const limit = (bytes: number): void => fields.setUint32(8, bytes, true)
       return { address, bytes: Buffer.from(koffi.view(base, length)), limit }
     }
+    const calls = Object.entries(declarations).map(([name, text]) => [name, library.func(text) as Call] as const)
     return {
-      dup: call('int dup(int fd)'),
-      shutdown: call('int shutdown(int socket, int how)'),
-      setsockopt: call('int setsockopt(int socket, int level, int option, const void *value, unsigned int length)'),
-      eventfd: call('int eventfd(unsigned int initial, int flags)'),
-      epollCreate: call('int epoll_create1(int flags)'),
-      epollControl: call('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
-      epollWait: call('int epoll_wait(int epoll, void *events, int room, int milliseconds)'),
-      sendfile: call('int64_t sendfile(int out, int in, void *offset, size_t count)'),
-      preadv: call('int64_t preadv2(int fd, const void *addresses, int count, int64_t offset, int flags)'),
-      openat2: call('int64_t syscall(int64_t number, int folder, const char *path, const void *how, size_t bytes)'),
+      ...(Object.fromEntries(calls) as Pick<Libc, keyof typeof declarations>),
       vector,
       errno: () => koffi.errno(),
     }

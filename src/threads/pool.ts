@@ -2,15 +2,15 @@ import { availableParallelism } from 'node:os'
 import type { ThreadDied, ThreadState } from './thread.ts'
 
 const mostThreads = Math.min(availableParallelism(), 4)
-/** Milliseconds after a death in which no thread starts: the same cause may kill the next one. */
-const mourning = 60_000
+/** Milliseconds after the death of a thread in which no other starts: the same cause may kill it. */
+const pauseAfterDeath = 60_000
 
-interface Worked extends AsyncDisposable {
+interface PooledThread extends AsyncDisposable {
   readonly state: ThreadState
   readonly load: number
 }
 
-export interface CrewOptions<T> {
+export interface ThreadPoolOptions<T> {
   /** Throws where the system has no thread to give. */
   readonly start: (onDeath: (error: ThreadDied) => void) => T
   readonly onDeath?: ((error: ThreadDied) => void) | undefined
@@ -24,21 +24,21 @@ export interface CrewOptions<T> {
  *     running              an error → dead. Takes work
  *     dead                 removed when work is next given out. No thread starts for a minute
  */
-export class Crew<T extends Worked> implements AsyncDisposable {
-  readonly #options: CrewOptions<T>
+export class ThreadPool<T extends PooledThread> implements AsyncDisposable {
+  readonly #options: ThreadPoolOptions<T>
   readonly #threads = new Set<T>()
   #diedAt = Number.NEGATIVE_INFINITY
   #isDisposed = false
 
-  constructor(options: CrewOptions<T>) {
+  constructor(options: ThreadPoolOptions<T>) {
     this.#options = options
   }
 
   /** The thread with the least to do; undefined where none is running yet. Starts another one where all are busy. */
-  idlest(): T | undefined {
+  leastBusy(): T | undefined {
     let best: T | undefined
     for (const thread of this.#threads) {
-      if (thread.state === 'dead') this.#bury(thread)
+      if (thread.state === 'dead') this.#remove(thread)
       else if (thread.state === 'running' && thread.load < (best?.load ?? Number.POSITIVE_INFINITY)) best = thread
     }
     if (best?.load !== 0) this.#start()
@@ -56,8 +56,8 @@ export class Crew<T extends Worked> implements AsyncDisposable {
   /** One at a time. */
   #start(): void {
     const isStarting = [...this.#threads].some(({ state }) => state === 'starting')
-    const isMourning = performance.now() - this.#diedAt < mourning
-    if (this.#isDisposed || isStarting || isMourning || this.#threads.size === mostThreads) return
+    const diedJustNow = performance.now() - this.#diedAt < pauseAfterDeath
+    if (this.#isDisposed || isStarting || diedJustNow || this.#threads.size === mostThreads) return
     const { start, onDeath } = this.#options
     const died = (error: ThreadDied): void => {
       this.#diedAt = performance.now()
@@ -70,7 +70,7 @@ export class Crew<T extends Worked> implements AsyncDisposable {
     }
   }
 
-  #bury(thread: T): void {
+  #remove(thread: T): void {
     this.#threads.delete(thread)
     void thread[Symbol.asyncDispose]()
   }

@@ -26,7 +26,7 @@ export interface ThreadOptions {
   readonly beside: string
   /** What the thread finds as `workerData`. */
   readonly data?: unknown
-  /** Told of its end, unless it was disposed of. */
+  /** Called when it ends, unless it was disposed of. */
   readonly onDeath: (error: ThreadDied) => void
 }
 
@@ -76,7 +76,7 @@ export class Thread<Request extends Numbered, Answer extends Numbered> implement
     return this.#listeners.size
   }
 
-  tell(request: Request): void {
+  post(request: Request): void {
     this.#worker.postMessage(request)
   }
 
@@ -98,7 +98,7 @@ export class Thread<Request extends Numbered, Answer extends Numbered> implement
       resolve(answer)
     }
     this.listen(request.id, { answered, died: reject })
-    if (this.#state !== 'dead') this.tell(request)
+    if (this.#state !== 'dead') this.post(request)
     return promise
   }
 

@@ -3,10 +3,13 @@ import { UpstreamError } from '../oci/error.ts'
 import { lengthOf, parseContentRange } from '../oci/range.ts'
 import { statusError } from './failure.ts'
 import { type HeadSupport, headOrUnclear } from './head-support.ts'
+import { type Fault, faultError, judgeBlob, judgeBlobHead, judgeBlobProbe } from './judge.ts'
 import type { RequestContext } from './manifests.ts'
+import type { MissingJudge } from './missing.ts'
 import type { RegistryClient, UpstreamRequest, UpstreamResponse } from './registry-client.ts'
 import type { Attempt } from './transfer/attempts.ts'
-import { contentEncodingOf, contentLengthOf, headerOf } from './transfer/response.ts'
+import { Body } from './transfer/body.ts'
+import { contentLengthOf, headerOf } from './transfer/response.ts'
 import type { ResponseBody } from './transfer/response-body.ts'
 import type { BlobRest, BlobSpan } from './upstream.ts'
 
@@ -23,6 +26,7 @@ export interface RegistryBlobsOptions {
   readonly upstream: string
   readonly client: RegistryClient
   readonly headSupport: HeadSupport
+  readonly missing: MissingJudge
 }
 
 /** Requests for the blobs of one registry: whether a blob is there, and one attempt to get its bytes. */
@@ -50,6 +54,12 @@ export class RegistryBlobs {
     return got === 'absent' || got === 'refused' ? undefined : got
   }
 
+  /** Like `stat`, by a GET for one byte alone: some registries guard the GET, and not the HEAD. */
+  async prove(repository: string, digest: Digest, context: RequestContext): Promise<Presence | undefined> {
+    const got = await this.#probe(repository, digest, context)
+    return typeof got === 'string' ? undefined : got
+  }
+
   /** Resolves when the headers have arrived. Undefined where the blob is absent. */
   async open(
     repository: string,
@@ -58,7 +68,10 @@ export class RegistryBlobs {
     context: RequestContext,
   ): Promise<Attempt | undefined> {
     const answer = await this.#options.client.ask(this.#get(repository, digest, rangeOf(span), context))
-    return this.#attemptAt(answer, span)
+    if (answer === 'refused') return undefined
+    if (answer.status !== 404) return this.#attemptAt(answer, span)
+    await this.#confirm(answer, repository, digest, context)
+    return undefined
   }
 
   /** The same for a file, of a blob that has `size` bytes as far as is known. */
@@ -68,10 +81,15 @@ export class RegistryBlobs {
     { start, size }: BlobRest,
     context: RequestContext,
   ): Promise<Attempt<ResponseBody> | undefined> {
-    const span = { start, end: undefined }
+    const span = { start, end: undefined, size }
     const request = this.#get(repository, digest, rangeOf(span), context)
     const answer = await this.#options.client.download(request, size === undefined ? undefined : size - start)
-    return this.#attemptAt(answer, span)
+    if (answer === 'refused') return undefined
+    if (answer.status !== 404) return this.#attemptAt(answer, span)
+    // Whether it is a registry's own 404 is in its body, and a thread drops that.
+    if (!(answer.body instanceof Body)) return await this.open(repository, digest, span, context)
+    await this.#confirm({ ...answer, body: answer.body }, repository, digest, context)
+    return undefined
   }
 
   async #head(
@@ -81,32 +99,38 @@ export class RegistryBlobs {
   ): Promise<Presence | undefined | 'unclear' | 'refused'> {
     const answer = await headOrUnclear(() => this.#ask('HEAD', repository, digest, {}, context))
     if (answer === 'unclear' || answer === 'refused') return answer
-    const { status, withLogin } = answer
-    if (status === 404) return undefined
-    const size = wholeSizeOf(answer)
-    if (status !== 200 || size === undefined || (size === 0 && digest !== emptyOf(digest))) return 'unclear'
-    return { size, withLogin }
+    const { headSupport, missing } = this.#options
+    const size = judgeBlobHead(answer, digest)
+    if (size === 'missing') {
+      const isOwn = headSupport.hasAnswered('blob') && (await missing.isOwn(answer, context.signal))
+      return isOwn ? undefined : 'unclear'
+    }
+    if (size === 'unclear' || (size === 0 && digest !== emptyOf(digest))) return 'unclear'
+    headSupport.markAnswered('blob')
+    return { size, withLogin: answer.withLogin }
   }
 
   async #probe(repository: string, digest: Digest, context: RequestContext): Promise<Presence | 'absent' | 'refused'> {
     const answer = await this.#ask('GET', repository, digest, { range: 'bytes=0-0' }, context)
     if (answer === 'refused') return answer
     const { status, headers, body, withLogin } = answer
+    if (status === 404) {
+      await this.#confirm(answer, repository, digest, context)
+      return 'absent'
+    }
     if (status === 200) body.close()
     else body.discard()
-    if (status === 200) return { size: wholeSizeOf(answer), withLogin }
     const range = headerOf(headers, 'content-range')
-    if (status === 206) return { size: parseContentRange(range)?.size, withLogin }
-    if (status === 404) return 'absent'
+    if (status === 200 || status === 206) {
+      const verdict = judgeBlobProbe(answer, digest)
+      if ('what' in verdict) throw this.#fault(verdict)
+      return { size: verdict.size, withLogin }
+    }
     if (status === 416 && range?.trim() === 'bytes */0') return { size: 0, withLogin }
     throw this.#unexpected(answer)
   }
 
-  #attemptAt<Content extends ResponseBody>(
-    answer: UpstreamResponse<Content> | 'refused',
-    span: BlobSpan,
-  ): Attempt<Content> | undefined {
-    if (answer === 'refused') return undefined
+  #attemptAt<Content extends ResponseBody>(answer: UpstreamResponse<Content>, span: BlobSpan): Attempt<Content> {
     try {
       return this.#attemptOf(answer, span)
     } catch (error) {
@@ -115,19 +139,13 @@ export class RegistryBlobs {
     }
   }
 
-  #attemptOf<Content extends ResponseBody>(
-    answer: UpstreamResponse<Content>,
-    span: BlobSpan,
-  ): Attempt<Content> | undefined {
-    const { status, headers, body, withLogin } = answer
-    if (status === 404) {
-      body.discard()
-      return undefined
-    }
+  #attemptOf<Content extends ResponseBody>(answer: UpstreamResponse<Content>, span: BlobSpan): Attempt<Content> {
+    const { status, body, withLogin } = answer
     if (status !== 200 && (status !== 206 || !isPart(span))) throw this.#unexpected(answer)
-    if (contentEncodingOf(headers) !== undefined) throw this.#protocol('blob in a content encoding')
+    const verdict = judgeBlob(answer, span.size)
+    if ('what' in verdict) throw this.#fault(verdict)
     if (status === 206) return { body, withLogin, skip: 0, tail: 'none', ...this.#rangeOf(answer, span) }
-    const size = wholeSizeOf(answer)
+    const { size } = verdict
     if (span.start > maxSkipped) throw this.#protocol('200 and the whole blob for a range far inside it')
     if (size !== undefined && span.start > Math.max(0, size - 1))
       throw this.#protocol('range beyond the end of the blob')
@@ -145,6 +163,11 @@ export class RegistryBlobs {
     return { size: range.size, end }
   }
 
+  /** Rejects where a 404 is no absence. */
+  #confirm(answer: UpstreamResponse, repository: string, digest: Digest, { signal }: RequestContext): Promise<void> {
+    return this.#options.missing.confirm(answer, `GET blob ${pathOf(repository, digest)}`, signal)
+  }
+
   #ask(
     method: 'GET' | 'HEAD',
     repository: string,
@@ -159,16 +182,21 @@ export class RegistryBlobs {
     return { kind: 'blob', method: 'GET', repository, path: pathOf(repository, digest), headers, ...context }
   }
 
-  #unexpected({ status, fromStorage }: UpstreamResponse<ResponseBody>): UpstreamError {
+  #unexpected({ status, api }: UpstreamResponse<ResponseBody>): UpstreamError {
     const { upstream } = this.#options
-    const refusal = fromStorage && status >= 400 && status !== 416
+    const refusal = api === undefined && status >= 400 && status !== 416
     // The registry has just signed this address, so the signature has expired early, or a clock is wrong.
-    if (refusal) return new UpstreamError(upstream, 'unavailable', `storage behind it answered ${status}`, { status })
+    if (refusal)
+      return new UpstreamError(upstream, 'unavailable', `GET blob: storage behind it answered ${status}`, { status })
     return statusError(upstream, 'GET blob', status, undefined)
   }
 
+  #fault(fault: Fault): UpstreamError {
+    return faultError(this.#options.upstream, 'GET blob', fault)
+  }
+
   #protocol(message: string): UpstreamError {
-    return new UpstreamError(this.#options.upstream, 'protocol', message)
+    return new UpstreamError(this.#options.upstream, 'protocol', `GET blob: ${message}`)
   }
 }
 
@@ -186,11 +214,6 @@ function pathOf(repository: string, digest: Digest): string {
 
 function emptyOf(digest: Digest): Digest {
   return digestOf(Buffer.alloc(0), algorithmOf(digest))
-}
-
-/** The size of the whole blob, from the headers of a 200. */
-function wholeSizeOf({ headers }: UpstreamResponse<ResponseBody>): number | undefined {
-  return contentEncodingOf(headers) === undefined ? contentLengthOf(headers) : undefined
 }
 
 /** The last byte of the span, if it is known. */

@@ -15,11 +15,22 @@ const quarterHour = 15 * 60 * 1000
 export class HeadSupport {
   readonly #useless: LRUCache<string, true>
   readonly #confirmed: LRUCache<string, true>
+  readonly #answered = new Set<'manifest' | 'blob'>()
 
   constructor(now: Clock) {
     const options = { max: 4096, ttl: quarterHour, ttlResolution: 0, perf: { now } }
     this.#useless = new LRUCache(options)
     this.#confirmed = new LRUCache(options)
+  }
+
+  /** Whether a HEAD of this kind has ever found something. */
+  hasAnswered(kind: 'manifest' | 'blob'): boolean {
+    return this.#answered.has(kind)
+  }
+
+  /** Call when a HEAD has found something. */
+  markAnswered(kind: 'manifest' | 'blob'): void {
+    this.#answered.add(kind)
   }
 
   isUseless(kind: 'manifest' | 'blob', repository: string): boolean {

@@ -1,17 +1,17 @@
-import { promisify } from 'node:util'
-import { brotliDecompress, gunzip, inflate } from 'node:zlib'
-import { algorithmOf, type Digest, digestOf, parseDigest } from '../oci/digest.ts'
-import { ContentMismatch, UpstreamError } from '../oci/error.ts'
-import { manifestMediaType } from '../oci/manifest.ts'
-import { acceptManifests, essence } from '../oci/media-type.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { UpstreamError } from '../oci/error.ts'
+import { acceptManifests } from '../oci/media-type.ts'
 import type { Reference } from '../oci/reference.ts'
+import { Conditions } from './conditions.ts'
+import { readDecoded } from './content-coding.ts'
 import { statusError } from './failure.ts'
 import { type HeadSupport, headOrUnclear } from './head-support.ts'
+import { faultError, isNotModified, judgeCurrency, judgeManifest, judgeManifestHead } from './judge.ts'
+import type { MissingJudge } from './missing.ts'
 import type { RegistryClient, UpstreamRequest, UpstreamResponse } from './registry-client.ts'
-import { readWhole } from './transfer/body.ts'
 import type { UpstreamLimits } from './transfer/limits.ts'
-import { contentEncodingOf, contentLengthOf, headerOf } from './transfer/response.ts'
-import type { KnownTag } from './upstream.ts'
+import { headerOf } from './transfer/response.ts'
+import type { Currency, KnownTag } from './upstream.ts'
 
 /** In whose name to ask, for how long, and where to report the upstream's health. */
 export type RequestContext = Pick<UpstreamRequest, 'identity' | 'signal' | 'health'>
@@ -23,12 +23,19 @@ export interface Fetched {
   readonly size: number
   readonly body: Buffer
   readonly etag: string | undefined
+  readonly signed: boolean
+  readonly currency: Currency
   readonly withLogin: boolean
 }
 
 export type Finding =
-  | { readonly kind: 'unchanged'; readonly withLogin: boolean }
-  | { readonly kind: 'descriptor'; readonly head: Omit<Fetched, 'body'> }
+  | { readonly kind: 'unchanged'; readonly currency: Currency }
+  | {
+      readonly kind: 'descriptor'
+      readonly head: Omit<Fetched, 'body' | 'signed' | 'withLogin'>
+      /** Whether the answer told a rate limit: a GET is counted then. */
+      readonly isCounted: boolean
+    }
   | { readonly kind: 'manifest'; readonly fetched: Fetched }
 
 /** `refused`: the registry refused the identity. `absent`: it does not have the manifest. */
@@ -39,6 +46,9 @@ export interface RegistryManifestsOptions {
   readonly limits: UpstreamLimits
   readonly client: RegistryClient
   readonly headSupport: HeadSupport
+  readonly missing: MissingJudge
+  /** Epoch milliseconds. */
+  readonly now: () => number
 }
 
 type Got = Exclude<Finding, { kind: 'descriptor' }> | Missing
@@ -46,15 +56,17 @@ type Got = Exclude<Finding, { kind: 'descriptor' }> | Missing
 /** Manifests of one registry, by HEAD and by GET. */
 export class RegistryManifests {
   readonly #options: RegistryManifestsOptions
+  readonly #conditions: Conditions
 
   constructor(options: RegistryManifestsOptions) {
     this.#options = options
+    this.#conditions = new Conditions(options.now)
   }
 
   async get(repository: string, reference: Reference, context: RequestContext): Promise<Fetched | Missing> {
     const got = await this.#get(repository, reference, undefined, context)
     if (typeof got === 'string') return got
-    if (got.kind === 'unchanged') throw this.#unexpected('GET', 304)
+    if (got.kind === 'unchanged') throw this.#unexpected(repository, reference, 304)
     return got.fetched
   }
 
@@ -69,16 +81,17 @@ export class RegistryManifests {
     context: RequestContext,
   ): Promise<Finding | Missing> {
     const { headSupport } = this.#options
+    const path = pathOf(repository, reference)
     const useless = headSupport.isUseless('manifest', repository)
     const head = useless ? 'unclear' : await this.#head(repository, reference, known, context)
     if (head !== 'unclear' && head !== 'refused') return head
-    if (head === 'refused' && headSupport.isConfirmed(pathOf(repository, reference))) return 'refused'
+    if (head === 'refused' && headSupport.isConfirmed(path)) return 'refused'
     const got = await this.#get(repository, reference, known, context)
-    if (head === 'refused' && got === 'refused') headSupport.confirm(pathOf(repository, reference))
+    if (head === 'refused' && got === 'refused') headSupport.confirm(path)
     else if (got !== 'absent') headSupport.markUseless('manifest', repository)
-    if (typeof got === 'string') return got
-    const same = got.kind === 'manifest' && got.fetched.digest === known?.digest
-    return same ? { kind: 'unchanged', withLogin: got.fetched.withLogin } : got
+    if (typeof got === 'string' || got.kind === 'unchanged') return got
+    const { digest, currency } = got.fetched
+    return digest === known?.digest ? { kind: 'unchanged', currency } : got
   }
 
   async #head(
@@ -87,19 +100,26 @@ export class RegistryManifests {
     known: KnownTag | undefined,
     context: RequestContext,
   ): Promise<Finding | Missing | 'unclear'> {
-    const answer = await headOrUnclear(() => this.#ask('HEAD', repository, reference, known, context))
+    const { headSupport, missing } = this.#options
+    const path = pathOf(repository, reference)
+    const condition = this.#conditions.of(path, known)
+    const answer = await headOrUnclear(() => this.#ask('HEAD', repository, reference, condition, context))
     if (answer === 'unclear' || answer === 'refused') return answer
-    const { status, headers, withLogin } = answer
-    if (status === 404) return 'absent'
-    if (status === 304 && known) return { kind: 'unchanged', withLogin }
-    const digest = parseDigest(headerOf(headers, 'docker-content-digest') ?? '')
-    if (status !== 200 || !digest || ('digest' in reference && digest !== reference.digest)) return 'unclear'
-    if (digest === known?.digest) return { kind: 'unchanged', withLogin }
-    const mediaType = essence(headerOf(headers, 'content-type') ?? '')
-    const size = contentEncodingOf(headers) ? undefined : contentLengthOf(headers)
-    // registry.access.redhat.com sends text/plain for some old images: then only the body shows the media type.
-    if (!size || !mediaType.startsWith('application/vnd.')) return 'unclear'
-    return { kind: 'descriptor', head: { digest, mediaType, size, etag: headerOf(headers, 'etag'), withLogin } }
+    const { headers, status } = answer
+    const verdict = judgeManifestHead(answer, reference, condition)
+    if (verdict === 'missing') {
+      // Nexus answers 404 to every HEAD. Before a record goes, a GET has to say so too.
+      if (known || !headSupport.hasAnswered('manifest')) return 'unclear'
+      return (await missing.isOwn(answer, context.signal)) ? 'absent' : 'unclear'
+    }
+    if (verdict === 'contradicted') this.#conditions.doubted(path)
+    if (verdict === 'contradicted' || verdict === 'unclear') return 'unclear'
+    if (status === 200) headSupport.markAnswered('manifest')
+    this.#note(path, status)
+    const currency = judgeCurrency(headers)
+    if (verdict === 'unchanged') return { kind: 'unchanged', currency }
+    const isCounted = headerOf(headers, 'ratelimit-limit') !== undefined
+    return { kind: 'descriptor', head: { ...verdict, currency }, isCounted }
   }
 
   async #get(
@@ -108,21 +128,40 @@ export class RegistryManifests {
     known: KnownTag | undefined,
     context: RequestContext,
   ): Promise<Got> {
-    const answer = await this.#ask('GET', repository, reference, known, context)
+    const { upstream, limits, missing } = this.#options
+    const path = pathOf(repository, reference)
+    const condition = this.#conditions.of(path, known)
+    const answer = await this.#ask('GET', repository, reference, condition, context)
     if (answer === 'refused') return answer
     const { status, headers, body, withLogin } = answer
+    const asked = `GET manifest ${path}`
+    const currency = judgeCurrency(headers)
+    if (status === 404) {
+      await missing.confirm(answer, asked, context.signal)
+      return 'absent'
+    }
     if (status !== 200) {
       body.discard()
-      if (status === 404) return 'absent'
-      if (status === 304 && known?.etag !== undefined) return { kind: 'unchanged', withLogin }
-      throw this.#unexpected('GET', status)
+      if (status !== 304) throw this.#unexpected(repository, reference, status)
+      if (!isNotModified(headers, condition)) {
+        this.#conditions.doubted(path)
+        throw this.#unexpected(repository, reference, status)
+      }
+      this.#note(path, status)
+      return { kind: 'unchanged', currency }
     }
-    const bytes = await this.#read(answer)
-    const digest = digestOf(bytes, 'digest' in reference ? algorithmOf(reference.digest) : undefined)
-    if ('digest' in reference && digest !== reference.digest) throw new ContentMismatch(reference.digest, digest)
-    const mediaType = manifestMediaType(headerOf(headers, 'content-type'), bytes)
+    const bytes = await readDecoded(answer, limits.manifestBytes, { upstream, asked })
+    const judged = judgeManifest(headers, bytes, reference)
+    if ('what' in judged) throw faultError(upstream, asked, judged)
+    this.#note(path, status)
     const etag = headerOf(headers, 'etag')
-    return { kind: 'manifest', fetched: { digest, mediaType, size: bytes.length, body: bytes, etag, withLogin } }
+    const fetched = { ...judged, size: bytes.length, body: bytes, etag, currency, withLogin }
+    return { kind: 'manifest', fetched }
+  }
+
+  #note(path: string, status: number): void {
+    if (status === 304) this.#conditions.unseen(path)
+    else this.#conditions.seen(path)
   }
 
   #ask(
@@ -137,32 +176,10 @@ export class RegistryManifests {
     return this.#options.client.ask({ kind: 'manifest', method, repository, path, headers, ...context })
   }
 
-  async #read({ headers, body }: UpstreamResponse): Promise<Buffer> {
-    const { upstream, limits } = this.#options
-    const bytes = await readWhole(body, contentLengthOf(headers), limits.manifestBytes, upstream)
-    const encoding = contentEncodingOf(headers)
-    if (encoding === undefined) return bytes
-    const decode = decoders.get(encoding)
-    if (!decode) throw new UpstreamError(upstream, 'protocol', 'manifest in an unknown content encoding')
-    try {
-      return await decode(bytes, { maxOutputLength: limits.manifestBytes })
-    } catch (cause) {
-      throw new UpstreamError(upstream, 'protocol', 'manifest with a broken content encoding', { cause })
-    }
-  }
-
-  #unexpected(method: 'GET' | 'HEAD', status: number): UpstreamError {
-    return statusError(this.#options.upstream, `${method} manifest`, status, undefined)
+  #unexpected(repository: string, reference: Reference, status: number): UpstreamError {
+    return statusError(this.#options.upstream, `GET manifest ${pathOf(repository, reference)}`, status, undefined)
   }
 }
-
-/** registry.access.redhat.com compresses some answers although we ask for `identity`. */
-const decoders = new Map([
-  ['gzip', promisify(gunzip)],
-  ['x-gzip', promisify(gunzip)],
-  ['deflate', promisify(inflate)],
-  ['br', promisify(brotliDecompress)],
-])
 
 function pathOf(repository: string, reference: Reference): string {
   return `${repository}/manifests/${'tag' in reference ? reference.tag : reference.digest}`

@@ -1,13 +1,16 @@
 import { UpstreamError } from '../oci/error.ts'
+import { parseObject } from '../oci/manifest.ts'
 import type { Authorizer, AuthScope, Grant } from './auth/authorizer.ts'
 import type { Credentials, Login } from './auth/credentials.ts'
 import { LoginUnavailable } from './auth/tokens.ts'
+import { readDecoded } from './content-coding.ts'
 import { statusError } from './failure.ts'
+import { judgeRefusal } from './judge.ts'
 import type { HealthProbe } from './rest.ts'
 import { targetRefusal } from './target.ts'
-import type { Body } from './transfer/body.ts'
+import { Body } from './transfer/body.ts'
 import type { UpstreamLimits } from './transfer/limits.ts'
-import { type Headers, headerOf, locationOf, type Response, retryAfterOf } from './transfer/response.ts'
+import { type Headers, locationOf, type Response, retryAfterOf } from './transfer/response.ts'
 import type { ResponseBody } from './transfer/response-body.ts'
 import { type Request, type Transport, userAgent } from './transfer/transport.ts'
 
@@ -31,8 +34,11 @@ export interface UpstreamRequest {
 }
 
 export interface UpstreamResponse<Content extends ResponseBody = Body> extends Response<Content> {
-  /** Whether it came from a storage host without a registry API, to which the registry redirected. */
-  readonly fromStorage: boolean
+  /**
+   * The address of the API (`/v2/`) of the registry that answered; undefined where a storage host answered, to which the
+   * registry redirected.
+   */
+  readonly api: URL | undefined
   readonly withLogin: boolean
 }
 
@@ -93,7 +99,7 @@ export class RegistryClient {
       throw new UpstreamError(
         upstream,
         'denied',
-        'our login was refused and is not used for now, and anonymous access is refused',
+        `${method} ${request.kind}: our login was refused and is not used for now, and anonymous access is refused`,
       )
     }
     return answer
@@ -118,6 +124,7 @@ export class RegistryClient {
     send: Send<Content>,
   ): Promise<UpstreamResponse<Content> | 'refused'> {
     const { upstream, home, limits } = this.#options
+    const asked = `${request.method} ${request.kind}`
     let url = new URL(`${this.#base}v2/${request.path}`, home)
     let shown = login
     let withLogin = false
@@ -131,13 +138,16 @@ export class RegistryClient {
       withLogin ||= step.withLogin
       if (isHome) request.health.answered()
       const location = locationOf(step.response, url)
-      if (location === 'none') return { ...step.response, fromStorage: authScope === undefined, withLogin }
+      if (location === 'none') {
+        const api = authScope && new URL(`${authScope.base}v2/`, authScope.origin)
+        return { ...step.response, api, withLogin }
+      }
       step.response.body.discard()
       const refusal = location ? targetRefusal(location, home) : 'no address'
-      if (!location || refusal) throw new UpstreamError(upstream, 'protocol', `redirect refused: ${refusal}`)
+      if (!location || refusal) throw new UpstreamError(upstream, 'protocol', `${asked}: redirect refused: ${refusal}`)
       url = location
     }
-    throw new UpstreamError(upstream, 'protocol', `more than ${limits.redirects} redirects`)
+    throw new UpstreamError(upstream, 'protocol', `${asked}: more than ${limits.redirects} redirects`)
   }
 
   /** Undefined for a storage host: it knows no tokens, and must not get ours. */
@@ -172,7 +182,8 @@ export class RegistryClient {
       const next = await authorizer.answer(response, grant, authScope, request.signal)
       if (next === 'none') {
         if (credentials.configured || request.method === 'HEAD') return 'refused'
-        throw new UpstreamError(upstream, 'denied', `${url.host} demands a login, and none is configured`, { status })
+        const what = `${request.method} ${request.kind}: ${url.host} demands a login, and none is configured`
+        throw new UpstreamError(upstream, 'denied', what, { status })
       }
       grant = next
     }
@@ -207,25 +218,28 @@ export class RegistryClient {
       ...request.headers,
       ...(grant && { authorization: grant.authorization }),
     }
-    const response = await send({ kind, method, url, headers, signal })
+    const response = await send({ method, url, headers, signal })
     if (url.origin === home.origin) onHeaders(response.headers, grant?.withLogin ?? false)
     const { status } = response
-    if (isBlockPage(response)) {
+    if (await this.#isPage(response, method)) {
       response.body.discard()
-      const told = `${method} ${kind} at ${url.host} answered ${status} with a web page: a firewall or proxy refuses us`
+      const told = `${method} ${kind} at ${url.host} was answered with ${status} and a page: a firewall or proxy refuses us`
       throw new UpstreamError(upstream, 'unavailable', told, { status })
     }
     if (status !== 429 && status < 500) return response
     response.body.discard()
     throw statusError(upstream, `${method} ${kind} at ${url.host}`, status, retryAfterOf(response.headers, now()))
   }
-}
 
-/**
- * Whether the answer is a web page where a registry would send JSON: a firewall or a content network blocks us. This
- * says nothing about the repository, so it is an outage and not absence.
- */
-function isBlockPage({ status, headers }: Response<ResponseBody>): boolean {
-  if (status !== 403 || headerOf(headers, 'www-authenticate') !== undefined) return false
-  return /^\s*text\/html\b/i.test(headerOf(headers, 'content-type') ?? '')
+  /** Whether it is a page for a person, which says nothing about the repository: an outage, and not absence. */
+  async #isPage(response: Response<ResponseBody>, method: 'GET' | 'HEAD'): Promise<boolean> {
+    const verdict = judgeRefusal(response)
+    const { headers, body, status } = response
+    if (verdict !== 'text' || method === 'HEAD' || !(body instanceof Body)) return verdict !== 'refusal'
+    const { upstream, limits } = this.#options
+    const request = { upstream, asked: method }
+    const bytes = await readDecoded({ status, headers, body }, limits.tokenBytes, request).catch(() => undefined)
+    // Go's net/http calls JSON text where nobody says what it is.
+    return bytes === undefined || parseObject(bytes) === undefined
+  }
 }

@@ -7,19 +7,18 @@ import { Privacy } from './auth/privacy.ts'
 import { Tokens } from './auth/tokens.ts'
 import { RegistryBlobs } from './blobs.ts'
 import { HeadSupport } from './head-support.ts'
-import { type Fetched, type Finding, type Missing, RegistryManifests, type RequestContext } from './manifests.ts'
+import { type Fetched, type Missing, RegistryManifests, type RequestContext } from './manifests.ts'
+import { MissingJudge } from './missing.ts'
 import { pause } from './pause.ts'
 import { parseRateLimit } from './rate-limit.ts'
 import { RegistryClient } from './registry-client.ts'
 import { Rest } from './rest.ts'
 import { type Attempt, Attempts } from './transfer/attempts.ts'
-import { BlobChunks } from './transfer/blob-chunks.ts'
-import { BlobDownload } from './transfer/blob-download.ts'
 import type { FetchPool } from './transfer/fetch-pool.ts'
 import type { UpstreamLimits } from './transfer/limits.ts'
 import type { Headers } from './transfer/response.ts'
 import type { ResponseBody } from './transfer/response-body.ts'
-import { Transport, type UpstreamRequestKind } from './transfer/transport.ts'
+import { Transport } from './transfer/transport.ts'
 import type {
   BlobRest,
   BlobSource,
@@ -38,8 +37,6 @@ import type {
 export interface UpstreamHooks {
   /** The login was refused, or cannot be used. An operator has to act. */
   readonly onRefused: (refusal: LoginRefusal) => void
-  /** `status` is undefined where no answer came. `seconds`: until the headers. */
-  readonly onRequest?: ((kind: UpstreamRequestKind, status: number | undefined, seconds: number) => void) | undefined
 }
 
 export interface RegistryUpstreamOptions {
@@ -78,7 +75,7 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     this.#limits = limits
     const upstream = name
     const credentials = new Credentials({ credential, rest: limits.refusedLogin, now, onRefused: hooks.onRefused })
-    const transport = new Transport({ upstream, limits, threads, now, onRequest: hooks.onRequest })
+    const transport = new Transport({ upstream, limits, threads })
     const realm = tokenRealm instanceof URL ? tokenRealm.href : tokenRealm
     const tokens = new Tokens({ upstream, home: url, tokenRealm: realm, limits, now, transport, credentials })
     const authorizer = new Authorizer({ upstream, tokens, credentials, transport, now })
@@ -95,9 +92,10 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     })
     const headSupport = new HeadSupport(now)
     this.#transport = transport
-    this.#privacy = new Privacy({ hasLogin: credential !== undefined, privateRepositories, now })
-    this.#manifests = new RegistryManifests({ upstream, limits, client, headSupport })
-    this.#blobs = new RegistryBlobs({ upstream, client, headSupport })
+    this.#privacy = new Privacy({ hasLogin: credential !== undefined, privateRepositories })
+    const missing = new MissingJudge({ upstream, transport, now })
+    this.#manifests = new RegistryManifests({ upstream, limits, client, headSupport, missing, now })
+    this.#blobs = new RegistryBlobs({ upstream, client, headSupport, missing })
     const { rest: first, restMax: max, restRetryAfterMax: maxRetryAfter } = limits
     this.#rest = new Rest({ upstream, first, max, maxRetryAfter, now })
   }
@@ -117,26 +115,24 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     signal: AbortSignal,
   ): Promise<Resolution | undefined> {
     const answer = await this.#rest.run(signal, async (health): Promise<Resolution | Missing> => {
-      const found = await this.#find(name, { tag }, known, { signal, health })
+      const { identity } = this.#privacy
+      const found = await this.#manifests.find(name, { tag }, known, { identity, signal, health })
       if (typeof found === 'string') return found
       if (found.kind === 'manifest') return { kind: 'manifest', manifest: this.#manifestOf(found.fetched) }
-      if (found.kind === 'unchanged') return { kind: 'unchanged', visibility: this.#visibilityOf(found) }
-      const { digest, mediaType, size, etag } = found.head
-      const visibility = this.#visibilityOf(found.head)
-      return { kind: 'descriptor', descriptor: { digest, mediaType, size }, etag, visibility }
+      if (found.kind === 'unchanged') return { kind: 'unchanged', currency: found.currency }
+      const { digest, mediaType, size, etag, currency } = found.head
+      return { kind: 'descriptor', descriptor: { digest, mediaType, size }, etag, currency }
     })
     return unlessMissing(answer)
   }
 
   async manifest(name: string, reference: Reference, signal: AbortSignal): Promise<Manifest | undefined> {
     const answer = await this.#rest.run(signal, async (health): Promise<Manifest | Missing> => {
-      if (this.#privacy.needsProof(name)) {
-        const found = await this.#find(name, reference, undefined, { signal, health })
-        if (typeof found === 'string') return found
-        if (found.kind === 'manifest') return this.#manifestOf(found.fetched)
-      }
-      const identity = this.#privacy.identityFor(name)
-      const fetched = await this.#manifests.get(name, reference, { identity, signal, health })
+      const { identity, mustProve } = this.#privacy
+      const context = { identity, signal, health }
+      const fetched = mustProve
+        ? await this.#provenManifest(name, reference, context)
+        : await this.#manifests.get(name, reference, context)
       return typeof fetched === 'string' ? fetched : this.#manifestOf(fetched)
     })
     return unlessMissing(answer)
@@ -148,32 +144,35 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     signal: AbortSignal,
   ): Promise<{ size: number | undefined; visibility: Visibility } | undefined> {
     return this.#rest.run(signal, async (health) => {
-      const present = await this.#stat(name, digest, { signal, health })
+      const { identity, mustProve } = this.#privacy
+      const context = { identity, signal, health }
+      const present = mustProve
+        ? await this.#blobs.prove(name, digest, context)
+        : await this.#blobs.stat(name, digest, context)
       return present && { size: present.size, visibility: this.#visibilityOf(present) }
     })
   }
 
   async blob(name: string, digest: Digest, span: BlobSpan, signal: AbortSignal): Promise<BlobSource | undefined> {
-    const attempts = await this.#attempts(name, digest, span.start, signal, (start, context) =>
-      this.#blobs.open(name, digest, { start, end: span.end }, context),
+    const attempts = await this.#attempts(span.start, signal, (start, context) =>
+      this.#blobs.open(name, digest, { ...span, start }, context),
     )
     if (!attempts) return undefined
     const { size } = attempts.current
-    return { size, visibility: this.#visibilityOf(attempts.current), body: new BlobChunks(attempts) }
+    return { size, visibility: this.#visibilityOf(attempts.current), body: attempts.chunks() }
   }
 
   async download(name: string, digest: Digest, rest: BlobRest, signal: AbortSignal): Promise<BlobToFile | undefined> {
-    const attempts = await this.#attempts(name, digest, rest.start, signal, (start, context) =>
+    const attempts = await this.#attempts(rest.start, signal, (start, context) =>
       this.#blobs.download(name, digest, { start, size: rest.size }, context),
     )
     if (!attempts) return undefined
     const { size } = attempts.current
-    const download = new BlobDownload(attempts)
     return {
       size,
       visibility: this.#visibilityOf(attempts.current),
-      into: (file) => download.into(file),
-      close: () => download.close(),
+      into: (file) => attempts.into(file),
+      close: () => attempts.close(),
     }
   }
 
@@ -189,28 +188,18 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     await this.#transport[Symbol.asyncDispose]()
   }
 
-  async #find(
-    name: string,
-    reference: Reference,
-    known: KnownTag | undefined,
-    context: Omit<RequestContext, 'identity'>,
-  ): Promise<Finding | Missing> {
-    const identity = this.#privacy.identityFor(name)
-    const found = await this.#manifests.find(name, reference, known, { ...context, identity })
-    if (typeof found !== 'string' && identity === 'anonymous') this.#privacy.prove(name)
-    return found
-  }
-
-  async #stat(name: string, digest: Digest, context: Omit<RequestContext, 'identity'>) {
-    const identity = this.#privacy.identityFor(name)
-    const present = await this.#blobs.stat(name, digest, { ...context, identity })
-    if (present && identity === 'anonymous') this.#privacy.prove(name)
-    return present
+  /** A manifest that anyone may have: with the login only where the answer to a stranger's HEAD shows that GETs are counted. */
+  async #provenManifest(name: string, reference: Reference, context: RequestContext): Promise<Fetched | Missing> {
+    const found = await this.#manifests.find(name, reference, undefined, context)
+    if (typeof found === 'string') return found
+    if (found.kind === 'manifest') return found.fetched
+    if (found.kind === 'unchanged' || !found.isCounted) return await this.#manifests.get(name, reference, context)
+    const { digest, etag, currency } = found.head
+    const fetched = await this.#manifests.get(name, { digest }, { ...context, identity: 'public' })
+    return typeof fetched === 'string' ? fetched : { ...fetched, etag, currency }
   }
 
   async #attempts<Content extends ResponseBody>(
-    name: string,
-    digest: Digest,
     start: number,
     signal: AbortSignal,
     open: Open<Content>,
@@ -218,7 +207,7 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     const closing = new AbortController()
     const either = AbortSignal.any([signal, closing.signal])
     const first = await this.#rest.run(either, (health) =>
-      this.#open(name, digest, { signal: either, health }, (context) => open(start, context)),
+      this.#open({ signal: either, health }, (context) => open(start, context)),
     )
     if (!first) return undefined
     return new Attempts({
@@ -228,23 +217,17 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
       first,
       // Not held up by a rest: its attempts are few, and a running body is what a rest is meant to spare for.
       reopen: (offset) =>
-        this.#rest.bypass((health) => {
-          const identity = this.#privacy.identityFor(name)
-          return open(offset, { identity, signal: either, health })
-        }),
+        this.#rest.bypass((health) => open(offset, { identity: this.#privacy.identity, signal: either, health })),
       signal: either,
       close: () => closing.abort(),
     })
   }
 
   async #open<Content extends ResponseBody>(
-    name: string,
-    digest: Digest,
     context: Omit<RequestContext, 'identity'>,
     open: (context: RequestContext) => Promise<Attempt<Content> | undefined>,
   ): Promise<Attempt<Content> | undefined> {
     const { health, signal } = context
-    if (this.#privacy.needsProof(name) && !(await this.#stat(name, digest, context))) return undefined
     let answered = false
     const watched = {
       asked: () => {
@@ -256,7 +239,7 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
         health.answered()
       },
     }
-    const identity = this.#privacy.identityFor(name)
+    const { identity } = this.#privacy
     const attempt = () => open({ identity, signal, health: watched })
     try {
       return await attempt()

@@ -10,9 +10,20 @@ import type { Reference } from '../oci/reference.ts'
  */
 export type Visibility = 'public' | 'unproven'
 
+/** How current an answer is, as it says itself: another cache may have given it (RFC 9111, RFC 9211). */
+export interface Currency {
+  /** Milliseconds since it was confirmed (`Age`). */
+  readonly age: number
+  /** The warning to pass on where the answer was stale; undefined where it was current. */
+  readonly warning: string | undefined
+}
+
 export interface Manifest extends Descriptor {
-  /** Exactly as sent. `digest` is computed from these bytes, never taken from a header. */
+  /** Exactly as sent. `digest` is computed from these bytes, unless the manifest is signed. */
   readonly body: Buffer
+  /** Signed schema 1: its digest is not that of its bytes, so nobody can check them. It is passed on, and not kept. */
+  readonly signed: boolean
+  readonly currency: Currency
   /** The upstream's validator, with its quotes and `W/`; undefined where it sent none. */
   readonly etag: string | undefined
   readonly visibility: Visibility
@@ -20,12 +31,12 @@ export interface Manifest extends Descriptor {
 
 /** The answer about a tag. `descriptor` comes from HEAD; `manifest` from a GET, where HEAD is of no use. */
 export type Resolution =
-  | { readonly kind: 'unchanged'; readonly visibility: Visibility }
+  | { readonly kind: 'unchanged'; readonly currency: Currency }
   | {
       readonly kind: 'descriptor'
       readonly descriptor: Descriptor
+      readonly currency: Currency
       readonly etag: string | undefined
-      readonly visibility: Visibility
     }
   | { readonly kind: 'manifest'; readonly manifest: Manifest }
 
@@ -68,7 +79,7 @@ export interface BlobToFile extends Omit<BlobSource, 'body'> {
   close(): void
 }
 
-/** A blob from `start` on, of whose whole `size` in bytes somebody has told. */
+/** A blob from `start` on, of whose whole `size` in bytes somebody has told. An answer of another size is an UpstreamError. */
 export interface BlobRest {
   readonly start: number
   readonly size: number | undefined
@@ -78,6 +89,8 @@ export interface BlobRest {
 export interface BlobSpan {
   readonly start: number
   readonly end: number | undefined
+  /** Bytes of the whole blob, where a descriptor says so. An answer of another size is an UpstreamError. */
+  readonly size?: number | undefined
 }
 
 export interface RateLimit {
@@ -101,7 +114,7 @@ export interface UpstreamStatus {
  * One remote registry.
  *
  * `name` arguments are repository names as the registry knows them (`library/alpine`), already validated.
- * Absence is `undefined`: the registry said 404. A refusal is absence too: the registry said 401/403 to a fresh
+ * Absence is `undefined`: a registry said 404 itself (`judge.ts`). A refusal is absence too: the registry said 401/403 to a fresh
  * anonymous token (Docker Hub's way of saying that there is no such repository), or the repository may not be served
  * (`servesPrivate` false and anonymous access refused). Of blobs it is `undefined` as well; of manifests, where clients
  * are told, it is RegistryError NAME_UNKNOWN.

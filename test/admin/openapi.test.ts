@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { parse } from 'yaml'
 import { apiRouter } from '../../src/admin/api.ts'
 import { adminErrorCodes } from '../../src/admin/error.ts'
-import { eventTypes } from '../../src/admin/event.ts'
+import type { Event } from '../../src/admin/event.ts'
 import { Events } from '../../src/admin/events.ts'
 import { healthRouter } from '../../src/admin/health.ts'
 import { Counters } from '../../src/telemetry/counters.ts'
@@ -17,6 +17,17 @@ import { type Document, faults, type Operation, resolve } from './support/schema
 
 const text = await readFile(new URL('../../deploy/openapi.yaml', import.meta.url), 'utf8')
 const document = parse(text) as Document
+
+const eventTypes: Record<Event['type'], true> = {
+  'fill-started': true,
+  'fill-ended': true,
+  evicted: true,
+  damaged: true,
+  probed: true,
+  'store-failed': true,
+  'upstream-resting': true,
+  'upstream-back': true,
+}
 
 /** `GET /api/pins/{pattern}` of every route there is. */
 function routes(): string[] {
@@ -67,7 +78,7 @@ describe('deploy/openapi.yaml', () => {
   it('has every error code and event', () => {
     const schema = resolve(document, '#/components/schemas/Errors/properties/errors/items/properties/code')
     assert.deepEqual(schema['enum'], Object.keys(adminErrorCodes))
-    for (const type of eventTypes) assert.match(text, new RegExp(`\`${type}\``))
+    for (const type of Object.keys(eventTypes)) assert.match(text, new RegExp(`\`${type}\``))
   })
 
   it('has no broken reference', () => {

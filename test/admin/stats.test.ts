@@ -23,7 +23,14 @@ const busySources: AdminSources = {
   usage: async () => ({ bytes: 5_000, blobs: 7, maxBytes: 10_000 }),
   evictions: () => 4,
   fills: () => [
-    { digest: 'sha256:00', repository: 'docker.io/library/alpine', size: null, written: 5, followers: 2, seconds: 1.5 },
+    {
+      digest: 'sha256:00' as never,
+      repository: 'docker.io/library/alpine',
+      size: null,
+      written: 5,
+      followers: 2,
+      seconds: 1.5,
+    },
   ],
 }
 
@@ -58,7 +65,7 @@ describe('/api/stats', () => {
     observer.answered('blob', 'docker.io', 'miss')
     observer.received('docker.io', 100)
     observer.received('ghcr.io', 50)
-    observer.fillStarted()
+    observer.fillStarted('docker.io', 'sha256:0' as never)
     counters.servedBytes += 400
     await using admin = await startAdmin({ counters, sources: busySources, now: () => now })
     now += 90_500

@@ -1,6 +1,7 @@
 import type { Received } from '../support/client.ts'
 
 export const hit = 'entrepot; hit'
+export const bypass = 'entrepot; fwd=bypass'
 export const miss = 'entrepot; fwd=uri-miss; stored'
 export const collapsed = 'entrepot; fwd=uri-miss; collapsed'
 export const revalidated = 'entrepot; fwd=stale; fwd-status=304'

@@ -72,13 +72,15 @@ describe('a manifest that is not what its digest says', () => {
     assert.equal(stage.upstream.count(requests), 2)
   })
 
-  it('by tag is what it is: the digest is computed from the bytes', async () => {
+  it('by tag is 502 too, never served, and not kept', async () => {
     await using stage = await Stage.start()
     const wrong = digestOf(Buffer.from('something else'))
     const { body } = added.manifest
     stage.upstream.addManifest('library/alpine', { mediaType: ociManifest, body, digest: wrong }, 'latest')
     const answer = await stage.get('/v2/library/alpine/manifests/latest')
-    assert.deepEqual([answer.status, answer.headers['docker-content-digest']], [200, digest])
+    assert.deepEqual(errorOf(answer), { status: 502, code: 'UPSTREAM_INVALID' })
+    stage.upstream.addImage('library/alpine', 'latest', added)
+    assert.equal((await stage.get('/v2/library/alpine/manifests/latest')).headers['docker-content-digest'], digest)
   })
 
   it('is refused beyond the limit on its size', async () => {

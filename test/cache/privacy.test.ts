@@ -124,18 +124,55 @@ describe('with a login for the rate limit alone', () => {
     await assertStatus(stage, secret, hidden, served)
   })
 
-  it('a repository that becomes private loses its tags', async () => {
+  it('a repository that becomes private keeps what was public, marked stale, until its time is over', async () => {
     const privateOnes = new Set([hidden])
-    await using stage = await start(login, privateOnes)
+    await using stage = await start({ ...login, staleFor: '1h' }, privateOnes)
     const path = `/v2/${open}/manifests/latest`
     assert.equal((await stage.get(path)).status, 200)
     privateOnes.add(open)
     stage.upstream.expireTokens()
     stage.clock.now += 16 * minute
+    const stale = await stage.get(path)
+    assert.deepEqual([stale.status, stale.digest], [200, shared.manifest.digest])
+    assert.match(String(stale.headers.warning), /^299 - "stale/)
+    assert.deepEqual(errorOf(await stage.get(`/v2/${open}/manifests/never`)), { status: 404, code: 'NAME_UNKNOWN' })
+    stage.clock.now += 60 * minute
     assert.deepEqual(errorOf(await stage.get(path)), { status: 404, code: 'NAME_UNKNOWN' })
     await stage.upstream.stop()
     stage.clock.now += minute
     assert.equal((await stage.get(path)).status, 503)
+  })
+
+  it('nobody gets what was pushed after a repository became private, cold or named by what was public', async () => {
+    const privateOnes = new Set([hidden])
+    await using stage = await start(login, privateOnes)
+    await assertStatus(stage, shared, open, served)
+    privateOnes.add(open)
+    stage.upstream.expireTokens()
+    stage.upstream.addImage(open, 'next', secret)
+    for (const { path, options } of waysTo(secret, open)) {
+      const { status } = await stage.get(path.replace('latest', 'next'), options)
+      assert.equal(status, 404, path)
+    }
+    assert.equal(stage.upstream.count({ reference: secret.manifest.digest, authorization: 'login' }), 0)
+    // What was shown to everybody stays.
+    assert.equal((await stage.get(`/v2/${open}/manifests/${shared.manifest.digest}`)).status, 200)
+  })
+
+  it('nobody gets what the upstream guards for GET alone', async () => {
+    const upstream = await TestUpstream.ghcr({ auth: { kind: 'bearer', realm: 'self', users: { robot: password } } })
+    upstream.addImage(hidden, 'latest', secret)
+    await using stage = await Stage.start({ upstream, entry: login })
+    for (const kind of ['manifest', 'blob'] as const) {
+      upstream.fault({ kind, method: 'GET', authorization: ['none', 'anonymous'] }, { status: 403 })
+    }
+    for (const { name, path, options } of waysTo(secret, hidden)) {
+      // The upstream itself answers a stranger's HEAD of a manifest.
+      const isTold = path.endsWith('latest') && options?.method === 'HEAD'
+      const { status } = await stage.get(path, options)
+      assert.ok(status === 404 || (isTold && status === 200), `${name} is ${status}`)
+    }
+    assert.equal(upstream.count({ authorization: ['login', 'basic'] }), 0)
   })
 
   it('a running download for a public repository is not joined through a private one', async () => {

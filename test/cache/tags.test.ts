@@ -12,7 +12,7 @@ import { image, type TestImage } from '../support/image.ts'
 import { Stage } from '../support/stage.ts'
 import { TestUpstream } from '../support/upstream.ts'
 import { until } from '../support/wait.ts'
-import { collapsed, errorOf, hit, miss, outcomeOf, revalidated } from './answer.ts'
+import { bypass, collapsed, errorOf, hit, miss, outcomeOf, revalidated } from './answer.ts'
 
 const minute = 60_000
 const ttl = 5 * minute
@@ -66,15 +66,70 @@ describe('a cold tag', () => {
     assert.equal(outcomes.filter((outcome) => outcome === collapsed || outcome === hit).length, 31)
   })
 
-  it('is as good as stored for a HEAD: what it names is served without the upstream', async () => {
+  it('is asked for by HEAD where a client does: no manifest is fetched, and the answer counts for its time', async () => {
     await using stage = await Stage.start()
     add(stage.upstream)
-    const head = await stage.get(latest, { method: 'HEAD' })
-    assert.equal(head.headers['content-length'], String(first.manifest.size))
+    const expected = [200, `${first.manifest.size}`, first.manifest.mediaType, first.manifest.digest]
+    for (const [upstreamHeads, outcome, wait] of [
+      [1, bypass, 0],
+      [1, hit, ttl - 1],
+      [2, bypass, 1],
+    ] as const) {
+      stage.clock.now += wait
+      const { status, headers } = await stage.get(latest, { method: 'HEAD' })
+      const told = [headers['content-length'], headers['content-type'], headers['docker-content-digest']]
+      assert.deepEqual([status, ...told], expected)
+      assert.equal(headers['cache-status'], outcome)
+      assert.equal(stage.upstream.count({ kind: 'manifest', method: 'HEAD' }), upstreamHeads)
+    }
+    assert.equal(stage.upstream.count(manifestGets), 0)
     await stage.upstream.stop()
-    const digest = String(head.headers['docker-content-digest'])
-    assertServes(await stage.get(`/v2/library/alpine/manifests/${digest}`), first, hit)
+    assert.equal((await stage.get(latest, { method: 'HEAD' })).headers['cache-status'], hit)
+    assert.equal((await stage.get(latest)).status, 503)
+  })
+
+  it('whose manifest is fetched by digest after a HEAD is known from then on', async () => {
+    await using stage = await Stage.start()
+    add(stage.upstream)
+    const digest = String((await stage.get(latest, { method: 'HEAD' })).headers['docker-content-digest'])
+    assertServes(await stage.get(`/v2/library/alpine/manifests/${digest}`), first, miss)
+    assert.deepEqual([stage.upstream.count(manifestGets), stage.upstream.count(manifests)], [1, 2])
+    await stage.upstream.stop()
+    assertServes(await stage.get(latest), first, hit)
+    stage.clock.now += ttl
+    assertServes(await stage.get(latest), first, 'entrepot; hit; ttl=0; detail=stale')
+  })
+
+  it('whose manifest is stored already is known after a HEAD', async () => {
+    await using stage = await Stage.start()
+    add(stage.upstream)
+    const digest = String((await stage.get(latest)).headers['docker-content-digest'])
+    stage.upstream.tag('library/alpine', '3.20', digest as Digest)
+    const other = '/v2/library/alpine/manifests/3.20'
+    assert.equal((await stage.get(other, { method: 'HEAD' })).headers['docker-content-digest'], digest)
+    await stage.upstream.stop()
+    assertServes(await stage.get(other), first, hit)
+  })
+
+  it('is asked for by one HEAD, however many clients do at once', async () => {
+    await using stage = await Stage.start()
+    add(stage.upstream)
+    const gate = new Gate()
+    stage.upstream.fault({ method: 'HEAD' }, { gate })
+    const clients = Array.from({ length: 8 }, () => stage.get(latest, { method: 'HEAD' }))
+    await gate.arrived()
+    gate.open()
+    for (const { status } of await Promise.all(clients)) assert.equal(status, 200)
     assert.equal(stage.upstream.count(manifests), 1)
+  })
+
+  it('is fetched for a HEAD of a client where the registry answers none', async () => {
+    await using stage = await Stage.start()
+    add(stage.upstream)
+    stage.upstream.fault({ kind: 'manifest', method: 'HEAD' }, { status: 405 })
+    assert.equal((await stage.get(latest, { method: 'HEAD' })).headers['cache-status'], miss)
+    assertServes(await stage.get(latest), first, hit)
+    assert.equal(stage.upstream.count(manifestGets), 1)
   })
 })
 
@@ -277,14 +332,16 @@ const outages: Outage[] = [
     name: 'what is no HTTP',
     begin: (stage) => babbler.begin(stage, 'SSH-2.0-OpenSSH_9.2\r\n'),
     end: (stage) => babbler.end(stage),
-    uncached: unavailable,
+    uncached: { status: 502, code: 'UPSTREAM_INVALID' },
   },
 ]
 
 describe('with the upstream off', () => {
-  for (const { name, begin, end, uncached, tagDeadline = '60s' } of outages) {
+  for (const { name, begin, end, uncached, tagDeadline } of outages) {
     it(`${name}: tags are stale and quick, digests as ever, the rest is told apart from absence`, async () => {
-      const timeouts = { tagDeadline, upstreamHeaders: '1s' }
+      // Short only where nothing but the time ends the waiting.
+      const upstreamHeaders = tagDeadline === undefined ? '30s' : '1s'
+      const timeouts = { tagDeadline: tagDeadline ?? '60s', upstreamHeaders }
       await using stage = await Stage.start({ config: { timeouts } })
       const { upstream, clock } = stage
       add(upstream)
@@ -310,7 +367,8 @@ describe('with the upstream off', () => {
       ]) {
         const answer = await stage.get(path)
         assert.deepEqual(errorOf(answer), uncached, path)
-        assert.ok(Number(answer.headers['retry-after']) >= 1, `Retry-After ${answer.headers['retry-after']}`)
+        const again = uncached.status === 502 ? 1 : Number(answer.headers['retry-after'])
+        assert.ok(again >= 1, `Retry-After ${answer.headers['retry-after']}`)
         assert.equal((await stage.get(path, { method: 'HEAD' })).status, uncached.status, path)
       }
 

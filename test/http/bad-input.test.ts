@@ -23,6 +23,7 @@ async function start(): Promise<Stage> {
 function assertEnvelope(answer: Received, what: string): string {
   assert.equal(answer.headers['content-type'], 'application/json', what)
   assert.equal(answer.headers['docker-distribution-api-version'], 'registry/2.0', what)
+  assert.equal(answer.headers['x-content-type-options'], 'nosniff', what)
   const { errors } = answer.json<{ errors: { code: string; message: string }[] }>()
   assert.equal(errors.length, 1, what)
   const code = errors[0]?.code ?? ''

@@ -6,7 +6,7 @@ import { type AddressInfo, connect } from 'node:net'
 import { join } from 'node:path'
 import { before, describe, it } from 'node:test'
 import { ClientGone, sendBody } from '../../src/http/body.ts'
-import { HttpWriter, type ResponseWriter } from '../../src/http/response-writer.ts'
+import { httpWriter, type ResponseWriter } from '../../src/http/response-writer.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import {
   type BodyReader,
@@ -252,7 +252,7 @@ describe('sendBody', () => {
       if (!reader) return
       response.setHeader('Content-Length', 5)
       response.flushHeaders()
-      const end = sendBody(new HttpWriter(response), reader, { length: 5, clientTimeout: 0, tally: { bytes: 0 } })
+      const end = sendBody(httpWriter(response), reader, { length: 5, clientTimeout: 0, tally: { bytes: 0 } })
       ends.push(end.catch((error: unknown) => error))
     })
     server.listen(0, '127.0.0.1')

@@ -45,7 +45,9 @@ interface Told {
 }
 
 function tell(error: unknown): Told {
-  const { status, headers, body } = errorAnswer(error)
+  const { status, headers: fields, body } = errorAnswer(error)
+  const pairs = fields.flatMap((name, at) => (at % 2 === 0 ? [[name, fields[at + 1] ?? ''] as const] : []))
+  const headers = Object.fromEntries(pairs)
   const { errors, ...others } = JSON.parse(body.toString()) as { errors: Omit<Told, 'status' | 'headers'>[] }
   assert.deepEqual([errors.length, Object.keys(others)], [1, []])
   assert.equal(headers['Content-Type'], 'application/json')

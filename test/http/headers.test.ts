@@ -29,7 +29,7 @@ function told({ headers }: Received): Record<string, unknown> {
   return rest
 }
 
-const common = { 'docker-distribution-api-version': 'registry/2.0' }
+const common = { 'docker-distribution-api-version': 'registry/2.0', 'x-content-type-options': 'nosniff' }
 const immutable = 'max-age=31536000, immutable'
 
 describe('headers', () => {

@@ -30,6 +30,16 @@ describe('claimsOf', () => {
     assert.deepEqual(claimsOf(ociIndex, json(index)), { manifests: [child], blobs: [] })
   })
 
+  it('names what is a blob by its own type as a blob, and what may be either as both', () => {
+    const child = { mediaType: ociManifest, digest: digest('4'), size: 30 }
+    const cache = { mediaType: 'application/vnd.buildkit.cacheconfig.v0', digest: digest('5'), size: 40 }
+    const odd = { mediaType: 'application/vnd.example', digest: digest('6'), size: 50 }
+    const manifests = [child, layer, cache, odd]
+    assert.deepEqual(claimsOf(ociIndex, json({ manifests })), { manifests: [child, odd], blobs: [layer, cache, odd] })
+    const nested = { ...image, layers: [child, odd] }
+    assert.deepEqual(claimsOf(ociManifest, json(nested)), { manifests: [child], blobs: [image.config, odd] })
+  })
+
   it('lists nothing for unknown media types, and never throws', () => {
     assert.deepEqual(claimsOf('text/plain', json(image)), { manifests: [], blobs: [] })
     for (const type of [ociManifest, ociIndex]) {

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer as createHttpServer } from 'node:http'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { HttpWriter, type ResponseWriter, SocketWriter } from '../../src/http/response-writer.ts'
+import { httpWriter, type ResponseWriter, socketWriter } from '../../src/http/response-writer.ts'
 
 /** A request, and the answer that it is to get. */
 export interface Asked {
@@ -24,7 +24,7 @@ export async function responseServer(give: Give): Promise<AnswerServer> {
     const answer = (length: number | undefined, before: Buffer = Buffer.alloc(0)): ResponseWriter => {
       if (length !== undefined) response.setHeader('Content-Length', before.length + length)
       if (before.length > 0) response.write(before)
-      return new HttpWriter(response)
+      return httpWriter(response)
     }
     void give({ path: request.url ?? '', answer })
   })
@@ -73,7 +73,7 @@ export async function socketServer(give: Give): Promise<AnswerServer> {
 function bySocket(socket: Socket, length: number | undefined, before: Buffer = Buffer.alloc(0)): ResponseWriter {
   if (length === undefined) throw new Error('a connection alone has no chunks')
   const head = `HTTP/1.1 200 OK\r\nContent-Length: ${before.length + length}\r\n\r\n`
-  return new SocketWriter(socket, `${head}${before.toString('latin1')}`)
+  return socketWriter(socket, `${head}${before.toString('latin1')}`)
 }
 
 function urlOf(address: AddressInfo | string | null): string {

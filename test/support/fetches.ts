@@ -26,14 +26,14 @@ type AnyThread = Thread<{ id: number }, { id: number }>
 export function watchFetches(): Fetches {
   const all: { end: string | undefined }[] = []
   const threads = { fetch: new Set<AnyThread>(), hash: new Set<AnyThread>() }
-  const { tell, listen } = Thread.prototype as AnyThread
+  const { post, listen } = Thread.prototype as AnyThread
   let bytes = 0
 
-  Thread.prototype.tell = function (this: AnyThread, request: { kind?: string; id: number }) {
+  Thread.prototype.post = function (this: AnyThread, request: { kind?: string; id: number }) {
     if (request.kind === 'get') threads.fetch.add(this)
     if (request.kind === 'open') threads.hash.add(this)
-    tell.call(this, request)
-  } as typeof tell
+    post.call(this, request)
+  } as typeof post
   Thread.prototype.listen = function (this: AnyThread, id, { answered, died }) {
     let fetch: { end: string | undefined } | undefined
     listen.call(this, id, {
@@ -64,7 +64,7 @@ export function watchFetches(): Fetches {
     kill(kind) {
       const living = [...threads[kind]].filter(({ state }) => state !== 'dead')
       // No thread can read that.
-      for (const thread of living) tell.call(thread, null as unknown as { id: number })
+      for (const thread of living) post.call(thread, null as unknown as { id: number })
       return living.length
     },
     reset() {
@@ -72,7 +72,7 @@ export function watchFetches(): Fetches {
       bytes = 0
     },
     [Symbol.dispose]() {
-      Object.assign(Thread.prototype, { tell, listen })
+      Object.assign(Thread.prototype, { post, listen })
     },
   }
 }

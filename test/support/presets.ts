@@ -57,6 +57,30 @@ export const registryK8sTarget: Preset = {
   auth: { kind: 'bearer', service: 'pkg.dev' },
 }
 
+/** A page for a person, as a proxy puts it in front of a registry. */
+export const signIn = '<!DOCTYPE html><html><title>Sign in</title><form action="/login"></form></html>'
+
+const html = 'text/html; charset=utf-8'
+
+/** A network that wants a person to sign in: every request is answered with 200 and that page. */
+export const portal: Preset = {
+  quirks: [{ match: () => true, behaviour: { status: 200, body: signIn, headers: { 'content-type': html } } }],
+}
+
+/** Sonatype Nexus, as a group of repositories: 404 to every HEAD of a manifest, though GET finds it. */
+export const nexus: Preset = {
+  quirks: [{ match: { kind: 'manifest', method: 'HEAD', status: [200, 304] }, behaviour: { status: 404 } }],
+}
+
+/** A registry behind nginx that asks for a token itself, and replaces errors with pages of its own. */
+export const nginx: Preset = {
+  auth: { kind: 'bearer' },
+  quirks: [401, 404].map((status) => ({
+    match: { status },
+    behaviour: { body: `<html><center><h1>${status}</h1></center></html>`, setHeaders: { 'content-type': html } },
+  })),
+}
+
 /** Options on top of a preset: the fields of `auth` are replaced one by one, quirks are added. */
 export function combine<T extends Preset>(preset: T, options: T): T {
   const same = options.auth && preset.auth?.kind === options.auth.kind

@@ -20,6 +20,7 @@ export class Stage implements AsyncDisposable {
   readonly #options: StageOptions
   readonly #dir: TempDir
   #mirror: TestMirror | undefined
+  #log: TestMirror['log'] = []
 
   static async start(options: StageOptions = {}): Promise<Stage> {
     const stage = new Stage(options, options.upstream ?? (await TestUpstream.start()), await tempDir())
@@ -41,6 +42,11 @@ export class Stage implements AsyncDisposable {
   get mirror(): TestMirror {
     if (!this.#mirror) throw new Error('the mirror does not run')
     return this.#mirror
+  }
+
+  /** Of the last mirror, whether it runs or not. */
+  get log(): TestMirror['log'] {
+    return this.#log
   }
 
   /** The data folder; it outlives a restart. */
@@ -65,6 +71,7 @@ export class Stage implements AsyncDisposable {
     const hub = { url: this.upstream.url, ...this.#options.entry, ...entry }
     const upstreams = { 'docker.io': hub, ...others }
     this.#mirror = await startMirror({ upstreams, config, path: this.#dir.path, clock: this.clock })
+    this.#log = this.#mirror.log
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

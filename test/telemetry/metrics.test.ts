@@ -97,13 +97,13 @@ describe('metrics', () => {
     const { observer, report, metrics } = setUp()
     observer.answered('blob', 'docker.io', 'collapsed')
     observer.received('docker.io', 700)
-    observer.fillStarted()
+    observer.fillStarted('docker.io', 'sha256:0' as never)
     observer.storeFailed('content', new Error('full'))
     observer.evicted({ blobs: 3, bytes: 333 })
     observer.damaged('sha256:0' as never)
     observer.probed('docker.io', { address: '::1', userAgent: undefined })
     observer.upstreamFailed('ghcr.io', new UpstreamError('ghcr.io', 'rate-limited', '429'))
-    report.tell({
+    report.record({
       requestId: 'r',
       method: 'GET',
       kind: 'blob',
@@ -170,7 +170,7 @@ describe('metrics', () => {
   it('shows fills in the histogram, cumulated', async () => {
     const { observer, metrics } = setUp()
     for (const seconds of [0.05, 0.3, 5000]) {
-      observer.fillStarted()
+      observer.fillStarted('docker.io', 'sha256:0' as never)
       observer.fillEnded({
         upstream: 'docker.io',
         repository: 'r',
@@ -190,7 +190,7 @@ describe('metrics', () => {
 
   it('keeps to its own registry', async () => {
     const [one, other] = [setUp(), setUp()]
-    one.observer.fillStarted()
+    one.observer.fillStarted('docker.io', 'sha256:0' as never)
     assert.equal(samples(await other.metrics.text()).get('entrepot_fills_running'), 0)
   })
 })

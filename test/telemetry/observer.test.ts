@@ -44,7 +44,7 @@ describe('TelemetryObserver', () => {
   it('counts and logs fills, each end at its level', async () => {
     const { counters, lines, observer } = setUp()
     const ends = ['stored', 'abandoned', 'failed', 'unwritable', 'mismatch'] as const
-    for (const _ of ends) observer.fillStarted()
+    for (const _ of ends) observer.fillStarted('docker.io', 'sha256:0' as never)
     assert.equal(counters.fillsRunning, 5)
     for (const end of ends) observer.fillEnded(fill(end))
     assert.equal(counters.fillsRunning, 0)
@@ -79,19 +79,25 @@ describe('TelemetryObserver', () => {
     )
   })
 
-  it('counts upstream failures by kind and logs one a kind in 10 s', async () => {
-    const { counters, lines, observer } = setUp()
-    for (let n = 0; n < 3; n += 1) observer.upstreamFailed('ghcr.io', new UpstreamError('ghcr.io', 'timeout', 'silent'))
+  it('counts upstream failures by kind and logs one a kind in a minute', async () => {
+    const { clock, counters, lines, observer } = setUp()
+    const silent = () => observer.upstreamFailed('ghcr.io', new UpstreamError('ghcr.io', 'timeout', 'silent'))
+    for (let n = 0; n < 3; n += 1) silent()
     observer.upstreamFailed('ghcr.io', new UpstreamError('ghcr.io', 'denied', 'login refused'))
     observer.upstreamFailed('ghcr.io', new ContentMismatch('a', 'b'))
+    clock.now = 59_999
+    silent()
+    clock.now = 60_000
+    silent()
     const { timeout, denied, other } = counters.upstream('ghcr.io').failures
-    assert.deepEqual({ timeout, denied, other }, { timeout: 3, denied: 1, other: 1 })
+    assert.deepEqual({ timeout, denied, other }, { timeout: 5, denied: 1, other: 1 })
     assert.deepEqual(
-      (await lines()).map(({ level, upstream, kind }) => [level, upstream, kind]),
+      (await lines()).map(({ level, upstream, kind, suppressed }) => [level, upstream, kind, suppressed]),
       [
-        ['warn', 'ghcr.io', 'timeout'],
-        ['error', 'ghcr.io', 'denied'],
-        ['warn', 'ghcr.io', 'other'],
+        ['warn', 'ghcr.io', 'timeout', 0],
+        ['error', 'ghcr.io', 'denied', 0],
+        ['warn', 'ghcr.io', 'other', 0],
+        ['warn', 'ghcr.io', 'timeout', 3],
       ],
     )
   })

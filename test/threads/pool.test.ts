@@ -8,7 +8,7 @@ import type { Digest } from '../../src/oci/digest.ts'
 import { IoThreads } from '../../src/storage/io-threads.ts'
 import { HashPool } from '../../src/storage/spool/hash-pool.ts'
 import { Spool } from '../../src/storage/spool/spool.ts'
-import { Crew, type CrewOptions } from '../../src/threads/pool.ts'
+import { ThreadPool, type ThreadPoolOptions } from '../../src/threads/pool.ts'
 import { ThreadDied } from '../../src/threads/thread.ts'
 import { randomBlob } from '../support/image.ts'
 import { tempDir } from '../support/temp.ts'
@@ -50,50 +50,50 @@ class Worker {
   }
 }
 
-function crew(options: Partial<CrewOptions<Worker>> = {}) {
+function poolOf(options: Partial<ThreadPoolOptions<Worker>> = {}) {
   const workers: Worker[] = []
   const start = (onDeath: (error: ThreadDied) => void): Worker => {
     const worker = new Worker(onDeath)
     workers.push(worker)
     return worker
   }
-  return { crew: new Crew({ start, ...options }), workers }
+  return { pool: new ThreadPool({ start, ...options }), workers }
 }
 
-describe('Crew', () => {
+describe('ThreadPool', () => {
   it('has nobody at first, starts one, and waits until it runs', () => {
-    const { crew: all, workers } = crew()
+    const { pool: all, workers } = poolOf()
     assert.equal(workers.length, 0)
-    for (let turn = 0; turn < 3; turn += 1) assert.equal(all.idlest(), undefined)
+    for (let turn = 0; turn < 3; turn += 1) assert.equal(all.leastBusy(), undefined)
     assert.equal(workers.length, 1)
     workers[0]?.run()
-    assert.equal(all.idlest(), workers[0])
+    assert.equal(all.leastBusy(), workers[0])
     assert.equal(workers.length, 1)
   })
 
   it('gives the one with the least to do, and starts others one by one while all are busy', () => {
-    const { crew: all, workers } = crew()
-    all.idlest()
+    const { pool: all, workers } = poolOf()
+    all.leastBusy()
     for (let count = 1; count <= 6; count += 1) {
       const load = 10 - count
       workers.at(-1)?.run(load)
-      assert.equal(all.idlest()?.load, load)
+      assert.equal(all.leastBusy()?.load, load)
       // The next one is on its way, and no other.
-      assert.equal(all.idlest()?.load, load)
+      assert.equal(all.leastBusy()?.load, load)
       assert.equal(workers.length, Math.min(count + 1, most))
     }
     for (const [index, worker] of workers.entries()) worker.run(workers.length - index)
-    assert.equal(all.idlest(), workers.at(-1))
+    assert.equal(all.leastBusy(), workers.at(-1))
     workers[0]?.run(0)
-    assert.equal(all.idlest(), workers[0])
+    assert.equal(all.leastBusy(), workers[0])
     assert.equal(workers.length, most)
   })
 
   it('starts nobody while one of them is idle', () => {
-    const { crew: all, workers } = crew()
-    all.idlest()
+    const { pool: all, workers } = poolOf()
+    all.leastBusy()
     workers[0]?.run(0)
-    for (let turn = 0; turn < 3; turn += 1) assert.equal(all.idlest(), workers[0])
+    for (let turn = 0; turn < 3; turn += 1) assert.equal(all.leastBusy(), workers[0])
     assert.equal(workers.length, 1)
   })
 
@@ -101,11 +101,11 @@ describe('Crew', () => {
     let now = 1_000_000
     test.mock.method(performance, 'now', () => now)
     const deaths: ThreadDied[] = []
-    const { crew: all, workers } = crew({ onDeath: (error) => deaths.push(error) })
-    all.idlest()
+    const { pool: all, workers } = poolOf({ onDeath: (error) => deaths.push(error) })
+    all.leastBusy()
     workers[0]?.run(1)
     if (most > 1) {
-      all.idlest()
+      all.leastBusy()
       workers[1]?.run(1)
     }
     const left = workers[1]
@@ -113,30 +113,30 @@ describe('Crew', () => {
     assert.equal(deaths.length, 1)
     for (const later of [0, 59_999]) {
       now = 1_000_000 + later
-      assert.equal(all.idlest(), left)
+      assert.equal(all.leastBusy(), left)
       assert.equal(workers.length, Math.min(most, 2))
     }
     assert.deepEqual([workers[0]?.disposals, deaths.length], [1, 1])
     now += 1
-    assert.equal(all.idlest(), left)
+    assert.equal(all.leastBusy(), left)
     assert.equal(workers.length, Math.min(most, 2) + 1)
     workers.at(-1)?.run(0)
-    assert.equal(all.idlest(), workers.at(-1))
+    assert.equal(all.leastBusy(), workers.at(-1))
   })
 
-  it('mourns one that never ran', () => {
+  it('waits as long after the death of one that never ran', () => {
     const deaths: ThreadDied[] = []
-    const { crew: all, workers } = crew({ onDeath: (error) => deaths.push(error) })
-    all.idlest()
+    const { pool: all, workers } = poolOf({ onDeath: (error) => deaths.push(error) })
+    all.leastBusy()
     workers[0]?.die()
-    for (let turn = 0; turn < 3; turn += 1) assert.equal(all.idlest(), undefined)
+    for (let turn = 0; turn < 3; turn += 1) assert.equal(all.leastBusy(), undefined)
     assert.deepEqual([workers.length, deaths.length, workers[0]?.disposals], [1, 1, 1])
   })
 
   it('has nobody where the system has no thread to give, and asks it again the next time', () => {
     const workers: Worker[] = []
     let asked = 0
-    const { crew: all } = crew({
+    const { pool: all } = poolOf({
       start: (onDeath) => {
         asked += 1
         if (asked < 3) throw new Error('EAGAIN')
@@ -145,24 +145,24 @@ describe('Crew', () => {
         return worker
       },
     })
-    for (let turn = 0; turn < 5; turn += 1) assert.equal(all.idlest(), undefined)
+    for (let turn = 0; turn < 5; turn += 1) assert.equal(all.leastBusy(), undefined)
     assert.deepEqual([asked, workers.length], [3, 1])
     workers[0]?.run()
-    assert.equal(all.idlest(), workers[0])
+    assert.equal(all.leastBusy(), workers[0])
   })
 
   it('disposes of all it has started, whether they run or not', async () => {
-    const { crew: all, workers } = crew()
-    all.idlest()
+    const { pool: all, workers } = poolOf()
+    all.leastBusy()
     workers[0]?.run(1)
-    all.idlest()
+    all.leastBusy()
     await all[Symbol.asyncDispose]()
     assert.deepEqual(
       workers.map(({ disposals }) => disposals),
       workers.map(() => 1),
     )
     const { length } = workers
-    assert.equal(all.idlest(), undefined)
+    assert.equal(all.leastBusy(), undefined)
     assert.equal(workers.length, length)
   })
 })

@@ -56,7 +56,7 @@ describe('Thread', hang, () => {
     await Promise.all(waiting)
     assert.deepEqual([thread.state, thread.load], ['dead', 0])
     await assert.rejects(thread.ask({ id: 4, kind: 'echo' }), isDeath)
-    thread.tell({ id: 5, kind: 'throw' })
+    thread.post({ id: 5, kind: 'throw' })
     await turns()
     assert.equal(reported.length, 1)
     assert.ok(isDeath(reported[0]))
@@ -79,7 +79,7 @@ describe('Thread', hang, () => {
       const { thread, reported } = echoThread()
       if (kind === 'echo') await thread.ask({ id: 1, kind })
       const waiting = assert.rejects(thread.ask({ id: 2, kind: 'ignore' }), ThreadDied)
-      thread.tell({ id: 3, kind })
+      thread.post({ id: 3, kind })
       await Promise.all([thread[Symbol.asyncDispose](), thread[Symbol.asyncDispose]()])
       await waiting
       assert.equal(thread.state, 'dead')

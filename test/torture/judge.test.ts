@@ -238,6 +238,12 @@ const cases: readonly (readonly [Invariant, string, Case, fine: Case])[] = [
     { expectation: blob, seen: failed(404), before: (history) => history.lied(repository, digestOf(body), 'json-404') },
   ],
   [
+    'false-absence',
+    'a 404 that no registry gave',
+    { expectation: blob, seen: failed(404), before: (history) => history.lied(repository, digestOf(body), 'page-404') },
+    { expectation: blob, seen: failed(404), before: (history) => history.lied(repository, digestOf(body), 'denied') },
+  ],
+  [
     'no-right',
     'bytes through a repository that does not hold them',
     { expectation: foreign, seen: answer(body) },

@@ -189,7 +189,8 @@ function judgeAbsence(
     return
   }
   if (history.wasRefused(repository, reference, startedAt - remembered)) return
-  if (!said.includes('json-404'))
+  // To those who never saw it, a refusal means the same.
+  if (!said.includes('json-404') && !said.includes('denied'))
     add('false-absence', said.length === 0 ? 'the upstream never said so' : `the upstream said ${said.join(', ')}`)
 }
 

@@ -49,9 +49,6 @@ describe('the list of known faults', () => {
     const known: Violation = { invariant: 'pinned-gone', subject: '/v2/a/b', detail: 'status 503', at: 1 }
     assert.deepEqual(toleratedAs(known, new Set(['kill', 'lose-metadata'])), ['lost-metadata-loses-pins'])
     assert.deepEqual(toleratedAs(known, new Set(['kill'])), [])
-    const lied: Violation = { invariant: 'wrong-tag', subject: 'a/b:v1', detail: 'answered with a page', at: 1 }
-    assert.deepEqual(toleratedAs(lied, new Set(['lied page-200 a/b:v1'])), ['page-replaces-tag'])
-    assert.deepEqual(toleratedAs(lied, new Set(['lied page-200 a/b:v2'])), [])
     const damaged: Violation = {
       invariant: 'wrong-body',
       subject: 'a/b@sha256:12',

@@ -4,7 +4,6 @@ import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { nameOf } from './ask.ts'
 import type { Crowd } from './crowd.ts'
-import { lies } from './faults.ts'
 import { manifestAsk, tagAsk, wholeBlob } from './habits.ts'
 import { statusOf } from './judge.ts'
 import type { Seen } from './visit.ts'
@@ -102,12 +101,10 @@ async function expectContent(world: World, crowd: Crowd): Promise<void> {
       const isGood = seen.status === 200 && seen.complete && !seen.wrong && !statusOf(seen).includes('detail=stale')
       return isGood && (!fresh || world.history.lastPointed(name, seen.digest) === Number.POSITIVE_INFINITY)
     }
-    // What a lie has replaced is known to stay so, and not waited for.
-    const isLost = [...lies].some((fault) => world.hints.has(`lied ${fault} ${name}`))
     while (!(await isServed())) {
       // Judged as what it is: a file that was damaged stays so, and is not waited for.
       if (seen?.complete && seen.wrong) break
-      if (performance.now() > until || isLost) {
+      if (performance.now() > until) {
         findings.add(
           'not-served',
           name,

@@ -6,10 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { mountTinyDisk, type TinyDisk } from '../cache/support/tiny-disk.ts'
 import { RedisServer } from '../metadata/redis/redis-server.ts'
 import { selfSigned } from '../support/certificate.ts'
-import { subjectIn } from './ask.ts'
 import { type Catalogue, catalogueOf } from './catalogue.ts'
 import { Clock } from './clock.ts'
-import { lies } from './faults.ts'
 import { Findings } from './findings.ts'
 import { History } from './history.ts'
 import { Lag } from './lag.ts'
@@ -102,9 +100,8 @@ export class World implements AsyncDisposable {
         const { world } = listener
         if (!world) return
         if (told.type === 'fetched-twice') return void world.suspectFetch(told.digest, told.detail)
-        const { repository = '', reference = '', name, kind } = told
+        const { repository = '', reference = '', name } = told
         world.history.lied(repository, reference, name)
-        if (kind !== 'cdn' && lies.has(name)) world.hints.add(`lied ${name} ${subjectIn(repository, reference)}`)
       }),
     )
     const dataFolder = disk ? disk.path : join(folder, 'data')
@@ -156,9 +153,11 @@ export class World implements AsyncDisposable {
     await sleep(1000)
     const touched = this.history.touchedAt(digest) ?? 0
     // A blob that is not stored for want of room is fetched again; so is what an upstream that goes away has cut.
-    const excuses = ['fill-disk', 'disk', 'no room', 'outage', 'narrow', 'step-clock', 'redis']
+    const excuses = ['fill-disk', 'disk', 'outage', 'narrow', 'step-clock', 'redis']
     if (touched > since || this.mirror.hadGapSince(since) || excuses.some((what) => this.history.has(what, since)))
       return
+    // The log tells of a store that fails once a minute.
+    if (this.history.has('no room', since - 60_000)) return
     this.findings.add('fetched-twice', digest, detail)
   }
 

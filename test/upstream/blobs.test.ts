@@ -199,13 +199,11 @@ test('a body that is longer than announced fails', async () => {
   await assert.rejects(pull(subject, 'a', digest, { start: 5, end: undefined }), { kind: 'protocol' })
 })
 
-test('a 404 from storage is absence, a 403 from storage is a failure', async () => {
+test('a blob that its storage has lost, or does not give, is a failure of the storage', async () => {
   await using test = await TestUpstream.start({ cdn: true })
   await using subject = new Subject(test)
   const digest = test.addBlob('a', body)
-  test.fault({ kind: 'cdn' }, { status: 404 })
-  assert.equal(await subject.blob('a', digest, whole, neverAborted()), undefined)
-  for (const status of [400, 401, 403, 410]) {
+  for (const status of [400, 401, 403, 404, 410]) {
     test.fault({ kind: 'cdn' }, { status })
     await assert.rejects(subject.blob('a', digest, whole, neverAborted()), { kind: 'unavailable', status })
   }
@@ -247,6 +245,8 @@ const leaving: { name: string; leave: (body: AsyncIterator<Buffer>, abort: () =>
 
 for (const { name, leave } of leaving) {
   for (const started of ['before the first byte', 'in mid-body', 'while it waits']) {
+    // Who leaves a loop has had a chunk, and waits for no other.
+    if (name === 'returns' && started !== 'in mid-body') continue
     test(`a reader that ${name} ${started} closes the connection`, async () => {
       await using test = await TestUpstream.start()
       await using subject = new Subject(test)

@@ -141,22 +141,6 @@ test('a request on a kept connection that the server closes is sent again', asyn
   assert.equal(test.count(), 3)
 })
 
-test('every request is reported with its kind, status and time', async () => {
-  await using test = await TestUpstream.start({ auth: { kind: 'bearer', challengeOnRealRequests: false } })
-  const told: string[] = []
-  const hooks = {
-    onRefused: () => {},
-    onRequest: (kind: string, status: number | undefined, seconds: number) => told.push(`${kind} ${status} ${seconds}`),
-  }
-  await using subject = new Subject(test, { hooks })
-  const digest = test.addBlob('a', randomBlob(1000))
-  assert.equal(await pull(subject, 'a', digest), digest)
-  assert.deepEqual(told.splice(0), ['blob 401 0', 'ping 401 0', 'token 200 0', 'blob 200 0'])
-  await test.stop()
-  await assert.rejects(pull(subject, 'a', digest))
-  assert.deepEqual(new Set(told), new Set(['blob undefined 0']))
-})
-
 test('a web page instead of an answer is an outage, and not absence', async () => {
   await using test = await TestUpstream.dockerHub()
   await using subject = new Subject(test)

@@ -2,9 +2,12 @@ import { createHash } from 'node:crypto'
 import type { Digest } from '../../src/oci/digest.ts'
 import type { LoginRefusal } from '../../src/upstream/auth/credentials.ts'
 import { RegistryUpstream, type RegistryUpstreamOptions } from '../../src/upstream/registry.ts'
+import type { FetchPool } from '../../src/upstream/transfer/fetch-pool.ts'
 import { defaultLimits, type UpstreamLimits } from '../../src/upstream/transfer/limits.ts'
 import type { BlobSource, BlobSpan } from '../../src/upstream/upstream.ts'
-import type { TestUpstream } from '../support/upstream.ts'
+import type { Fetches } from '../support/fetches.ts'
+import { TestUpstream } from '../support/upstream.ts'
+import { until } from '../support/wait.ts'
 
 export const whole: BlobSpan = { start: 0, end: undefined }
 
@@ -63,4 +66,17 @@ export async function digestOfSource(
 
 export async function pull(subject: Subject, repository: string, digest: Digest, span = whole): Promise<string> {
   return digestOfSource(await subject.blob(repository, digest, span, neverAborted()))
+}
+
+/** Waits until a thread fetches. */
+export async function warmFetches(threads: FetchPool, fetches: Fetches): Promise<void> {
+  await using test = await TestUpstream.start()
+  await using subject = new Subject(test, { threads })
+  const size = 2 * 1024 * 1024
+  const digest = test.addSynthetic('a', size)
+  await until(async () => {
+    const blob = await subject.download('a', digest, { start: 0, size }, neverAborted())
+    blob?.close()
+    return fetches.all.length > 0
+  }, 'a thread that fetches')
 }

@@ -46,7 +46,7 @@ export class Download {
     this.#origin = sources.first
   }
 
-  /** Bytes of the blob; undefined before `opened`, and where nobody told. */
+  /** Bytes of the blob; undefined before `opened`, and where it is not known. */
   get size(): number | undefined {
     return this.#size
   }
@@ -86,12 +86,20 @@ export class Download {
       } catch (error) {
         if (this.#options.signal.aborted || error instanceof SpoolUnwritable) throw error
         this.#sources.failed(source, error)
+        this.#report(source, error)
         if (error instanceof ContentMismatch) throw error
-        this.#options.observer.upstreamFailed(source.origin.upstream.name, error)
         failure = error
       }
     }
     throw failure
+  }
+
+  /** Reports to the observer what went wrong with a source. */
+  #report({ origin: { upstream, name } }: Source, error: unknown): void {
+    const what = `GET blob ${name}@${this.#digest} was answered with bytes that are not it`
+    const isMismatch = error instanceof ContentMismatch
+    const told = isMismatch ? new UpstreamError(upstream.name, 'protocol', what, { cause: error }) : error
+    this.#options.observer.upstreamFailed(upstream.name, told)
   }
 
   /** Undefined where the source does not hold the blob. */
@@ -118,13 +126,9 @@ export class Download {
 
   async #open({ origin, size }: Source): Promise<BlobToFile | undefined> {
     const limits = { answerTimeout: this.#options.answerTimeout, signal: this.#options.signal }
-    const expected = this.#size ?? size
-    const rest = { start: this.progress.written, size: expected }
+    const rest = { start: this.progress.written, size: this.#size ?? size }
     const { upstream, name } = origin
-    const blob = await askUpstream(origin, limits, (signal) => upstream.download(name, this.#digest, rest, signal))
-    if (blob?.size === undefined || expected === undefined || blob.size === expected) return blob
-    blob.close()
-    throw new UpstreamError(origin.upstream.name, 'protocol', `tells ${blob.size} bytes of a blob of ${expected}`)
+    return await askUpstream(origin, limits, (signal) => upstream.download(name, this.#digest, rest, signal))
   }
 
   #announce(source: Source, blob: BlobToFile, spool: Spool): void {

@@ -81,7 +81,7 @@ export class Fill {
     this.ended = this.#run()
   }
 
-  /** Bytes of the blob; undefined before `opened`, and where nobody told. */
+  /** Bytes of the blob; undefined before `opened`, and where it is not known. */
   get size(): number | undefined {
     return this.#download.size
   }
@@ -105,7 +105,7 @@ export class Fill {
     return this.#attendance === 0 && !this.#verified && this.#end === undefined
   }
 
-  /** For those who watch. `size` in bytes, null where nobody told; `seconds` since the start. */
+  /** For those who watch: bytes of the blob, null if the upstream sends no length; bytes downloaded; seconds so far. */
   get progress() {
     return {
       digest: this.digest,

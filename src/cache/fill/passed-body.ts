@@ -1,6 +1,6 @@
 import type { Hash } from 'node:crypto'
 import { type Digest, hexOf } from '../../oci/digest.ts'
-import { ContentMismatch, RegistryError, UpstreamError } from '../../oci/error.ts'
+import { ContentMismatch, RegistryError } from '../../oci/error.ts'
 import { type BodyReader, type Moved, nothingMoved, ReaderClosed } from '../../storage/body-reader.ts'
 import type { BlobSource, BlobSpan } from '../../upstream/upstream.ts'
 import { askUpstream } from '../ask-upstream.ts'
@@ -47,12 +47,11 @@ export class PassedBody implements BodyReader {
     const { span, answerTimeout } = options
     const signal = options.signal ? AbortSignal.any([abort.signal, options.signal]) : abort.signal
     const source = await askUpstream(origin, { answerTimeout, signal }, (limited) =>
-      origin.upstream.blob(origin.name, digest, span, limited),
+      origin.upstream.blob(origin.name, digest, { ...span, size: options.size }, limited),
     )
     if (!source) throw new RegistryError('BLOB_UNKNOWN')
     const body = new PassedBody(digest, source, options, abort)
     try {
-      body.#checkSize(origin.upstream.name, source.size)
       if (body.#left === 0) await body.#prime()
       return body
     } catch (error) {
@@ -95,7 +94,7 @@ export class PassedBody implements BodyReader {
     await this.#chunks.return?.().catch(() => undefined)
   }
 
-  /** Each chunk lets its predecessor go, and the end, once verified, the last. */
+  /** The chunk before the one that has come; at the end, once that is verified, the last. */
   async #take(): Promise<Buffer | undefined> {
     const chunk = this.#ended ? undefined : await this.#next()
     // Only the one that completes it, where that is known.
@@ -137,10 +136,5 @@ export class PassedBody implements BodyReader {
   #refuse(expected: string, actual: string): never {
     if (this.#options.hash) this.#options.judged('mismatch')
     throw new ContentMismatch(expected, actual)
-  }
-
-  #checkSize(upstream: string, told: number | undefined): void {
-    if (told === undefined || told === this.size) return
-    throw new UpstreamError(upstream, 'protocol', `tells ${told} bytes of a blob of ${this.size}`)
   }
 }

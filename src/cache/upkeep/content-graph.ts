@@ -1,5 +1,5 @@
 import type { Access } from '../../metadata/access-log.ts'
-import type { ContentIndex, ImageCursor } from '../../metadata/content-index.ts'
+import type { ImageCursor } from '../../metadata/content-index.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { GraphReader, walk } from './graph-reader.ts'
 
@@ -13,25 +13,22 @@ export interface Leaving {
  * A snapshot of the graph of content, for one listing or one purge: every answer is remembered as it was when first
  * asked for. Reads only what is asked for.
  */
-export class ContentGraph {
-  readonly #reader: GraphReader
+export class ContentGraph extends GraphReader {
   readonly #accesses = new Map<Digest, Access | undefined>()
   readonly #children = new Map<Digest, readonly Digest[]>()
   readonly #parents = new Map<Digest, readonly Digest[]>()
   readonly #tags = new Map<string, ReadonlyMap<Digest, readonly ImageCursor[]>>()
 
-  constructor(index: ContentIndex) {
-    this.#reader = new GraphReader(index)
+  override lastAccess(digest: Digest): Promise<Access | undefined> {
+    return remembered(this.#accesses, digest, () => super.lastAccess(digest))
   }
 
-  /** Undefined where the digest is not stored. */
-  lastAccess(digest: Digest): Promise<Access | undefined> {
-    return remembered(this.#accesses, digest, () => this.#reader.lastAccess(digest))
+  override childrenOf(digest: Digest): Promise<readonly Digest[]> {
+    return remembered(this.#children, digest, () => super.childrenOf(digest))
   }
 
-  /** What a manifest names, stored or not. */
-  childrenOf(digest: Digest): Promise<readonly Digest[]> {
-    return remembered(this.#children, digest, () => this.#reader.childrenOf(digest))
+  override parentsOf(digest: Digest): Promise<readonly Digest[]> {
+    return remembered(this.#parents, digest, () => super.parentsOf(digest))
   }
 
   /** Everything stored that `root` leads to, and `root` itself. */
@@ -65,11 +62,11 @@ export class ContentGraph {
     going: ReadonlyMap<Digest, Access>,
     leaving: Leaving,
   ): Promise<boolean> {
-    const parents = await remembered(this.#parents, digest, () => this.#reader.parentsOf(digest))
+    const parents = await this.parentsOf(digest)
     for (const parent of parents) if (!going.has(parent) && (await this.lastAccess(parent))) return true
     // Only manifests have tags. A digest without children is none, except for a root, which was asked for by name.
     if (!isRoot && (await this.childrenOf(digest)).length === 0) return false
-    const repositories = await this.#reader.repositoriesOf(digest)
+    const repositories = await this.repositoriesOf(digest)
     for (const repository of repositories) {
       const tags = (await this.#tagsIn(repository)).get(digest) ?? []
       if (tags.some((tag) => !leaving.tag(tag))) return true
@@ -80,7 +77,7 @@ export class ContentGraph {
 
   #tagsIn(repository: string): Promise<ReadonlyMap<Digest, readonly ImageCursor[]>> {
     return remembered(this.#tags, repository, async () =>
-      Map.groupBy(await this.#reader.tagsOf(repository), ({ digest }) => digest),
+      Map.groupBy(await this.tagsOf(repository), ({ digest }) => digest),
     )
   }
 }

@@ -1,26 +1,11 @@
 import type { Access } from '../../metadata/access-log.ts'
-import type { ContentIndex } from '../../metadata/content-index.ts'
-import type { MetadataTier } from '../../metadata/metadata-store.ts'
-import type { Digest } from '../../oci/digest.ts'
-import type { BlobStore } from '../../storage/blob-store.ts'
-import type { Fills } from '../fill/fills.ts'
-import type { Observer } from '../observer.ts'
 import { pagesOf } from './pages.ts'
-import { Removal } from './removal.ts'
+import { Removal, type RemovalOptions } from './removal.ts'
 import { Retention } from './retention.ts'
-import { type Bounds, type Disk, Space } from './space.ts'
+import { type Fullness, fullness, type SpaceOptions } from './space.ts'
 
-export interface EvictionOptions {
-  readonly store: BlobStore
-  readonly metadata: MetadataTier
-  readonly index: ContentIndex
-  readonly fills: Fills
-  readonly observer: Observer
+export interface EvictionOptions extends RemovalOptions, Omit<SpaceOptions, 'metadata'> {
   readonly now: () => number
-  readonly disk: () => Promise<Disk>
-  readonly bounds: Bounds
-  /** Drops what is cached of a digest in front of the store. */
-  readonly forget: (digest: Digest) => void
 }
 
 export interface EvictionReport {
@@ -57,7 +42,6 @@ const maxAttempts = 3
  */
 export class Eviction {
   readonly #options: EvictionOptions
-  readonly #space: Space
   readonly #removal: Removal
   /** The last work in the queue: one run at a time. */
   #last: Promise<unknown> = Promise.resolve()
@@ -69,7 +53,6 @@ export class Eviction {
   constructor(options: EvictionOptions) {
     this.#options = options
     this.#removal = new Removal(options)
-    this.#space = new Space({ ...options, pendingDeletions: () => this.#removal.pendingBytes })
   }
 
   /** Whether `run` or `check` is at work. */
@@ -79,7 +62,7 @@ export class Eviction {
 
   /** What the store may hold, in bytes: the configured size, or what the disk has room for if that is less. */
   async bound(): Promise<number> {
-    return (await this.#space.look(0)).bound
+    return (await this.#look(0)).bound
   }
 
   /**
@@ -90,12 +73,12 @@ export class Eviction {
     return await this.#inTurn(async () => {
       for (let attempt = 1; attempt <= maxAttempts && !this.#stopped; attempt += 1) {
         const granted = this.#granted + size
-        const { excess, slack, bound } = await this.#space.look(granted)
+        const { excess, slack, bound } = await this.#look(granted)
         if (size > bound) break
         if (excess <= 0) return this.#grant(size)
         await this.#free(excess + slack)
         // With the same sum as before: what others were granted still counts, even if it is recorded by now.
-        if ((await this.#space.look(granted)).excess <= 0) return this.#grant(size)
+        if ((await this.#look(granted)).excess <= 0) return this.#grant(size)
       }
       throw new NoRoom(size)
     })
@@ -103,7 +86,7 @@ export class Eviction {
 
   /** Frees at least so many bytes, for a disk that is full. False where nothing could go. */
   async relieve(bytes: number): Promise<boolean> {
-    const { excess, slack } = await this.#space.look(this.#granted)
+    const { excess, slack } = await this.#look(this.#granted)
     return (await this.#inTurn(() => this.#free(Math.max(excess + slack, bytes)))).bytes > 0
   }
 
@@ -133,6 +116,10 @@ export class Eviction {
     return this.#removal.force(access)
   }
 
+  #look(granted: number): Promise<Fullness> {
+    return fullness(this.#options, { granted, pendingDeletions: () => this.#removal.pendingBytes })
+  }
+
   #grant(size: number): Disposable {
     let granted = size
     this.#granted += granted
@@ -154,7 +141,7 @@ export class Eviction {
   async #run(): Promise<EvictionReport> {
     const { index, bounds, now } = this.#options
     const report = await this.#inTurn(async () => {
-      const { excess, slack } = await this.#space.look(this.#granted)
+      const { excess, slack } = await this.#look(this.#granted)
       return await this.#free(excess > 0 ? excess + slack : 0)
     })
     if (bounds.maxIdle === undefined) return report

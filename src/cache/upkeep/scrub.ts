@@ -1,35 +1,14 @@
 import type { Access } from '../../metadata/access-log.ts'
-import type { ContentIndex } from '../../metadata/content-index.ts'
-import type { MetadataTier } from '../../metadata/metadata-store.ts'
 import type { Digest } from '../../oci/digest.ts'
-import type { BlobStore, StoredBlob } from '../../storage/blob-store.ts'
-import type { Fills } from '../fill/fills.ts'
+import type { StoredBlob } from '../../storage/blob-store.ts'
 import { integrityOf } from '../integrity.ts'
-import type { Observer } from '../observer.ts'
+import type { ScrubReport } from '../observer.ts'
 import { Pace, type PaceOptions } from './pace.ts'
 import { pagesOf } from './pages.ts'
+import type { RemovalOptions } from './removal.ts'
 
-export interface ScrubStatus {
-  readonly state: 'idle' | 'running'
-  /** Blobs compared in this run, or the last one. */
-  readonly checked: number
-  /** Of these: missing, of a wrong size, or with bytes that do not match the digest. */
-  readonly damaged: number
-  /** Of the damaged: fetched again. */
-  readonly repaired: number
-  /** Epoch milliseconds; null before the first run has ended. */
-  readonly finishedAt: number | null
-}
-
-export interface ScrubOptions {
-  readonly store: BlobStore
-  readonly metadata: MetadataTier
-  readonly index: ContentIndex
-  readonly fills: Pick<Fills, 'exclude'>
-  readonly observer: Observer
+export interface ScrubOptions extends RemovalOptions {
   readonly now: () => number
-  /** Drops what is cached of a digest in front of the store. */
-  readonly forget: (digest: Digest) => void
   /** Restores the links and references of a stored manifest. */
   readonly relink: (blob: StoredBlob) => Promise<void>
   /** Fetches a digest again, from any repository that holds it. False where none has it now. */
@@ -48,14 +27,14 @@ export interface ScrubOptions {
 export class Scrub {
   readonly #options: ScrubOptions
   readonly #stopped = new AbortController()
-  #status: ScrubStatus = { state: 'idle', checked: 0, damaged: 0, repaired: 0, finishedAt: null }
+  #status: ScrubReport = { state: 'idle', checked: 0, damaged: 0, repaired: 0, finishedAt: null }
   #running: Promise<void> | undefined
 
   constructor(options: ScrubOptions) {
     this.#options = options
   }
 
-  get status(): ScrubStatus {
+  get status(): ScrubReport {
     return this.#status
   }
 

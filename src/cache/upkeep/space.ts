@@ -28,8 +28,6 @@ export interface SpaceOptions {
   readonly metadata: Pick<MetadataTier, 'usage'>
   readonly disk: () => Promise<Disk>
   readonly bounds: Bounds
-  /** Bytes that are still recorded, of blobs that are gone. */
-  readonly pendingDeletions: () => number
 }
 
 /** Eviction goes down to this share of the bound: high enough to keep the cache full, low enough to run seldom. */
@@ -38,30 +36,24 @@ const lowWatermark = 0.97
 const reserve = 0.05
 const minReserve = 64 * 1024 * 1024
 
-/** Compares what the store holds with what it may hold. */
-export class Space {
-  readonly #options: SpaceOptions
-
-  constructor(options: SpaceOptions) {
-    this.#options = options
-  }
-
-  /**
-   * `granted`: bytes that are on the disk already and are about to be adopted. Rejects where disk or records cannot be
-   * read.
-   */
-  async look(granted: number): Promise<Fullness> {
-    const { metadata, disk, bounds, pendingDeletions } = this.#options
-    const { total, free } = await disk()
-    const used = Math.max(0, (await metadata.usage()).bytes - pendingDeletions())
-    // On a disk that is too small for the least reserve, half of it is left to others.
-    const left = Math.min(Math.max(total * reserve, minReserve), total / 2)
-    const maxSize = bounds.maxSize ?? Number.POSITIVE_INFINITY
-    const bound = Math.floor(Math.max(0, Math.min(maxSize, used + granted + free - left)))
-    return {
-      bound,
-      excess: Math.max(used + granted - maxSize, left - free),
-      slack: bound * (1 - lowWatermark),
-    }
+/**
+ * Compares what the store holds with what it may hold. `granted`: bytes that are on the disk already and are about to be
+ * adopted; `pendingDeletions`: bytes that are still recorded, of blobs that are gone. Rejects where disk or records cannot
+ * be read.
+ */
+export async function fullness(
+  { metadata, disk, bounds }: SpaceOptions,
+  { granted, pendingDeletions }: { granted: number; pendingDeletions: () => number },
+): Promise<Fullness> {
+  const { total, free } = await disk()
+  const used = Math.max(0, (await metadata.usage()).bytes - pendingDeletions())
+  // On a disk that is too small for the least reserve, half of it is left to others.
+  const left = Math.min(Math.max(total * reserve, minReserve), total / 2)
+  const maxSize = bounds.maxSize ?? Number.POSITIVE_INFINITY
+  const bound = Math.floor(Math.max(0, Math.min(maxSize, used + granted + free - left)))
+  return {
+    bound,
+    excess: Math.max(used + granted - maxSize, left - free),
+    slack: bound * (1 - lowWatermark),
   }
 }

@@ -121,7 +121,7 @@ class Connection {
     else void this.#send(response).catch(() => this.cut())
   }
 
-  /** Undefined, too, where that fails: node:http will meet the same failure, and tell the client. */
+  /** Undefined, too, where that fails: node:http will meet the same failure, and answer with it. */
   #lookUp(piece: Buffer): string | FileResponse | undefined {
     const { length } = piece
     // A client that does not read, and one that sends several requests at once, are node:http's to deal with.

@@ -8,8 +8,8 @@ import { ClientGone, sendBody } from '../body.ts'
 import { routeFields } from '../exchange.ts'
 import type { RegistryRequest } from '../request.ts'
 import type { RequestIds } from '../request-ids.ts'
-import { apiVersion } from '../respond.ts'
-import { SocketWriter } from '../response-writer.ts'
+import { commonHeaders } from '../respond.ts'
+import { socketWriter } from '../response-writer.ts'
 import { type CacheableRequest, cacheableRequest } from './cacheable-request.ts'
 
 export interface ResponseCacheOptions {
@@ -141,14 +141,10 @@ export class ResponseCache {
     const keepAlive = Math.floor(this.#options.keepAlive / 1000)
     const date = new Date(now).toUTCString()
     const all = [...headers, 'Date', date, 'Connection', 'keep-alive', 'Keep-Alive', `timeout=${keepAlive}`]
-    let afterId = '\r\n'
-    for (let at = 0; at < all.length; at += 2) {
-      const [name = '', value = ''] = [all[at], all[at + 1]]
-      validateHeaderValue(name, value)
-      afterId += `${name}: ${value}\r\n`
+    return {
+      beforeId: `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${fieldLines(commonHeaders)}X-Request-Id: `,
+      afterId: `\r\n${fieldLines(all)}\r\n`,
     }
-    const beforeId = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${apiVersion.join(': ')}\r\nX-Request-Id: `
-    return { beforeId, afterId: `${afterId}\r\n` }
   }
 
   #file(head: KnownHead, answer: Answer, body: StreamedBody): FileResponse {
@@ -172,12 +168,12 @@ export class ResponseCache {
     const tally = { bytes: 0 }
     let error: unknown
     try {
-      await sendBody(new SocketWriter(socket, text), body.reader, { length: body.length, clientTimeout, tally })
+      await sendBody(socketWriter(socket, text), body.reader, { length: body.length, clientTimeout, tally })
     } catch (reason) {
       error = reason
     }
     const isGone = error instanceof ClientGone
-    report.tell({
+    report.record({
       requestId: id,
       ...fieldsOf(head, answer, { ...tally, ms: now() - startedAt }),
       client,
@@ -186,6 +182,17 @@ export class ResponseCache {
     })
     return error === undefined
   }
+}
+
+/** Throws where a value is none that a header can have. */
+function fieldLines(headers: readonly string[]): string {
+  let lines = ''
+  for (let at = 0; at < headers.length; at += 2) {
+    const [name = '', value = ''] = [headers[at], headers[at + 1]]
+    validateHeaderValue(name, value)
+    lines += `${name}: ${value}\r\n`
+  }
+  return lines
 }
 
 function fieldsOf(

@@ -1,5 +1,5 @@
 import type { Digest } from '../../oci/digest.ts'
-import type { Access, AccessLog, Usage } from '../access-log.ts'
+import type { AccessLog } from '../access-log.ts'
 import { isComplete, mergeLink, newerTag } from '../merge.ts'
 import type { Link, LinkKind, MetadataStore, MetadataTier, TagRecord } from '../metadata-store.ts'
 import { WriteBehind } from '../write-behind.ts'
@@ -28,10 +28,9 @@ const linkBound: CacheBound = { entries: 100_000, bytes: 64 * mebibyte }
  * A record in memory is confirmed when the store has returned it or has finished writing it. An unconfirmed record (its
  * write is running, or has failed) stays in memory even if the store does not have it.
  */
-export class MemoryTier implements MetadataTier {
+export class MemoryTier extends AccessBuffer implements MetadataTier {
   readonly #store: MetadataStore
   readonly #onFailure: (error: unknown) => void
-  readonly #accesses: AccessBuffer
   readonly #tags: RecordCache<TagRecord>
   readonly #links: RecordCache<Link>
   readonly #tagKeys = new KeyInterner(tagKey)
@@ -43,9 +42,9 @@ export class MemoryTier implements MetadataTier {
   #deletions = 0
 
   constructor({ store, accesses, tags = tagBound, links = linkBound, ...options }: MemoryTierOptions) {
+    super(accesses, options)
     this.#store = store
     this.#onFailure = options.onFailure
-    this.#accesses = new AccessBuffer(accesses, options)
     this.#tags = new RecordCache(tags)
     this.#links = new RecordCache(links)
     this.#writes = new WriteBehind(options.onFailure)
@@ -139,24 +138,8 @@ export class MemoryTier implements MetadataTier {
     this.#addLinks(repository, links, 'known')
   }
 
-  touch(digest: Digest, size: number, at: number): void {
-    this.#accesses.touch(digest, size, at)
-  }
-
-  recordAccesses(accesses: readonly Access[]): Promise<void> {
-    return this.#accesses.recordAccesses(accesses)
-  }
-
-  forgetAccess(digest: Digest, at: number): Promise<boolean> {
-    return this.#accesses.forgetAccess(digest, at)
-  }
-
-  usage(): Promise<Usage> {
-    return this.#accesses.usage()
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#accesses.close()
+    await this.close()
     await this.#writes.allEnded()
     await this.#store[Symbol.asyncDispose]()
   }

@@ -53,15 +53,6 @@ export class RecordCache<Value extends { readonly digest: Digest }> {
     const keys = [...this.#records.keys()].filter((key) => key.startsWith(prefix))
     for (const key of keys) this.#records.delete(key)
   }
-
-  get size(): number {
-    return this.#records.size
-  }
-
-  /** Bytes, by the same estimate as the bound. */
-  get bytes(): number {
-    return this.#records.calculatedSize
-  }
 }
 
 /** Bytes of the objects and table slots around a record's strings. */

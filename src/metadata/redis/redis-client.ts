@@ -1,18 +1,19 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
-import type { RedisScript } from './redis-scripts.ts'
+import { type ScriptCommands, scripts } from './redis-scripts.ts'
 import type { RedisAddress } from './redis-url.ts'
 
-export type RedisClient = Redis | Cluster
+export type RedisClient = (Redis | Cluster) & ScriptCommands
 
-export interface RedisTimeouts {
-  /** Milliseconds, as all of these. */
-  readonly command: number
-  readonly connect: number
-}
-
-/** A client that is not connected yet. It neither reconnects nor repeats a command: its user decides about both. */
-export function createRedisClient(address: RedisAddress, timeouts: RedisTimeouts): RedisClient {
+/**
+ * A client that is not connected yet. It neither reconnects nor repeats a command: its user decides about both. Time-outs
+ * in milliseconds.
+ */
+export function createRedisClient(
+  address: RedisAddress,
+  timeouts: { readonly command: number; readonly connect: number },
+): RedisClient {
   const options = {
+    scripts,
     lazyConnect: true,
     retryStrategy: null,
     maxRetriesPerRequest: 0,
@@ -29,8 +30,9 @@ export function createRedisClient(address: RedisAddress, timeouts: RedisTimeouts
     ...(address.password ? { password: address.password } : {}),
     db: address.database,
   } satisfies RedisOptions
-  if (!address.cluster) return new Redis({ ...options, ...address.nodes[0] })
+  if (!address.cluster) return new Redis({ ...options, ...address.nodes[0] }) as Redis & ScriptCommands
   return new Cluster([...address.nodes], {
+    scripts,
     lazyConnect: true,
     // The first command connects a node, and later ones wait for that connection, no longer than for an answer.
     enableOfflineQueue: true,
@@ -42,20 +44,5 @@ export function createRedisClient(address: RedisAddress, timeouts: RedisTimeouts
     // Keep host names: certificates are issued for names, not for addresses.
     dnsLookup: (host, done) => done(null, host),
     redisOptions: options,
-  })
-}
-
-/** Runs a script by its hash, or by its text if Redis does not have it. */
-export async function runScript(
-  client: RedisClient,
-  { lua, sha }: RedisScript,
-  keys: readonly string[],
-  values: readonly (string | number)[],
-): Promise<unknown> {
-  try {
-    return await client.evalsha(sha, keys.length, ...keys, ...values)
-  } catch (error) {
-    if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
-    return client.eval(lua, keys.length, ...keys, ...values)
-  }
+  }) as Cluster & ScriptCommands
 }

@@ -1,13 +1,8 @@
-import { createHash } from 'node:crypto'
-
-/** A Lua script, and the hash by which Redis finds it. A script decides and writes in one step, within one slot. */
-export interface RedisScript {
-  readonly lua: string
-  readonly sha: string
-}
-
+/** Lua scripts, which ioredis makes commands of. A script decides and writes in one step, within one slot. */
 export const scripts = {
-  setTag: script(`
+  setTag: {
+    numberOfKeys: 1,
+    lua: `
     -- Replaces a tag's record, unless the present one was checked later.
     -- KEYS   1 the tag
     -- ARGV   1 seconds to keep it   2 checkedAt   3… the other fields, each followed by its value
@@ -18,9 +13,11 @@ export const scripts = {
     redis.call('HSET', KEYS[1], 'checkedAt', ARGV[2], unpack(ARGV, 3))
     redis.call('EXPIRE', KEYS[1], ARGV[1])
     return 1
-  `),
+  `,
+  },
 
-  addLinks: script(`
+  addLinks: {
+    lua: `
     -- Adds links. A public link stays public, a known size stays known.
     -- KEYS   the links, of one repository
     -- ARGV   1 seconds to keep them   2… for each link its size or '', its mediaType, its visibility
@@ -32,9 +29,12 @@ export const scripts = {
       if size ~= '' then redis.call('HSET', key, 'size', size) end
       redis.call('EXPIRE', key, ARGV[1])
     end
-  `),
+  `,
+  },
 
-  discard: script(`
+  discard: {
+    numberOfKeys: 1,
+    lua: `
     -- Deletes what is no record, unless it has been replaced since it was read.
     -- KEYS   1 the record
     -- ARGV   1… its fields as they were read, each followed by its value
@@ -45,9 +45,13 @@ export const scripts = {
       end
     end
     return redis.call('DEL', KEYS[1])
-  `),
+  `,
+  },
 } as const
 
-function script(lua: string): RedisScript {
-  return { lua, sha: createHash('sha1').update(lua).digest('hex') }
+/** The scripts, as a client has them. */
+export interface ScriptCommands {
+  setTag(key: string, ...values: readonly (string | number)[]): Promise<unknown>
+  addLinks(keys: number, ...keysAndValues: readonly (string | number)[]): Promise<unknown>
+  discard(key: string, ...values: readonly string[]): Promise<unknown>
 }

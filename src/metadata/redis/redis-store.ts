@@ -2,9 +2,7 @@ import type { Digest } from '../../oci/digest.ts'
 import type { Link, LinkKind, MetadataStore, TagRecord } from '../metadata-store.ts'
 import { parseLink, parseTag } from '../records.ts'
 import { keyLifetime, linkKey, probeKey, tagKey } from './keys.ts'
-import { runScript } from './redis-client.ts'
 import { RedisConnection, type RedisConnectionOptions } from './redis-connection.ts'
-import { type RedisScript, scripts } from './redis-scripts.ts'
 
 type Hash = Readonly<Record<string, string>>
 
@@ -26,7 +24,7 @@ export class RedisStore implements MetadataStore {
   static async open(url: string, options: RedisConnectionOptions = {}): Promise<RedisStore> {
     const connection = await RedisConnection.open(
       url,
-      (client) => runScript(client, scripts.setTag, [probeKey], [keyLifetime, 0, 'of', 'entrepot']),
+      (client) => client.setTag(probeKey, keyLifetime, 0, 'of', 'entrepot'),
       options,
     )
     return new RedisStore(connection)
@@ -37,7 +35,8 @@ export class RedisStore implements MetadataStore {
   }
 
   async setTag(repository: string, tag: string, record: TagRecord): Promise<void> {
-    await this.#run(scripts.setTag, [tagKey(repository, tag)], [keyLifetime, record.checkedAt, ...tagFields(record)])
+    const values = [keyLifetime, record.checkedAt, ...tagFields(record)]
+    await this.#connection.run((client) => client.setTag(tagKey(repository, tag), ...values))
   }
 
   async deleteTag(repository: string, tag: string): Promise<void> {
@@ -52,7 +51,7 @@ export class RedisStore implements MetadataStore {
     if (links.length === 0) return
     const keys = links.map(({ kind, digest }) => linkKey(repository, kind, digest))
     const values = links.flatMap(({ size, mediaType, visibility }) => [size ?? '', mediaType, visibility])
-    await this.#run(scripts.addLinks, keys, [keyLifetime, ...values])
+    await this.#connection.run((client) => client.addLinks(keys.length, ...keys, keyLifetime, ...values))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -66,7 +65,7 @@ export class RedisStore implements MetadataStore {
     if (value || Object.keys(hash).length === 0) return value
     const seen = fields.flatMap((field) => (hash[field] === undefined ? [] : [field, hash[field]]))
     // Where that fails, the next read tries again.
-    await this.#run(scripts.discard, [key], seen).catch(() => undefined)
+    await this.#connection.run((client) => client.discard(key, ...seen)).catch(() => undefined)
     return undefined
   }
 
@@ -78,10 +77,6 @@ export class RedisStore implements MetadataStore {
       if (error instanceof Error && error.message.includes('WRONGTYPE')) return { digest: '' }
       throw error
     }
-  }
-
-  async #run(script: RedisScript, keys: readonly string[], values: readonly (string | number)[]): Promise<void> {
-    await this.#connection.run((client) => runScript(client, script, keys, values))
   }
 }
 

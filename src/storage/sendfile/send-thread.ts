@@ -1,6 +1,7 @@
-import { parentPort, workerData } from 'node:worker_threads'
+import { flushCompileCache } from 'node:module'
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import { type Libc, loadLibc, type Vector } from '../../threads/libc.ts'
-import { Poller, type Polling, serve } from '../../threads/poller.ts'
+import { Poller } from './poller.ts'
 import type { SendAnswer, SendRequest, SendThreadData } from './sendfile-pool.ts'
 
 /**
@@ -32,7 +33,7 @@ interface Move {
   movedAt: number
 }
 
-class Sender implements Polling<SendRequest> {
+class Sender {
   readonly #libc: Libc
   readonly #given: SendThreadData
   readonly #answer: (answer: SendAnswer) => void
@@ -131,5 +132,14 @@ if (parentPort) {
   const port = parentPort
   const libc = loadLibc()
   if (!libc) throw new Error('koffi has gone')
-  serve(port, new Sender(libc, workerData, (answer) => port.postMessage(answer)))
+  const sender = new Sender(libc, workerData, (answer) => port.postMessage(answer))
+  port.on('message', (request: SendRequest) => {
+    sender.take(request)
+    while (sender.isBusy) {
+      sender.turn()
+      for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) sender.take(next.message)
+    }
+  })
+  port.postMessage({ id: 0 })
+  flushCompileCache()
 }

@@ -1,8 +1,7 @@
-import { closeSync } from 'node:fs'
+import { closeSync, writeSync } from 'node:fs'
 import { type Libc, loadLibc } from '../../threads/libc.ts'
-import { PollThread, type PollThreadData } from '../../threads/poll-thread.ts'
-import { Crew } from '../../threads/pool.ts'
-import type { ThreadDied } from '../../threads/thread.ts'
+import { ThreadPool } from '../../threads/pool.ts'
+import { Thread, type ThreadDied } from '../../threads/thread.ts'
 import { type Moved, nothingMoved } from '../body-reader.ts'
 
 /** To the thread: move bytes of a file into a socket, both open until the thread answers; or stop that. */
@@ -36,8 +35,14 @@ export interface SendTimeouts {
   readonly busy: number
 }
 
+/** What the thread waits with: an epoll instance, and the bell that ends its waiting, a descriptor of eventfd(2). */
+export interface PollDescriptors {
+  readonly epoll: number
+  readonly bell: number
+}
+
 /** `workerData` of the thread. */
-export interface SendThreadData extends PollThreadData, SendTimeouts {}
+export interface SendThreadData extends PollDescriptors, SendTimeouts {}
 
 export interface SendfilePoolOptions extends Partial<SendTimeouts> {
   readonly onDeath?: ((error: ThreadDied) => void) | undefined
@@ -55,7 +60,8 @@ const minMoved = 64 * 1024
 const bothWays = 2
 const tcp = { level: 6, cork: 3 }
 const [off, on] = [Buffer.from(Int32Array.of(0).buffer), Buffer.from(Int32Array.of(1).buffer)]
-type SendThread = PollThread<SendRequest, SendAnswer>
+const nonBlocking = 0o4000
+const ring = Buffer.from(BigUint64Array.of(1n).buffer)
 
 const nothingStarted: SendfileJob = { moved: Promise.resolve(nothingMoved), stop: () => undefined }
 
@@ -64,9 +70,8 @@ const nothingStarted: SendfileJob = { moved: Promise.resolve(nothingMoved), stop
  * writing take. A thread serves all its connections at once. It never waits for the disk, where the file system can say
  * what is in memory: other bytes are left to `read`.
  */
-export class SendfilePool implements AsyncDisposable {
+export class SendfilePool extends ThreadPool<SendThread> {
   readonly #libc: Libc
-  readonly #threads: Crew<SendThread>
   #count = 0
 
   /** Undefined where the system cannot do it. */
@@ -76,18 +81,8 @@ export class SendfilePool implements AsyncDisposable {
   }
 
   private constructor(libc: Libc, timeouts: SendTimeouts, onDeath: SendfilePoolOptions['onDeath']) {
+    super({ start: (died) => SendThread.start(libc, timeouts, died), onDeath })
     this.#libc = libc
-    this.#threads = new Crew({
-      start: (died) =>
-        new PollThread({
-          name: 'send-thread',
-          beside: import.meta.url,
-          libc,
-          data: timeouts,
-          onDeath: died,
-        }),
-      onDeath,
-    })
   }
 
   /**
@@ -95,7 +90,7 @@ export class SendfilePool implements AsyncDisposable {
    * or a time-out ends it. Never rejects: the next read or write reports a broken file, or a client that has left.
    */
   move(file: number, socket: number, { position, length }: { position: number; length: number }): SendfileJob {
-    const thread = length < minMoved ? undefined : this.#threads.idlest()
+    const thread = length < minMoved ? undefined : this.leastBusy()
     // A descriptor of our own: the connection may end meanwhile, and another client's may get its number.
     const out = thread ? this.#libc.dup(socket) : -1
     if (!thread || out < 0) return nothingStarted
@@ -103,7 +98,7 @@ export class SendfilePool implements AsyncDisposable {
     const id = this.#count
     return {
       moved: this.#ask(thread, { kind: 'move', id, socket: out, file, position, length }),
-      stop: () => thread.tell({ kind: 'stop', id, socket: out }),
+      stop: () => thread.post({ kind: 'stop', id, socket: out }),
     }
   }
 
@@ -114,10 +109,6 @@ export class SendfilePool implements AsyncDisposable {
     const set = (value: Buffer): unknown => this.#libc.setsockopt(socket, tcp.level, tcp.cork, value, value.length)
     set(on)
     return () => set(off)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#threads[Symbol.asyncDispose]()
   }
 
   async #ask(thread: SendThread, request: SendRequest & { kind: 'move' }): SendfileJob['moved'] {
@@ -132,4 +123,40 @@ export class SendfilePool implements AsyncDisposable {
       closeSync(request.socket)
     }
   }
+}
+
+class SendThread extends Thread<SendRequest, SendAnswer> {
+  readonly #descriptors: PollDescriptors
+
+  /** Throws where the system has no thread or no descriptors to give. */
+  static start(libc: Libc, timeouts: SendTimeouts, onDeath: (error: ThreadDied) => void): SendThread {
+    const descriptors = { epoll: libc.epollCreate(0), bell: libc.eventfd(0, nonBlocking) }
+    try {
+      if (descriptors.epoll < 0 || descriptors.bell < 0) throw new Error('no descriptors left')
+      return new SendThread({ ...timeouts, ...descriptors }, onDeath)
+    } catch (error) {
+      release(descriptors)
+      throw error
+    }
+  }
+
+  private constructor(data: SendThreadData, onDeath: (error: ThreadDied) => void) {
+    super({ name: 'send-thread', beside: import.meta.url, data, onDeath })
+    this.#descriptors = data
+  }
+
+  /** And wakes it, where it waits for connections. */
+  override post(request: SendRequest): void {
+    super.post(request)
+    if (this.state !== 'dead') writeSync(this.#descriptors.bell, ring)
+  }
+
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await super[Symbol.asyncDispose]()
+    release(this.#descriptors)
+  }
+}
+
+function release({ epoll, bell }: PollDescriptors): void {
+  for (const descriptor of [epoll, bell]) if (descriptor >= 0) closeSync(descriptor)
 }

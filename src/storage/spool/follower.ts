@@ -60,7 +60,7 @@ export class Follower implements BodyReader {
   }
 
   cork(socket: number): (() => void) | undefined {
-    return this.#content.isWhole && this.#isForMoving ? this.#file.cork(socket) : undefined
+    return this.#content.isWhole && this.#isForMoving ? this.#file.sending?.cork(socket) : undefined
   }
 
   async close(): Promise<void> {
@@ -81,13 +81,13 @@ export class Follower implements BodyReader {
   }
 
   async #move(socket: SocketDescriptor, most: number): Promise<Moved> {
-    const { move } = this.#file
-    if (!move || this.#offset < this.#readUntil) return nothingMoved
+    const { fd, sending } = this.#file
+    if (!sending || this.#offset < this.#readUntil) return nothingMoved
     const there = await this.#content.at(this.#offset, this.#end, this.#wait)
     if (there === 0 || this.#closed) return nothingMoved
     const descriptor = socket()
     if (descriptor === undefined) return nothingMoved
-    const { moved, stop } = move(descriptor, { position: this.#offset, length: Math.min(there, most) })
+    const { moved, stop } = sending.move(fd, descriptor, { position: this.#offset, length: Math.min(there, most) })
     this.#cancel = stop
     const { bytes, full, absent } = await moved.finally(() => {
       this.#cancel = undefined
@@ -104,7 +104,7 @@ export class Follower implements BodyReader {
   }
 
   get #isForMoving(): boolean {
-    return this.#file.move !== undefined && this.#left > bufferSize
+    return this.#file.sending !== undefined && this.#left > bufferSize
   }
 
   #moves(): void {

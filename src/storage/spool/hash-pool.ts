@@ -1,5 +1,5 @@
 import type { Algorithm } from '../../oci/digest.ts'
-import { Crew } from '../../threads/pool.ts'
+import { ThreadPool } from '../../threads/pool.ts'
 import { Thread, type ThreadDied } from '../../threads/thread.ts'
 
 /** To the thread, about one open file: `job` is the number of its `open`. */
@@ -23,21 +23,15 @@ export interface HashAnswer {
 }
 
 /** Threads that hash files while these grow, by reading them: the kernel still has in memory what was just written. */
-export class HashPool implements AsyncDisposable {
-  readonly #threads: Crew<HashThread>
-
+export class HashPool extends ThreadPool<HashThread> {
   constructor(onDeath?: (error: ThreadDied) => void) {
-    this.#threads = new Crew({ start: (died) => new HashThread(died), onDeath })
+    super({ start: (died) => new HashThread(died), onDeath })
   }
 
   /** Undefined where no thread runs, or none yet. The file stays open until the job is closed. */
   open(file: number, algorithm: Algorithm): HashJob | undefined {
-    const thread = this.#threads.idlest()
+    const thread = this.leastBusy()
     return thread && new HashJob(thread, file, algorithm)
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#threads[Symbol.asyncDispose]()
   }
 }
 
@@ -51,12 +45,12 @@ export class HashJob {
     this.#thread = thread
     this.#job = thread.nextId()
     thread.jobs += 1
-    thread.tell({ kind: 'open', id: this.#job, job: this.#job, file, algorithm })
+    thread.post({ kind: 'open', id: this.#job, job: this.#job, file, algorithm })
   }
 
   /** The file has so many bytes now. */
   advance(end: number): void {
-    this.#thread.tell({ kind: 'advance', id: this.#thread.nextId(), job: this.#job, end })
+    this.#thread.post({ kind: 'advance', id: this.#thread.nextId(), job: this.#job, end })
   }
 
   /** Of the file's first `end` bytes, in hex. Rejects with ThreadDied, or where the file cannot be read. */

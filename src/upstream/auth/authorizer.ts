@@ -118,7 +118,7 @@ export class Authorizer {
     let ping = this.#pings.get(url.href)
     if (!ping) {
       const headers = { 'user-agent': userAgent }
-      const response = await transport.send({ kind: 'ping', method: 'GET', url, headers, signal })
+      const response = await transport.send({ method: 'GET', url, headers, signal })
       response.body.discard()
       const { status } = response
       if (status === 429 || status >= 500) {

@@ -1,7 +1,6 @@
 /** One way to authenticate that a server offers (RFC 9110 §11.6.1). Scheme and parameter names are lower-case. */
 export interface Challenge {
   readonly scheme: string
-  readonly token68: string | undefined
   readonly parameters: ReadonlyMap<string, string>
 }
 
@@ -22,7 +21,7 @@ export function parseChallenges(fields: string | readonly string[] | undefined):
 }
 
 function parseField(text: string): Challenge[] {
-  const challenges: { scheme: string; token68: string | undefined; parameters: Map<string, string> }[] = []
+  const challenges: { scheme: string; parameters: Map<string, string> }[] = []
   let at = 0
   const take = (pattern: RegExp): string | undefined => {
     pattern.lastIndex = at
@@ -35,7 +34,8 @@ function parseField(text: string): Challenge[] {
     if (word === undefined) {
       at += 1
     } else if (take(equals) === undefined) {
-      challenges.push({ scheme: word, token68: take(token68), parameters: new Map() })
+      take(token68)
+      challenges.push({ scheme: word, parameters: new Map() })
     } else {
       const value = take(quoted)?.replace(/\\(.)/gs, '$1') ?? take(bare) ?? ''
       const parameters = challenges.at(-1)?.parameters

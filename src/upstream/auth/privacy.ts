@@ -1,43 +1,31 @@
-import { LRUCache } from 'lru-cache'
 import type { Identity } from '../registry-client.ts'
-
-const quarterHour = 15 * 60 * 1000
 
 export interface PrivacyOptions {
   readonly hasLogin: boolean
   readonly privateRepositories: 'refuse' | 'serve'
-  /** Epoch milliseconds. */
-  readonly now: () => number
 }
 
 /**
- * Decides in whose name to ask for a repository. Most logins are configured for the rate limit alone, and must not open
- * private repositories to every client of the mirror. So, unless private repositories may be served, the login is used
- * only where an anonymous request has succeeded within the last quarter of an hour.
+ * In whose name to ask. Most logins are configured for the rate limit alone, and must not open private repositories to
+ * every client of the mirror. So, unless private repositories may be served, each piece of content has to be shown to a
+ * stranger first:
+ *
+ *     content     | shown by                                        | had by
+ *     a blob      | an anonymous GET: nobody counts those           | the same GET
+ *     a manifest  | an anonymous HEAD that tells a rate limit       | a GET of that digest with the login, which is counted
+ *                 | an anonymous GET, where no limit is told        | the same GET
+ *
+ * A name proves nothing: what is pushed to it next may be private. Neither does a HEAD where no limit makes the GET
+ * another matter: some registries guard the GET alone.
  */
 export class Privacy {
-  readonly #options: PrivacyOptions
-  readonly #public: LRUCache<string, true>
+  /** Whether content must be shown to a stranger before it is served. */
+  readonly mustProve: boolean
+  /** For what is proven by being had, and for questions. */
+  readonly identity: Identity
 
-  constructor(options: PrivacyOptions) {
-    this.#options = options
-    this.#public = new LRUCache({ max: 4096, ttl: quarterHour, ttlResolution: 0, perf: { now: options.now } })
-  }
-
-  identityFor(repository: string): Identity {
-    const { hasLogin, privateRepositories } = this.#options
-    if (!hasLogin) return 'anonymous'
-    if (privateRepositories === 'serve') return 'login'
-    return this.#public.has(repository) ? 'public' : 'anonymous'
-  }
-
-  /** Whether an anonymous request must succeed before the login may be used. */
-  needsProof(repository: string): boolean {
-    return this.#options.hasLogin && this.identityFor(repository) === 'anonymous'
-  }
-
-  /** Call when an anonymous request has succeeded. */
-  prove(repository: string): void {
-    this.#public.set(repository, true)
+  constructor({ hasLogin, privateRepositories }: PrivacyOptions) {
+    this.mustProve = hasLogin && privateRepositories === 'refuse'
+    this.identity = hasLogin && !this.mustProve ? 'login' : 'anonymous'
   }
 }

@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import { UpstreamError } from '../../oci/error.ts'
+import { parseObject } from '../../oci/manifest.ts'
 import { withTimeLimit } from '../../oci/time-limit.ts'
 import { statusError } from '../failure.ts'
 import { targetRefusal } from '../target.ts'
@@ -145,7 +146,7 @@ export class Tokens {
         accept: 'application/json',
         ...(login && { authorization: login.basic }),
       }
-      const response = await transport.send({ kind: 'token', method: 'GET', url, headers, signal })
+      const response = await transport.send({ method: 'GET', url, headers, signal })
       const location = locationOf(response, url)
       if (location === 'none') return response
       response.body.discard()
@@ -156,8 +157,8 @@ export class Tokens {
 
   async #read({ headers, body }: Response): Promise<Token> {
     const { upstream, limits, now } = this.#options
-    const bytes = await readWhole(body, contentLengthOf(headers), limits.tokenBytes, upstream)
-    const answer = parseObject(bytes)
+    const bytes = await readWhole(body, contentLengthOf(headers), limits.tokenBytes, { upstream, asked: 'GET token' })
+    const answer = parseObject(bytes) ?? {}
     const value = [answer['token'], answer['access_token']].find((text) => typeof text === 'string' && text !== '')
     if (typeof value !== 'string' || !/^[!-~]+$/.test(value)) {
       throw new UpstreamError(upstream, 'protocol', 'token service answered without a token')
@@ -177,13 +178,4 @@ function addressOf({ realm, service, scope }: TokenSource): URL | null {
 
 function keyOf({ realm, service, scope }: TokenSource, login: Login | undefined): string {
   return JSON.stringify([realm, service ?? null, scope ?? null, login?.id ?? null])
-}
-
-function parseObject(bytes: Buffer): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'))
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
-  } catch {
-    return {}
-  }
 }

@@ -1,8 +1,10 @@
 import { UpstreamError, type UpstreamErrorKind } from '../../oci/error.ts'
+import { ThreadDied } from '../../threads/thread.ts'
 import { pause } from '../pause.ts'
+import type { BodyFile } from '../upstream.ts'
 import type { Body } from './body.ts'
 import type { UpstreamLimits } from './limits.ts'
-import type { ResponseBody } from './response-body.ts'
+import { BodyTooLong, type ResponseBody } from './response-body.ts'
 
 /** One attempt at the bytes of a blob, headers read. Offsets count from the blob's start. */
 export interface Attempt<Content extends ResponseBody = Body> {
@@ -52,38 +54,61 @@ export class Attempts<Content extends ResponseBody> {
     return this.#current
   }
 
-  get signal(): AbortSignal {
-    return this.#options.signal
+  /** The bytes, in chunks that are valid until the next is asked for. They are read once: so, or `into` a file. */
+  chunks(this: Attempts<Body>): AsyncGenerator<Buffer, undefined> {
+    return this.#receive(
+      ({ body, skip, tail }, most) => body.chunks({ skip, most, tail }),
+      (chunk) => chunk.length,
+    )
   }
 
-  /** Bytes that have come, over all attempts. */
-  get received(): number {
-    return this.#offset - this.#options.start
+  /** Writes them into a file, and yields how many bytes more it has. */
+  into(file: BodyFile): AsyncGenerator<number, undefined> {
+    const { start } = this.#options
+    return this.#receive(
+      ({ body, skip }, most) => body.into({ ...file, offset: file.offset + this.#offset - start }, { skip, most }),
+      (bytes) => bytes,
+    )
   }
 
-  /** Bytes that are still wanted; undefined where the blob's end is not known. */
-  get left(): number | undefined {
-    return this.#end === undefined ? undefined : this.#end + 1 - this.#offset
+  close(): void {
+    this.#options.close()
   }
 
-  /** Whether what is wanted has come. */
-  get isComplete(): boolean {
-    return this.#end !== undefined && this.#offset > this.#end
-  }
-
-  /** Whether it is known where the body has to end. */
-  get isMeasured(): boolean {
-    return this.#size !== undefined || (this.#end !== undefined && this.#current.tail === 'none')
-  }
-
-  /** So many bytes more have come. */
-  advance(bytes: number): void {
-    this.#offset += bytes
-    if (bytes > 0) this.#failures = 0
+  /** What `from` gives of one attempt, and then of the next ones. */
+  async *#receive<Piece>(
+    from: (attempt: Attempt<Content>, most: number | undefined) => AsyncIterable<Piece>,
+    sizeOf: (piece: Piece) => number,
+  ): AsyncGenerator<Piece, undefined> {
+    const { signal } = this.#options
+    try {
+      for (;;) {
+        signal.throwIfAborted()
+        let failure: unknown
+        try {
+          const most = this.#end === undefined ? undefined : this.#end + 1 - this.#offset
+          for await (const piece of from(this.#current, most)) {
+            this.#offset += sizeOf(piece)
+            this.#failures = 0
+            yield piece
+          }
+        } catch (error) {
+          signal.throwIfAborted()
+          if (error instanceof BodyTooLong) throw this.#error('protocol', 'body longer than announced')
+          if (!(error instanceof UpstreamError || error instanceof ThreadDied)) throw error
+          failure = error
+        }
+        const isComplete = this.#end !== undefined && this.#offset > this.#end
+        if (isComplete || (failure === undefined && !this.#isMeasured)) return
+        await this.#resume(failure)
+      }
+    } finally {
+      this.close()
+    }
   }
 
   /** Makes the next attempt; undefined stands for a body that ended early. Rejects where there is to be none. */
-  async resume(failure: unknown): Promise<void> {
+  async #resume(failure: unknown): Promise<void> {
     const { limits, reopen, signal } = this.#options
     for (let last = failure ?? this.#error('unreachable', 'body ended early'); ; ) {
       this.#current.body.close()
@@ -103,12 +128,9 @@ export class Attempts<Content extends ResponseBody> {
     }
   }
 
-  tooLong(): UpstreamError {
-    return this.#error('protocol', 'body longer than announced')
-  }
-
-  close(): void {
-    this.#options.close()
+  /** Whether it is known where the body has to end. */
+  get #isMeasured(): boolean {
+    return this.#size !== undefined || (this.#end !== undefined && this.#current.tail === 'none')
   }
 
   #goOn(next: Attempt<Content>): void {

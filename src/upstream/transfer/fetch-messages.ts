@@ -3,7 +3,7 @@ import type { DispatcherOptions } from './dispatcher.ts'
 import type { PieceTarget } from './piece-writer.ts'
 import type { Headers } from './response.ts'
 
-/** To the thread, about one request. `fetched-body.ts` tells which may follow which. */
+/** To the thread, about one request. `fetched-body.ts` says which may follow which. */
 export type FetchRequest = { readonly id: number } & (
   | {
       readonly kind: 'get'
@@ -12,8 +12,6 @@ export type FetchRequest = { readonly id: number } & (
       /** As they are sent, what authorizes included: the thread knows of no other secret. */
       readonly headers: Readonly<Record<string, string>>
       readonly dispatcher: DispatcherOptions
-      /** Milliseconds without an answer, and without a byte of the body. */
-      readonly silence: { readonly headers: number; readonly body: number }
     }
   | ({ readonly kind: 'into' } & PieceTarget)
   | { readonly kind: 'retry' | 'stop' }
@@ -21,6 +19,7 @@ export type FetchRequest = { readonly id: number } & (
 
 /** An error, as far as it can be sent to another thread, and may be. */
 export interface FetchFailure {
+  readonly name: string
   readonly message: string
   readonly code: string | undefined
   /** Bytes that had come through the connection, where it was one that broke. */
@@ -35,7 +34,7 @@ export type FetchAnswer = { readonly id: number } & (
   /** The system takes no more; `retry` or `stop` is to follow. */
   | { readonly kind: 'refused'; readonly error: FetchFailure }
   /** Nothing more comes, and nothing more is written. */
-  | { readonly kind: 'end'; readonly reason: 'whole' | 'silent' | 'too long' | 'stopped' }
+  | { readonly kind: 'end'; readonly reason: 'whole' | 'too long' | 'stopped' }
   | { readonly kind: 'end'; readonly reason: 'failed'; readonly error: FetchFailure }
 )
 

@@ -1,4 +1,4 @@
-import { Crew } from '../../threads/pool.ts'
+import { ThreadPool } from '../../threads/pool.ts'
 import { Thread, type ThreadDied } from '../../threads/thread.ts'
 import type { FetchRequest, FetchThread } from './fetch-messages.ts'
 import { FetchedBody, type FetchedBodyOptions } from './fetched-body.ts'
@@ -12,35 +12,24 @@ export type FetchOptions = Pick<FetchRequest & { kind: 'get' }, 'origin' | 'path
  * Threads that fetch large bodies, many at once each, and write them as they come: TLS, the parser and the wait for the
  * disk are theirs, and the event loop hears how many bytes there are.
  */
-export class FetchPool implements AsyncDisposable {
-  readonly #threads: Crew<FetchThread>
+export class FetchPool extends ThreadPool<FetchThread> {
   #lastId = 0
 
   constructor(onDeath?: (error: ThreadDied) => void) {
-    this.#threads = new Crew({
+    super({
       start: (died) => new Thread({ name: 'fetch-thread', beside: import.meta.url, onDeath: died }),
       onDeath,
     })
   }
 
   /** Sends a GET. Undefined where no thread runs, or none yet: nobody waits for one. Rejects as `FetchedBody.response` does. */
-  async get({
-    origin,
-    path,
-    headers,
-    dispatcher,
-    ...options
-  }: FetchOptions): Promise<Response<FetchedBody> | undefined> {
-    const thread = this.#threads.idlest()
+  async get({ signal, failureOf, ...request }: FetchOptions): Promise<Response<FetchedBody> | undefined> {
+    const thread = this.leastBusy()
     if (!thread) return undefined
     this.#lastId += 1
     const id = this.#lastId
-    const body = new FetchedBody({ ...options, thread, id })
-    thread.tell({ kind: 'get', id, origin, path, headers, dispatcher, silence: options.silence })
+    const body = new FetchedBody({ signal, failureOf, thread, id })
+    thread.post({ ...request, kind: 'get', id })
     return await body.response
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#threads[Symbol.asyncDispose]()
   }
 }

@@ -16,7 +16,6 @@ class Fetcher {
   /** By their options. */
   readonly #dispatchers = new Map<string, Dispatcher>()
   #ticking: NodeJS.Timeout | undefined
-  #tickedAt = 0
 
   constructor(port: MessagePort) {
     this.#port = port
@@ -28,16 +27,13 @@ class Fetcher {
   }
 
   #get(request: FetchRequest & { kind: 'get' }): void {
-    const { id, origin, path, headers, dispatcher, silence } = request
-    const transfer = new Transfer({
-      silence,
-      answer: (answer) => {
-        if (answer.kind === 'end') this.#transfers.delete(id)
-        this.#port.postMessage({ ...answer, id })
-      },
+    const { id, origin, path, headers, dispatcher } = request
+    const transfer = new Transfer((answer) => {
+      if (answer.kind === 'end') this.#transfers.delete(id)
+      this.#port.postMessage({ ...answer, id })
     })
     this.#transfers.set(id, transfer)
-    this.#startTicking()
+    this.#ticking ??= setInterval(() => this.#tick(), tick)
     this.#dispatcher(dispatcher).dispatch({ origin, path, headers, method: 'GET' }, transfer)
   }
 
@@ -48,18 +44,8 @@ class Fetcher {
     return dispatcher
   }
 
-  #startTicking(): void {
-    if (this.#ticking) return
-    this.#tickedAt = performance.now()
-    this.#ticking = setInterval(() => this.#tick(), tick)
-  }
-
   #tick(): void {
-    const now = performance.now()
-    // A tick that comes late says that this thread was busy or waited for the disk: nobody could have heard a byte.
-    const elapsed = Math.min(now - this.#tickedAt, 2 * tick)
-    this.#tickedAt = now
-    for (const transfer of this.#transfers.values()) transfer.tick(elapsed)
+    for (const transfer of this.#transfers.values()) transfer.tick()
     if (this.#transfers.size > 0) return
     clearInterval(this.#ticking)
     this.#ticking = undefined

@@ -1,5 +1,5 @@
-import type { UpstreamError } from '../../oci/error.ts'
 import type { ThreadDied } from '../../threads/thread.ts'
+import type { Phase } from '../failure.ts'
 import type { BodyFile } from '../upstream.ts'
 import type { FetchAnswer, FetchFailure, FetchThread } from './fetch-messages.ts'
 import type { Response } from './response.ts'
@@ -9,10 +9,8 @@ export interface FetchedBodyOptions {
   readonly thread: FetchThread
   readonly id: number
   readonly signal: AbortSignal
-  /** Milliseconds without an answer, and without a byte of the body. */
-  readonly silence: { readonly headers: number; readonly body: number }
-  readonly silent: (milliseconds: number) => UpstreamError
-  readonly failureOf: (error: unknown) => UpstreamError
+  /** Makes of undici's error what the reader gets; of any, the signal's reason once that is aborted. */
+  readonly failureOf: (error: unknown, phase: Phase) => unknown
 }
 
 /**
@@ -50,14 +48,14 @@ export class FetchedBody implements ResponseBody {
     signal.addEventListener('abort', this.#onAbort, { once: true })
   }
 
-  /** Rejects with what `silent` and `failureOf` make of it, the signal's reason, or ThreadDied. */
+  /** Rejects with what `failureOf` makes of it, or ThreadDied. */
   get response(): Promise<Response<FetchedBody>> {
     return this.#response.promise
   }
 
   async *into(file: BodyFile, part: BodyPart): AsyncGenerator<number, undefined> {
     const { thread, id } = this.#options
-    thread.tell({ kind: 'into', id, descriptor: file.descriptor, offset: file.offset, ...part })
+    thread.post({ kind: 'into', id, descriptor: file.descriptor, offset: file.offset, ...part })
     try {
       for (;;) {
         const refusal = this.#refusal
@@ -65,7 +63,7 @@ export class FetchedBody implements ResponseBody {
         else if (refusal) {
           this.#refusal = undefined
           await file.refused(refusal)
-          thread.tell({ kind: 'retry', id })
+          thread.post({ kind: 'retry', id })
         } else if (this.#end === 'open') await this.#change()
         else if (this.#end === 'whole') return
         else throw this.#end.failure
@@ -78,7 +76,7 @@ export class FetchedBody implements ResponseBody {
 
   close(): void {
     const { thread, id } = this.#options
-    if (this.#end === 'open') thread.tell({ kind: 'stop', id })
+    if (this.#end === 'open') thread.post({ kind: 'stop', id })
   }
 
   /** What is no blob's the thread discards by itself. */
@@ -99,11 +97,10 @@ export class FetchedBody implements ResponseBody {
   }
 
   #failureOf(answer: FetchAnswer & { kind: 'end' }): unknown {
-    const { signal, silence, silent, failureOf } = this.#options
-    if (signal.aborted) return signal.reason
-    if (answer.reason === 'silent') return silent(this.#isAnswered ? silence.body : silence.headers)
-    if (answer.reason === 'too long') return new BodyTooLong()
-    return failureOf(answer.reason === 'failed' ? errorOf(answer.error) : new Error(answer.reason))
+    const { signal, failureOf } = this.#options
+    if (answer.reason === 'too long' && !signal.aborted) return new BodyTooLong()
+    const error = answer.reason === 'failed' ? errorOf(answer.error) : new Error(answer.reason)
+    return failureOf(error, this.#isAnswered ? 'body' : 'head')
   }
 
   #over(end: 'whole' | { readonly failure: unknown }): void {
@@ -140,6 +137,6 @@ export class FetchedBody implements ResponseBody {
   }
 }
 
-function errorOf({ message, code, bytesRead }: FetchFailure): Error {
-  return Object.assign(new Error(message), { ...(code !== undefined && { code }), socket: { bytesRead } })
+function errorOf({ name, message, code, bytesRead }: FetchFailure): Error {
+  return Object.assign(new Error(message), { name, ...(code !== undefined && { code }), socket: { bytesRead } })
 }

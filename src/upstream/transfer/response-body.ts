@@ -4,6 +4,8 @@ import type { BodyFile } from '../upstream.ts'
 export interface BodyPart {
   readonly skip: number
   readonly most: number | undefined
+  /** Whether more than `most` may come, and is left; without it, it must not. */
+  readonly tail?: 'none' | 'unwanted'
 }
 
 /** A body has more bytes than are wanted of it. */

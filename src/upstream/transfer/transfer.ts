@@ -5,19 +5,14 @@ import { PieceWriter } from './piece-writer.ts'
 import type { Headers } from './response.ts'
 import { BodyTooLong } from './response-body.ts'
 
-/** The event loop hears of so many bytes at once, or of fewer with the next tick. */
-const worthTelling = 1024 * 1024
+/** The event loop is told of so many new bytes at once, or of fewer with the next tick. */
+const worthReporting = 1024 * 1024
 
 /** What is read of a body nobody wants, in bytes, so that its connection can be used again. */
 const worthDiscarding = 16 * 1024
 
-type UpstreamResponse = FetchAnswer extends infer One ? (One extends FetchAnswer ? Omit<One, 'id'> : never) : never
-
-export interface TransferOptions {
-  /** Milliseconds. */
-  readonly silence: { readonly headers: number; readonly body: number }
-  readonly answer: (answer: UpstreamResponse) => void
-}
+/** A `FetchAnswer` without its number. */
+type Answer = FetchAnswer extends infer One ? (One extends FetchAnswer ? Omit<One, 'id'> : never) : never
 
 /**
  * One request in the fetch thread: from undici into the file. `FetchedBody` is its other side, and draws its states.
@@ -26,19 +21,17 @@ export interface TransferOptions {
  * blob's, of a refusal or a redirect, is discarded here.
  */
 export class Transfer implements Dispatcher.DispatchHandler {
-  readonly #options: TransferOptions
+  readonly #answer: (answer: Answer) => void
   #controller: Dispatcher.DispatchController | undefined
-  #state: 'connecting' | 'asked' | 'open' | 'flowing' | 'refused' | 'discarding' | 'ended' = 'connecting'
+  #state: 'asked' | 'open' | 'flowing' | 'refused' | 'discarding' | 'ended' = 'asked'
   #writer: PieceWriter | undefined
-  #told = 0
+  #reported = 0
   /** Whether the body has ended, and only the writing has not. */
   #isWhole = false
   #discarded = 0
-  /** Milliseconds without a byte that was waited for. */
-  #silent = 0
 
-  constructor(options: TransferOptions) {
-    this.#options = options
+  constructor(answer: (answer: Answer) => void) {
+    this.#answer = answer
   }
 
   take(request: FetchRequest): void {
@@ -49,31 +42,25 @@ export class Transfer implements Dispatcher.DispatchHandler {
     else if (request.kind === 'stop') this.#abort({ kind: 'end', reason: 'stopped' })
   }
 
-  tick(elapsed: number): void {
-    const { headers, body } = this.#options.silence
+  /** Now and then: writes what waits for a whole piece, and says how many bytes there are. */
+  tick(): void {
     if (this.#state === 'flowing') this.#write((writer) => writer.flush())
-    this.#tell()
-    const isWaiting = this.#state === 'asked' || this.#state === 'flowing' || this.#state === 'discarding'
-    this.#silent = isWaiting ? this.#silent + elapsed : 0
-    if (this.#silent > (this.#state === 'asked' ? headers : body)) this.#abort({ kind: 'end', reason: 'silent' })
+    this.#report()
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller
     if (this.#state === 'ended') controller.abort(new Error('stopped'))
-    else this.#state = 'asked'
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, headers: Headers): void {
     if (status < 200 || this.#state === 'ended') return
-    this.#silent = 0
     this.#state = status === 200 || status === 206 ? 'open' : 'discarding'
     if (this.#state === 'open') controller.pause()
-    this.#options.answer({ kind: 'head', status, headers })
+    this.#answer({ kind: 'head', status, headers })
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    this.#silent = 0
     if (this.#state === 'discarding') {
       this.#discarded += chunk.length
       if (this.#discarded > worthDiscarding) this.#abort({ kind: 'end', reason: 'stopped' })
@@ -81,7 +68,7 @@ export class Transfer implements Dispatcher.DispatchHandler {
     }
     if (this.#state !== 'flowing' || !this.#write((writer) => writer.add(chunk))) return
     releaseChunk(chunk)
-    if (this.#untold >= worthTelling) this.#tell()
+    if (this.#unreported >= worthReporting) this.#report()
   }
 
   onResponseEnd(): void {
@@ -97,15 +84,15 @@ export class Transfer implements Dispatcher.DispatchHandler {
     this.#end({ kind: 'end', reason: 'failed', error: failureOf(error) })
   }
 
-  get #untold(): number {
-    return (this.#writer?.written ?? 0) - this.#told
+  get #unreported(): number {
+    return (this.#writer?.written ?? 0) - this.#reported
   }
 
-  #tell(): void {
-    const bytes = this.#untold
+  #report(): void {
+    const bytes = this.#unreported
     if (bytes === 0) return
-    this.#told += bytes
-    this.#options.answer({ kind: 'written', bytes })
+    this.#reported += bytes
+    this.#answer({ kind: 'written', bytes })
   }
 
   #flow(): void {
@@ -134,34 +121,36 @@ export class Transfer implements Dispatcher.DispatchHandler {
   #refused(error: unknown): void {
     this.#state = 'refused'
     if (!this.#isWhole) this.#controller?.pause()
-    this.#tell()
-    this.#options.answer({ kind: 'refused', error: failureOf(error) })
+    this.#report()
+    this.#answer({ kind: 'refused', error: failureOf(error) })
   }
 
-  #abort(end: UpstreamResponse & { kind: 'end' }): void {
+  #abort(end: Answer & { kind: 'end' }): void {
     this.#end(end)
     this.#controller?.abort(new Error(end.reason))
   }
 
-  #end(end: UpstreamResponse & { kind: 'end' }): void {
+  #end(end: Answer & { kind: 'end' }): void {
     if (this.#state === 'ended') return
     this.#state = 'ended'
-    this.#tell()
-    this.#options.answer(end)
+    this.#report()
+    this.#answer(end)
   }
 }
 
 /** A parser's error carries what it could not parse, which may be a token. */
 function failureOf(error: unknown): FetchFailure {
-  const { code, message, socket } = error as {
+  const { name, code, message, socket } = error as {
+    name?: unknown
     code?: unknown
     message?: unknown
     socket?: { bytesRead?: number } | null
   }
-  const told = typeof code === 'string' ? code : undefined
+  const known = typeof code === 'string' ? code : undefined
   return {
-    message: told?.startsWith('HPE_') ? told : String(message),
-    code: told,
+    name: String(name),
+    message: known?.startsWith('HPE_') ? known : String(message),
+    code: known,
     bytesRead: socket?.bytesRead ?? 0,
   }
 }

@@ -1,20 +1,18 @@
 import type { Dispatcher } from 'undici'
 import { UpstreamError } from '../../oci/error.ts'
+import { withTimeLimit } from '../../oci/time-limit.ts'
 import { ThreadDied } from '../../threads/thread.ts'
-import { isStaleConnection, toUpstreamError } from '../failure.ts'
+import { isStaleConnection, type Phase, toUpstreamError } from '../failure.ts'
+import { Body } from './body.ts'
 import { createDispatcher } from './dispatcher.ts'
 import type { FetchPool } from './fetch-pool.ts'
 import type { UpstreamLimits } from './limits.ts'
 import type { Response } from './response.ts'
 import type { ResponseBody } from './response-body.ts'
-import { Reception, type ReceptionOptions } from './response-handler.ts'
 
 export const userAgent = 'entrepot'
 
-export type UpstreamRequestKind = 'manifest' | 'blob' | 'token' | 'ping'
-
 export interface Request {
-  readonly kind: UpstreamRequestKind
   readonly method: 'GET' | 'HEAD'
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>
@@ -30,10 +28,6 @@ export interface TransportOptions {
   readonly limits: UpstreamLimits
   /** Fetch what is large. */
   readonly threads?: FetchPool | undefined
-  /** Epoch milliseconds. */
-  readonly now: () => number
-  /** `status` is undefined where no answer came; `seconds` until the headers. */
-  readonly onRequest?: ((kind: UpstreamRequestKind, status: number | undefined, seconds: number) => void) | undefined
 }
 
 /** Below the registry API: requests as given, responses as they come; no redirect is followed, no status is a failure. */
@@ -82,71 +76,66 @@ export class Transport implements AsyncDisposable {
 
   /** Once more where a kept connection has turned out to be closed. */
   async #send<Content extends ResponseBody>(
-    request: Request,
+    { signal }: Request,
     dispatch: () => Promise<Response<Content>>,
   ): Promise<Response<Content>> {
+    for (let attempt = 1; ; attempt += 1) {
+      signal.throwIfAborted()
+      this.#requests += 1
+      try {
+        const response = await dispatch()
+        if (response.status === 429 || response.status >= 500) this.#errors += 1
+        return response
+      } catch (error) {
+        if (signal.aborted) throw error
+        this.#errors += 1
+        const isStale = error instanceof UpstreamError && isStaleConnection(error.cause)
+        if (!isStale || attempt === 2) throw error
+      }
+    }
+  }
+
+  async #dispatch({ method, url, headers, signal }: Request): Promise<Response> {
+    const failureOf = this.#failures(`${method} ${url.host}`, signal)
+    // undici closes the connection after HEAD unless told not to.
+    const request = { ...addressOf(url), method, headers, signal, ...(method === 'HEAD' && { reset: false }) }
     try {
-      return await this.#attempt(request, dispatch)
+      // undici hears of an abort when the connection is made, and the caller at once.
+      const answer = await withTimeLimit({ signal }, () => this.#dispatcher.request(request))
+      const body = new Body(answer.body, (error) => failureOf(error, 'body'))
+      return { status: answer.statusCode, headers: answer.headers, body }
     } catch (error) {
-      const stale = error instanceof UpstreamError && isStaleConnection(error.cause)
-      if (!stale || request.signal.aborted) throw error
-      return await this.#attempt(request, dispatch)
+      throw failureOf(error, 'head')
     }
-  }
-
-  async #attempt<Content extends ResponseBody>(
-    request: Request,
-    dispatch: () => Promise<Response<Content>>,
-  ): Promise<Response<Content>> {
-    const { now, onRequest } = this.#options
-    request.signal.throwIfAborted()
-    const sentAt = now()
-    this.#requests += 1
-    let status: number | undefined
-    try {
-      const response = await dispatch()
-      status = response.status
-      return response
-    } finally {
-      const failed = status === undefined || status === 429 || status >= 500
-      if (failed && !request.signal.aborted) this.#errors += 1
-      onRequest?.(request.kind, status, (now() - sentAt) / 1000)
-    }
-  }
-
-  #dispatch({ method, url, headers, signal }: Request): Promise<Response> {
-    const { limits } = this.#options
-    const reception = new Reception({ signal, limits, ...this.#errorsOf(`${method} ${url.host}`) })
-    this.#dispatcher.dispatch(
-      // undici closes the connection after HEAD unless told not to.
-      { ...addressOf(url), method, headers, ...(method === 'HEAD' && keep) },
-      reception,
-    )
-    return reception.response
   }
 
   /** By a thread, where one runs. */
   async #fetch(request: Request): Promise<Response<ResponseBody>> {
     const { threads, limits } = this.#options
-    const { url, headers, signal } = request
-    const { connect, headerBytes, headers: beforeHeaders, stall } = limits
+    const { connect, headerBytes, headers, stall } = limits
+    const signal = AbortSignal.any([request.signal, this.#closing.signal])
     const fetched = await threads?.get({
-      ...addressOf(url),
-      headers,
-      dispatcher: { connect, headerBytes },
-      silence: { headers: beforeHeaders, body: stall },
-      signal: AbortSignal.any([signal, this.#closing.signal]),
-      ...this.#errorsOf(`GET ${url.host}`),
+      ...addressOf(request.url),
+      headers: request.headers,
+      dispatcher: { connect, headerBytes, headers, stall },
+      signal,
+      failureOf: this.#failures(`GET ${request.url.host}`, signal),
     })
     return fetched ?? (await this.#dispatch(request))
   }
 
-  #errorsOf(doing: string): Pick<ReceptionOptions, 'silent' | 'failureOf'> {
-    const { upstream } = this.#options
-    return {
-      silent: (milliseconds) =>
-        new UpstreamError(upstream, 'timeout', `${doing}: no byte for ${milliseconds / 1000} s`),
-      failureOf: (error) => toUpstreamError(upstream, doing, error),
+  /** What the failures of a request are to its caller. */
+  #failures(doing: string, signal: AbortSignal): (error: unknown, phase: Phase) => unknown {
+    const { upstream, limits } = this.#options
+    const silences = new Map([
+      ['UND_ERR_HEADERS_TIMEOUT', limits.headers],
+      ['UND_ERR_BODY_TIMEOUT', limits.stall],
+    ])
+    return (error, phase) => {
+      if (signal.aborted) return signal.reason
+      const silence = silences.get((error as { code?: string }).code ?? '')
+      if (silence === undefined) return toUpstreamError(upstream, doing, error, phase)
+      return new UpstreamError(upstream, 'timeout', `${doing}: no byte for ${silence / 1000} s`)
     }
   }
 }
@@ -154,5 +143,3 @@ export class Transport implements AsyncDisposable {
 function addressOf(url: URL): { origin: string; path: string } {
   return { origin: url.origin, path: `${url.pathname}${url.search}` }
 }
-
-const keep = { reset: false }

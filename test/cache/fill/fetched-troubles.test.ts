@@ -46,7 +46,7 @@ describe('a body that a thread fetches, and that stalls,', () => {
       const { digest } = fresh(house)
       for (const got of await pullTogether(house, digest, 2, { stallAfter })) isRight(got, digest)
       assert.equal(house.upstream.requests.at(-1)?.range, `bytes=${stallAfter}-`)
-      assert.equal(fetches.all[0]?.end, 'silent')
+      assert.equal(fetches.all[0]?.end, 'failed')
       assert.equal(house.upstream.count(get), 2)
       await until(() => house.upstream.count({ ...get, state: 'cut' }) === 1, 'the silent connection to be broken')
     })

@@ -63,9 +63,8 @@ describe('PassedBody', () => {
   })
 
   it('is not opened where the upstream tells another size than is known', async () => {
-    const { body, registry } = open([a, b, c], 11, { size: 10 })
+    const { body } = open([a, b, c], 11, { size: 10 })
     await assert.rejects(body, (error: unknown) => error instanceof UpstreamError && error.kind === 'protocol')
-    assert.ok(registry.asked[0]?.signal.aborted)
   })
 
   it('is not opened empty before it is verified', async () => {

@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { ImagesAnswer, ListedImage } from '../../../src/admin/answers.ts'
+import type { ImagesAnswer } from '../../../src/admin/answers.ts'
+import type { CachedImage } from '../../../src/cache/upkeep/images.ts'
 import type { Digest } from '../../../src/oci/digest.ts'
 import { type AdminAnswer, call } from '../../support/admin-client.ts'
 import { get } from '../../support/client.ts'
@@ -70,7 +71,7 @@ export class Larder implements AsyncDisposable {
     return call<Json>(`${this.mirror.adminUrl}/api${path}`, method, { body })
   }
 
-  async images(query = ''): Promise<readonly ListedImage[]> {
+  async images(query = ''): Promise<readonly CachedImage[]> {
     const { json } = await this.call<ImagesAnswer>(`/images${query}`)
     return json.images
   }

@@ -1,6 +1,7 @@
 import { writeSync } from 'node:fs'
 import { type Origin, originOf } from '../../../src/cache/origin.ts'
 import type { Digest } from '../../../src/oci/digest.ts'
+import { UpstreamError } from '../../../src/oci/error.ts'
 import type { BlobRest, BlobSource, BlobSpan, BlobToFile, BodyFile, Upstream } from '../../../src/upstream/upstream.ts'
 import type { Gate } from '../../support/gate.ts'
 
@@ -32,13 +33,20 @@ export class FakeRegistry implements Upstream {
   overdue(): void {}
 
   async blob(_name: string, _digest: Digest, span: BlobSpan, signal: AbortSignal): Promise<BlobSource> {
+    this.#checkSize(span)
     return { size: this.#size, visibility: 'public', body: this.#open(span, signal) }
   }
 
-  async download(_name: string, _digest: Digest, { start }: BlobRest, signal: AbortSignal): Promise<BlobToFile> {
-    const body = this.#open({ start, end: undefined }, signal)
+  async download(_name: string, _digest: Digest, rest: BlobRest, signal: AbortSignal): Promise<BlobToFile> {
+    this.#checkSize(rest)
+    const body = this.#open({ start: rest.start, end: undefined }, signal)
     const close = (): void => void body.return(undefined)
     return { size: this.#size, visibility: 'public', into: (file) => writeAll(body, file), close }
+  }
+
+  #checkSize({ size }: { readonly size?: number | undefined }): void {
+    if (size === undefined || this.#size === undefined || size === this.#size) return
+    throw new UpstreamError(this.name, 'protocol', `${this.#size} bytes of a blob of ${size}`)
   }
 
   #open(span: BlobSpan, signal: AbortSignal): AsyncGenerator<Buffer> {

@@ -1,5 +1,4 @@
 import type { Violation } from '../violation.ts'
-import { answers } from './answers.ts'
 import { clocks } from './clocks.ts'
 import { files } from './files.ts'
 import type { KnownFault } from './known-fault.ts'
@@ -11,7 +10,6 @@ import { running } from './running.ts'
 
 /** Every fault that is known and not mended yet. */
 export const knownFaults: readonly KnownFault[] = [
-  ...answers,
   ...rights,
   ...rest,
   ...patience,

@@ -1,7 +1,7 @@
 import type { Invariant, Violation } from '../violation.ts'
 import type { World } from './world.ts'
 
-/** `done`: what has been done in the run, by the names of deeds, `truncate DIGEST`, `flip DIGEST at PLACE`, `lied FAULT REPOSITORY:TAG`. */
+/** `done`: what has been done in the run, by the names of deeds, `truncate DIGEST`, `flip DIGEST at PLACE`. */
 export type Tolerates = (violation: Violation, done: ReadonlySet<string>) => boolean
 
 /**
@@ -37,19 +37,6 @@ export function explains(invariant: Invariant, ...words: readonly string[]): Tol
 /** A violation of this invariant in a run in which one of these has been done. */
 export function afterDeed(invariant: Invariant, ...deeds: readonly string[]): Tolerates {
   return (violation, done) => violation.invariant === invariant && deeds.some((deed) => done.has(deed))
-}
-
-/** A tag that is not answered as it should be, after an upstream has answered for it with one of these faults. */
-export function liedTo(...faults: readonly string[]): Tolerates {
-  return ({ invariant, subject }, done) =>
-    (invariant === 'wrong-tag' || invariant === 'not-served') &&
-    faults.some((fault) => done.has(`lied ${fault} ${subject}`))
-}
-
-/** Bytes through a repository that does not hold them, after the upstream has answered with a page where it says no. */
-export function openedByPage(kind: 'tag' | 'digest'): Tolerates {
-  return ({ invariant, subject }, done) =>
-    invariant === 'no-right' && subject.includes('@') === (kind === 'digest') && done.has(`lied page-200 ${subject}`)
 }
 
 /** Wrong bytes of a blob whose file was damaged without a change of its size, where it was damaged and nowhere else. */

@@ -74,26 +74,6 @@ export const rest: readonly KnownFault[] = [
     right: '200',
   },
   {
-    id: 'malformed-head-rests-all',
-    fault: 'An answer whose head cannot be parsed, as it has two Content-Lengths, makes the whole registry rest.',
-    should: 'A malformed answer is a protocol fault of that answer; the registry is asked on.',
-    observe: async (world) => {
-      const upstream = await world.upstream()
-      upstream.addImage(healthy, 'latest', image())
-      upstream.addBlob(broken, blob)
-      const mirror = await world.mirror(upstream)
-      given((await mirror.manifest(healthy, 'latest')).status === 200, 'the tag is not known')
-      const length = String(blob.length)
-      upstream.fault({ kind: 'blob' }, { setHeaders: { 'content-length': [length, length] } })
-      for (let n = 0; n < failures; n += 1) {
-        given((await mirror.blob(broken, digest)).status >= 500, 'the malformed answer is taken')
-      }
-      return healthyTag(mirror)
-    },
-    today: 'stale',
-    right: 'asked',
-  },
-  {
     id: 'own-descriptors-rest-upstream',
     fault: 'The mirror has no descriptor left for a connection, and makes the registry rest for it.',
     should: 'Our own want counts against nobody: the registry is asked as soon as there is a descriptor.',

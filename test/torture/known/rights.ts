@@ -1,7 +1,6 @@
 import { digestOf } from '../../../src/oci/digest.ts'
-import { ociIndex } from '../../../src/oci/media-type.ts'
 import { image, randomBlob } from '../../support/image.ts'
-import { given, type KnownFault, openedByPage } from './known-fault.ts'
+import { given, type KnownFault } from './known-fault.ts'
 
 const secret = randomBlob(50_000, 7)
 const digest = digestOf(secret)
@@ -41,60 +40,6 @@ export const rights: readonly KnownFault[] = [
       return `${(await mirror.blob('team/other', digest, { method: 'HEAD' })).status}`
     },
     today: '200',
-    right: '404',
-  },
-  {
-    id: 'page-opens-other-repository',
-    fault: 'A sign-in page, as the answer to a HEAD of a blob, counts as proof and opens the blob to its repository.',
-    should: 'A page is an outage and proves nothing: no bytes come out through a repository that never held them.',
-    observe: async (world) => {
-      const upstream = await world.upstream()
-      upstream.addBlob('team/owner', secret)
-      const mirror = await world.mirror(upstream)
-      given((await mirror.blob('team/owner', digest)).digest === digest, 'the blob is not stored')
-      await mirror.keeps(1)
-      const page = { status: 200, body: '<!DOCTYPE html><html></html>', headers: { 'content-type': 'text/html' } }
-      upstream.fault({ kind: 'blob', repository: 'team/other' }, page)
-      const { status, digest: got } = await mirror.blob('team/other', digest)
-      return status === 200 && got === digest ? 'the blob' : status >= 400 ? 'nothing' : `${status}`
-    },
-    today: 'the blob',
-    right: 'nothing',
-    tolerates: openedByPage('digest'),
-  },
-  {
-    id: 'layer-in-index-is-absent',
-    fault: "A layer that an index names, as in BuildKit's registry cache, is answered as 404 though it exists.",
-    should: 'What a child is follows from its own media type: the layer is served.',
-    observe: async (world) => {
-      const upstream = await world.upstream()
-      upstream.addBlob('team/cache', secret)
-      const body = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: ociIndex, manifests: [layer] }))
-      upstream.addManifest('team/cache', { mediaType: ociIndex, body }, 'latest')
-      const mirror = await world.mirror(upstream)
-      given((await mirror.manifest('team/cache', 'latest')).status === 200, 'the index is not stored')
-      return `${(await mirror.blob('team/cache', digest)).status}`
-    },
-    today: '404',
-    right: '200',
-  },
-  {
-    id: 'public-once-is-public-for-ever',
-    fault: 'What is pushed soon after a repository has become private is served with our login to everyone.',
-    should: 'Each piece of content is served only after an anonymous request for it has shown that anyone may read it.',
-    observe: async (world) => {
-      const privateRepositories = new Set<string>()
-      const upstream = await world.upstream({ auth: { kind: 'bearer', users: { us: 'right' }, privateRepositories } })
-      upstream.addImage('team/app', 'v1', image())
-      const mirror = await world.mirror(upstream, { entry: { username: 'us', password: 'right' } })
-      given((await mirror.manifest('team/app', 'v1')).status === 200, 'the public image is not served')
-      privateRepositories.add('team/app')
-      upstream.expireTokens()
-      const hidden = upstream.addImage('team/app', 'v2', image({ config: { hidden: true } }))
-      const { status, digest: got } = await mirror.manifest('team/app', 'v2')
-      return status === 200 && got === hidden ? 'the private manifest' : `${status}`
-    },
-    today: 'the private manifest',
     right: '404',
   },
 ]

@@ -54,34 +54,71 @@ test('a public repository is asked with the login, after an anonymous request ha
   )
 })
 
-test('a successful anonymous request counts for a quarter of an hour', async () => {
+test('a manifest with a tag is had by the digest that a stranger was shown', async () => {
   await using test = await start(TestUpstream.dockerHub)
   await using subject = new Subject(test, login)
-  const count = () => {
-    const heads = test.count({ method: 'HEAD', authorization: 'anonymous' })
-    test.reset()
-    return heads
-  }
-  assert.equal(await pull(subject, 'open', layer), layer)
-  assert.equal(count(), 1)
-  subject.clock.now += 15 * 60_000 - 1
-  assert.ok(await subject.manifest('open', latest, neverAborted()))
-  assert.equal(count(), 0)
-  subject.clock.now += 2
-  assert.ok(await subject.manifest('open', latest, neverAborted()))
-  assert.equal(count(), 1)
+  await subject.manifest('open', latest, neverAborted())
+  const [asked] = test.requests.filter(({ kind, method }) => kind === 'manifest' && method === 'GET')
+  assert.equal(asked?.reference, added.manifest.digest)
 })
 
-test('a repository that becomes private is absent within a quarter of an hour', async () => {
+test('the pulls of twenty public images cost a stranger nothing that is counted', async () => {
+  await using test = await start(TestUpstream.dockerHub)
+  await using subject = new Subject(test, login)
+  for (let number = 0; number < 20; number += 1) {
+    const each = image({ config: { number } })
+    test.addImage(`many/${number}`, 'latest', each)
+    const known = await subject.manifest(`many/${number}`, latest, neverAborted())
+    assert.equal(known?.digest, each.manifest.digest)
+    assert.equal(await pull(subject, `many/${number}`, each.config.digest), each.config.digest)
+    const checked = { digest: each.manifest.digest, etag: known?.etag }
+    assert.equal((await subject.resolve(`many/${number}`, 'latest', checked, neverAborted()))?.kind, 'unchanged')
+  }
+  assert.equal(test.count({ kind: 'manifest', method: 'GET', authorization: ['none', 'anonymous'] }), 0)
+  assert.equal(test.count({ kind: 'manifest', method: 'GET', authorization: 'login' }), 20)
+})
+
+test('blobs are had without the login, and by one request', async () => {
+  await using test = await start(TestUpstream.dockerHub)
+  await using subject = new Subject(test, login)
+  assert.equal(await pull(subject, 'open', layer), layer)
+  assert.ok(await subject.statBlob('open', layer, neverAborted()))
+  assert.equal(test.count({ kind: 'blob', method: 'HEAD' }), 0)
+  assert.equal(test.count({ authorization: ['login', 'basic'] }), 0)
+  assert.equal(test.count({ kind: 'blob', authorization: 'anonymous' }), 2)
+})
+
+test('what a repository gets after it has become private is not shown, however public it was a moment ago', async () => {
   const hidden = new Set<string>()
   await using test = await start(TestUpstream.dockerHub, { privateRepositories: hidden })
   await using subject = new Subject(test, login)
   assert.ok(await subject.manifest('open', latest, neverAborted()))
+  assert.equal(await pull(subject, 'open', layer), layer)
   hidden.add('open')
   test.expireTokens()
-  subject.clock.now += 15 * 60_000 + 1
+  const secret = image({ config: { secret: true } })
+  test.addImage('open', 'latest', secret)
   await assert.rejects(subject.manifest('open', latest, neverAborted()), refused)
+  await assert.rejects(subject.manifest('open', { digest: secret.manifest.digest }, neverAborted()), refused)
+  assert.equal(await subject.statBlob('open', secret.config.digest, neverAborted()), undefined)
+  assert.equal(await pull(subject, 'open', secret.config.digest), 'absent')
+  assert.equal(test.count({ reference: secret.manifest.digest, authorization: 'login' }), 0)
 })
+
+for (const [name, preset] of Object.entries({ 'ghcr.io': TestUpstream.ghcr, 'quay.io': TestUpstream.quay })) {
+  test(`${name}: what is guarded for GET alone is not shown by a HEAD`, async () => {
+    await using test = await start(preset)
+    await using subject = new Subject(test, login)
+    for (const kind of ['manifest', 'blob'] as const) {
+      test.fault({ kind, method: 'GET', authorization: ['none', 'anonymous'] }, { status: 403 })
+    }
+    await assert.rejects(subject.manifest('open', latest, neverAborted()), refused)
+    await assert.rejects(subject.manifest('open', { digest: added.manifest.digest }, neverAborted()), refused)
+    assert.equal(await subject.statBlob('open', layer, neverAborted()), undefined)
+    assert.equal(await pull(subject, 'open', layer), 'absent')
+    assert.equal(test.count({ authorization: ['login', 'basic'] }), 0)
+  })
+}
 
 test('an anonymous check that fails is a failure, and not absence', async () => {
   await using test = await start(TestUpstream.dockerHub)

@@ -1,254 +1,137 @@
 import assert from 'node:assert/strict'
-import { afterEach, describe, it } from 'node:test'
-import { Body, type BodyConnection } from '../../../src/upstream/transfer/body.ts'
+import { createServer, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
+import { after, before, describe, it } from 'node:test'
+import type { Dispatcher } from 'undici'
+import { Body } from '../../../src/upstream/transfer/body.ts'
+import { createDispatcher } from '../../../src/upstream/transfer/dispatcher.ts'
 import { randomBlob } from '../../support/image.ts'
-
-type Step = Buffer | 'end' | Error
+import { until } from '../../support/wait.ts'
 
 /** As a socket gives it, at most. */
 const chunkSize = 64 * 1024
-
-const connections: Connection[] = []
-
-afterEach(() => {
-  for (const { body } of connections.splice(0)) body.close()
-})
-
-/** A connection that has all its bytes already, and pushes them as fast as it may, each chunk in memory of its own. */
-class Connection implements BodyConnection {
-  readonly body: Body
-  readonly #steps: Step[]
-  #flowing = true
-  pauses = 0
-  aborted: Error | undefined
-
-  constructor(steps: readonly Step[], { stall = 60_000 }: { stall?: number } = {}) {
-    this.#steps = [...steps]
-    connections.push(this)
-    this.body = new Body({ source: this, stall, stalled: () => new Error('stalled') })
-    this.flow()
-  }
-
-  get left(): number {
-    return this.#steps.length
-  }
-
-  /** More comes. */
-  bring(...steps: Step[]): void {
-    this.#steps.push(...steps)
-    this.flow()
-  }
-
-  flow(): void {
-    while (this.#flowing && !this.aborted) {
-      const step = this.#steps.shift()
-      if (step === undefined) return
-      if (step === 'end') this.body.complete()
-      else if (step instanceof Error) this.body.fail(step)
-      else this.body.push(Buffer.from(new Uint8Array(step).buffer))
-    }
-  }
-
-  pause(): void {
-    this.pauses += 1
-    this.#flowing = false
-  }
-
-  resume(): void {
-    this.#flowing = true
-    this.flow()
-  }
-
-  abort(error: Error): void {
-    this.aborted = error
-    this.body.fail(error)
-  }
-}
-
 const content = randomBlob(40 * chunkSize)
-const turn = () => new Promise((resolve) => setImmediate(resolve))
+const second = 1000
+const all = { skip: 0, most: undefined }
 
-/** The content, in pieces that are received one after the other. */
-function pieces(size: number, of = content): Buffer[] {
-  const all: Buffer[] = []
-  for (let at = 0; at < of.length; at += size) all.push(of.subarray(at, at + size))
-  return all
+/** The content, in pieces, each in memory of its own. */
+function* pieces(size: number, of = content): Generator<Buffer> {
+  for (let at = 0; at < of.length; at += size) yield Buffer.from(new Uint8Array(of.subarray(at, at + size)).buffer)
 }
 
-function active(name: 'Timeout' | 'Immediate'): number {
-  return process.getActiveResourcesInfo().filter((resource) => resource === name).length
+function bodyOf(chunks: Iterable<Buffer>): Body {
+  const source = Readable.from(chunks, { objectMode: false, highWaterMark: chunkSize })
+  return new Body(source as Dispatcher.ResponseData['body'], (error) => error)
+}
+
+async function read(chunks: AsyncIterable<Buffer>): Promise<Buffer> {
+  const copies: Buffer[] = []
+  for await (const chunk of chunks) copies.push(Buffer.from(chunk))
+  return Buffer.concat(copies)
 }
 
 describe('Body', () => {
   it('gives each chunk as it was until the next is asked for, and then its memory back', async () => {
-    const { body } = new Connection([...pieces(1000), ...pieces(chunkSize), 'end'])
     const copies: Buffer[] = []
     let last: Buffer | undefined
-    for (let chunk = await body.read(); chunk; chunk = await body.read()) {
-      if (last && last.length === 0) assert.equal(last.buffer.byteLength, 0)
-      const before = Buffer.from(chunk)
-      await turn()
-      assert.ok(chunk.equals(before))
-      copies.push(before)
+    for await (const chunk of bodyOf(pieces(chunkSize)).chunks(all)) {
+      if (last) assert.equal(last.length, 0)
       last = chunk
+      copies.push(Buffer.from(chunk))
+      await new Promise((resolve) => setImmediate(resolve))
+      assert.ok(chunk.equals(copies.at(-1) ?? assert.fail()))
     }
-    assert.ok(Buffer.concat(copies).equals(Buffer.concat([content, content])))
+    assert.ok(Buffer.concat(copies).equals(content))
     assert.equal(last?.length, 0)
   })
 
   it('does not give back memory that is not all its own', async () => {
     const memory = Buffer.alloc(3 * chunkSize, 7)
-    const connection = new Connection([])
-    for (const start of [0, chunkSize]) connection.body.push(memory.subarray(start, start + chunkSize))
-    connection.bring('end')
-    while (await connection.body.read());
+    await read(bodyOf([memory.subarray(0, chunkSize), memory.subarray(chunkSize, 2 * chunkSize)]).chunks(all))
     assert.equal(memory.length, 3 * chunkSize)
   })
 
-  it('pauses its connection when 64 KiB wait for the reader, and goes on when they have been read', async () => {
-    const connection = new Connection([...pieces(10_000), 'end'])
-    const whole = connection.left
-    for (let given = 0; ; ) {
-      const received = Math.min(content.length, (pieces(10_000).length + 1 - connection.left) * 10_000)
-      assert.ok(received - given <= chunkSize + 10_000, `${received - given} bytes ahead`)
-      const chunk = await connection.body.read()
-      if (!chunk) break
-      given += chunk.length
+  it('gives what is wanted of it, and refuses to be longer unless the rest is unwanted', async () => {
+    for (const [skip, most] of [
+      [0, 1],
+      [999, 1001],
+      [1000, 1000],
+      [2500, 50_000],
+    ] as const) {
+      const part = { skip, most, tail: 'unwanted' } as const
+      assert.ok((await read(bodyOf(pieces(1000)).chunks(part))).equals(content.subarray(skip, skip + most)))
+      await assert.rejects(read(bodyOf(pieces(1000)).chunks({ skip, most })), { name: 'BodyTooLong' })
     }
-    assert.ok(connection.pauses > 10)
-    assert.ok(whole > 200)
+    const rest = { skip: 1000, most: content.length - 1000 }
+    assert.ok((await read(bodyOf(pieces(1000)).chunks(rest))).equals(content.subarray(1000)))
   })
 
-  it('takes more than it has room for, as from a connection that goes on while it is paused', async () => {
-    for (const end of ['end', new Error('cut')] as const) {
-      const { body } = new Connection([])
-      for (const piece of pieces(30_000)) body.push(Buffer.from(piece))
-      if (end === 'end') body.complete()
-      else body.fail(end)
-      const copies: Buffer[] = []
-      for (let left = content.length; left > 0; ) {
-        const chunk = (await body.read()) ?? assert.fail()
-        copies.push(Buffer.from(chunk))
-        left -= chunk.length
-      }
-      assert.ok(Buffer.concat(copies).equals(content))
-      if (end === 'end') assert.equal(await body.read(), undefined)
-      else await assert.rejects(body.read(), end)
+  describe('on a connection', () => {
+    let answers: ServerResponse[] = []
+    let connections = 0
+    const server = createServer((_request, response) => answers.push(response.writeHead(200)))
+    const dispatcher = createDispatcher({ connect: second, headerBytes: 4096, headers: 60 * second, stall: 100 })
+    before(async () => {
+      server.on('connection', () => {
+        connections += 1
+      })
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    })
+    after(async () => {
+      await dispatcher.destroy()
+      server.close()
+    })
+
+    async function receive(): Promise<{ body: Body; answer: ServerResponse }> {
+      answers = []
+      const { port } = server.address() as AddressInfo
+      const asked = dispatcher.request({ origin: `http://127.0.0.1:${port}`, path: '/', method: 'GET' })
+      await until(() => answers.length > 0, 'the request')
+      const [answer] = answers
+      answer?.flushHeaders()
+      const failureOf = (error: unknown) => new Error(`failed: ${(error as { code: string }).code}`)
+      return { body: new Body((await asked).body, failureOf), answer: answer ?? assert.fail() }
     }
-  })
 
-  it('leaves alone what its reader has, when that one closes or discards it', async () => {
-    for (const how of ['close', 'discard'] as const) {
-      const connection = new Connection([...pieces(1000, content.subarray(0, 10_000)), 'end'])
-      const chunk = (await connection.body.read()) as Buffer
-      const copy = Buffer.from(chunk)
-      connection.body[how]()
-      await turn()
-      assert.ok(chunk.equals(copy))
-    }
-  })
+    it('is all there, and fails as it is told to', async () => {
+      const whole = await receive()
+      whole.answer.end(content)
+      assert.ok((await read(whole.body.chunks(all))).equals(content))
+      const cut = await receive()
+      cut.answer.write(content.subarray(0, 1000))
+      const reading = read(cut.body.chunks(all))
+      cut.answer.destroy()
+      await assert.rejects(reading, /failed: UND_ERR_SOCKET/)
+      const silent = await receive()
+      await assert.rejects(read(silent.body.chunks(all)), /failed: UND_ERR_BODY_TIMEOUT/)
+    })
 
-  it('does not hold its connection up when it is small, and all there', async () => {
-    const whole = content.subarray(0, 5000)
-    const connection = new Connection([whole, 'end'])
-    assert.equal(connection.pauses, 0)
-    assert.equal(connection.left, 0)
-    assert.ok((await connection.body.read())?.equals(whole))
-    assert.equal(await connection.body.read(), undefined)
-  })
+    it('pauses it while nobody reads, and no time passes meanwhile', async () => {
+      const { body, answer } = await receive()
+      const long = Buffer.alloc(64 * 1024 * 1024)
+      answer.end(long)
+      await new Promise((resolve) => setTimeout(resolve, 2 * second))
+      assert.ok((answer.socket?.writableLength ?? 0) > 0)
+      assert.equal((await read(body.chunks(all))).length, long.length)
+    })
 
-  it('gives what there is before it fails, or ends', async () => {
-    for (const end of ['end', new Error('cut')] as const) {
-      const connection = new Connection([content.subarray(0, 10), end])
-      assert.equal((await connection.body.read())?.length, 10)
-      if (end === 'end') assert.equal(await connection.body.read(), undefined)
-      else await assert.rejects(connection.body.read(), end)
-    }
-  })
-
-  it('gives a waiting reader what comes, what fails, and the end', async () => {
-    for (const end of ['end', new Error('cut')] as const) {
-      const connection = new Connection([])
-      const first = connection.body.read()
-      connection.bring(content.subarray(0, 5))
-      assert.ok((await first)?.equals(content.subarray(0, 5)))
-      const second = connection.body.read()
-      connection.bring(end)
-      if (end === 'end') assert.equal(await second, undefined)
-      else await assert.rejects(second, end)
-    }
-  })
-
-  it('breaks its connection when a reader waits for too long, and not while none does', async () => {
-    const connection = new Connection([], { stall: 1 })
-    await new Promise((resolve) => setTimeout(resolve, 5))
-    assert.equal(connection.aborted, undefined)
-    await assert.rejects(connection.body.read(), /stalled/)
-    assert.match(String(connection.aborted), /stalled/)
-  })
-
-  it('measures each wait from its own beginning, with one timer', async () => {
-    const before = active('Timeout')
-    const connection = new Connection([], { stall: 60 })
-    for (let time = 0; time < 20; time += 1) {
-      const read = connection.body.read()
-      connection.bring(content.subarray(0, 10))
-      await read
-      assert.equal(active('Timeout'), before + 1)
-    }
-    await new Promise((resolve) => setTimeout(resolve, 50))
-    let isLong = false
-    setTimeout(() => {
-      isLong = true
-    }, 30)
-    await assert.rejects(connection.body.read(), /stalled/)
-    assert.ok(isLong)
-  })
-
-  it('is left in peace by the timer of a wait that is over', async () => {
-    const connection = new Connection([], { stall: 5 })
-    const read = connection.body.read()
-    connection.bring(content.subarray(0, 10))
-    await read
-    await new Promise((resolve) => setTimeout(resolve, 20))
-    assert.equal(connection.aborted, undefined)
-    await assert.rejects(connection.body.read(), /stalled/)
-  })
-
-  it('reads a short rest that nobody wants, and is broken off in a long one', async () => {
-    const short = new Connection([content.subarray(0, 10_000), 'end'])
-    short.body.discard()
-    assert.deepEqual([short.left, short.aborted], [0, undefined])
-    const long = new Connection([...pieces(chunkSize), 'end'])
-    long.body.discard()
-    assert.match(String(long.aborted), /closed by the reader/)
-    assert.ok(long.left > 30)
-    const silent = new Connection([], { stall: 1 })
-    silent.body.discard()
-    await new Promise((resolve) => setTimeout(resolve, 10))
-    assert.match(String(silent.aborted), /stalled/)
-  })
-
-  it('counts what was received already to the rest that nobody wants', () => {
-    const connection = new Connection([content.subarray(0, 16_000), content.subarray(0, 1000)])
-    connection.body.discard()
-    assert.match(String(connection.aborted), /closed by the reader/)
-  })
-
-  it('leaves no timer and nothing else behind, however it ends', async () => {
-    await turn()
-    const before = active('Timeout')
-    const discarded = new Connection([content.subarray(0, 100), 'end'])
-    discarded.body.discard()
-    const cut = new Connection([...pieces(chunkSize), 'end'])
-    cut.body.discard()
-    const read = new Connection([content.subarray(0, 100), 'end'])
-    while (await read.body.read());
-    const closed = new Connection([])
-    const waiting = assert.rejects(closed.body.read(), /closed by the reader/)
-    closed.body.close()
-    await waiting
-    assert.equal(active('Timeout'), before)
-    assert.equal(active('Immediate'), 0)
+    it('lets it be used again after a short rest that nobody wants, and breaks it for a long one', async () => {
+      const long = await receive()
+      long.body.discard()
+      long.answer.write(content)
+      await until(() => long.answer.destroyed, 'the connection to be broken')
+      const closed = await receive()
+      closed.body.close()
+      await until(() => closed.answer.destroyed, 'the connection to be broken')
+      // Each of them makes a connection, but for those that find one.
+      await until(async () => {
+        const before = connections
+        const { body, answer } = await receive()
+        body.discard()
+        answer.end(content.subarray(0, 10_000))
+        return connections === before
+      }, 'a connection that is used again')
+    })
   })
 })

@@ -13,7 +13,7 @@ import { type TempDir, tempDir } from '../../support/temp.ts'
 import { stayAlive } from '../../support/threads.ts'
 import { TestUpstream } from '../../support/upstream.ts'
 import { until } from '../../support/wait.ts'
-import { neverAborted, Subject, type SubjectOptions } from '../subject.ts'
+import { neverAborted, Subject, type SubjectOptions, warmFetches } from '../subject.ts'
 
 stayAlive()
 
@@ -161,6 +161,20 @@ for (const way of ['the event loop', 'a thread'] as const) {
       wentThatWay()
     })
 
+    it('does not blame its upstream for the time that a write takes', async () => {
+      await using test = await TestUpstream.start()
+      await using subject = subjectOf(test, { limits: { stall: 50 } })
+      const refused = async (): Promise<void> => {
+        await new Promise((resolve) => setTimeout(resolve, 2000))
+        throw new Error('no more')
+      }
+      await using target = await Target.open(dir.path, refused, 'r')
+      const blob = await subject.download('a', test.addSynthetic('a', size), { start: 0, size }, neverAborted())
+      await assert.rejects(draw(blob, target.file), /no more/)
+      assert.equal(test.count(get), 1)
+      wentThatWay()
+    })
+
     for (const how of ['leaves', 'aborts'] as const) {
       it(`is touched no more when its reader ${how}, and its connection is broken`, async () => {
         await using test = await TestUpstream.start()
@@ -240,7 +254,7 @@ for (const way of ['the event loop', 'a thread'] as const) {
         await using target = await Target.open(dir.path)
         for (let count = 0; count < 3; count += 1) {
           const digest = test.addSynthetic('a', size + count)
-          await draw(await subject.download('a', digest, { start: 0, size }, neverAborted()), target.file)
+          await draw(await subject.download('a', digest, { start: 0, size: size + count }, neverAborted()), target.file)
         }
         assert.equal(fetches.all.length, 3)
         assert.deepEqual(test.connections, [1, 1])
@@ -272,13 +286,3 @@ for (const way of ['the event loop', 'a thread'] as const) {
 }
 
 /** Waits until a thread runs. */
-async function warmFetches(threads: FetchPool, fetches: Fetches): Promise<void> {
-  await using test = await TestUpstream.start()
-  await using subject = new Subject(test, { threads })
-  const digest = test.addSynthetic('a', size)
-  await until(async () => {
-    const blob = await subject.download('a', digest, { start: 0, size }, neverAborted())
-    blob?.close()
-    return fetches.all.length > 0
-  }, 'a thread that fetches')
-}

@@ -4,30 +4,25 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { Dispatcher } from 'undici'
-import { Transfer, type TransferOptions } from '../../../src/upstream/transfer/transfer.ts'
+import { Transfer } from '../../../src/upstream/transfer/transfer.ts'
 import { randomBlob } from '../../support/image.ts'
 import { tempDir } from '../../support/temp.ts'
 
 const content = randomBlob(300_000)
-const silence = { headers: 100, body: 200 }
 
 /** A request whose other ends are the test: undici, by `controller`, and the event loop, by `answers`. */
 function transferOf() {
-  const answers: Parameters<TransferOptions['answer']>[0][] = []
+  const answers: Parameters<ConstructorParameters<typeof Transfer>[0]>[0][] = []
   const calls: string[] = []
   const controller = {
     pause: () => void calls.push('pause'),
     resume: () => void calls.push('resume'),
     abort: () => void calls.push('abort'),
   } as unknown as Dispatcher.DispatchController
-  const transfer = new Transfer({ silence, answer: (answer) => void answers.push(answer) })
+  const transfer = new Transfer((answer) => void answers.push(answer))
   const kinds = (): string[] => answers.map((answer) => (answer.kind === 'end' ? answer.reason : answer.kind))
   const written = (): number => answers.reduce((sum, answer) => sum + (answer.kind === 'written' ? answer.bytes : 0), 0)
   return { transfer, controller, calls, kinds, written }
-}
-
-function pass(transfer: Transfer, milliseconds: number): void {
-  for (let left = milliseconds; left > 0; left -= 10) transfer.tick(10)
 }
 
 describe('Transfer', () => {
@@ -58,40 +53,13 @@ describe('Transfer', () => {
     transfer.take({ kind: 'into', id: 1, descriptor, offset: 0, skip: 0, most: undefined })
     for (const bytes of [1, 1001]) {
       transfer.onResponseData(controller, Buffer.alloc(bytes))
-      transfer.tick(10)
+      transfer.tick()
     }
     assert.equal(written(), 1002)
     closeSync(descriptor)
   })
 
-  it('is silent when its time has passed without an answer, or without a byte', async () => {
-    await using dir = await tempDir()
-    const descriptor = openSync(join(dir.path, 'file'), 'w')
-    const early = transferOf()
-    pass(early.transfer, 1000)
-    assert.deepEqual(early.kinds(), [])
-    early.transfer.onRequestStart(early.controller)
-    pass(early.transfer, silence.headers)
-    assert.deepEqual(early.kinds(), [])
-    pass(early.transfer, 10)
-    assert.deepEqual([early.kinds(), early.calls], [['silent'], ['abort']])
-    const late = transferOf()
-    late.transfer.onRequestStart(late.controller)
-    late.transfer.onResponseStart(late.controller, 200, {})
-    // Nobody has asked for a byte.
-    pass(late.transfer, 1000)
-    late.transfer.take({ kind: 'into', id: 1, descriptor, offset: 0, skip: 0, most: undefined })
-    for (let times = 0; times < 3; times += 1) {
-      pass(late.transfer, silence.body)
-      late.transfer.onResponseData(late.controller, Buffer.alloc(10))
-    }
-    assert.ok(!late.kinds().includes('silent'))
-    pass(late.transfer, silence.body + 10)
-    assert.deepEqual(late.kinds().at(-1), 'silent')
-    closeSync(descriptor)
-  })
-
-  it('keeps what the system refuses, and is never silent while it waits for room', async () => {
+  it('keeps what the system refuses', async () => {
     await using dir = await tempDir()
     const path = join(dir.path, 'file')
     closeSync(openSync(path, 'w'))
@@ -102,7 +70,8 @@ describe('Transfer', () => {
     transfer.take({ kind: 'into', id: 1, descriptor: readOnly, offset: 0, skip: 0, most: undefined })
     transfer.onResponseData(controller, Buffer.from(content))
     assert.deepEqual([kinds().at(-1), calls.at(-1)], ['refused', 'pause'])
-    pass(transfer, 10 * silence.body)
+    transfer.tick()
+    assert.equal(kinds().at(-1), 'refused')
     transfer.take({ kind: 'retry', id: 1 })
     assert.equal(kinds().at(-1), 'refused')
     closeSync(readOnly)

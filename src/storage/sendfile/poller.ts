@@ -1,8 +1,6 @@
 import { readSync } from 'node:fs'
-import { flushCompileCache } from 'node:module'
-import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
-import type { Libc } from './libc.ts'
-import type { PollThreadData } from './poll-thread.ts'
+import type { Libc } from '../../threads/libc.ts'
+import type { PollDescriptors } from './sendfile-pool.ts'
 
 const operations = { add: 1, remove: 2 }
 const interests = { readable: 1, writable: 4 }
@@ -10,14 +8,14 @@ const interests = { readable: 1, writable: 4 }
 const event = process.arch === 'x64' ? { size: 12, data: 4 } : { size: 16, data: 8 }
 const mostEvents = 64
 
-/** What a thread of the kind of `PollThread` waits with: epoll(7), where the end of the waiting is a connection, or the bell. */
+/** Waits for many connections at once by epoll(7), or until the bell, a descriptor of eventfd(2), rings. */
 export class Poller {
   readonly #libc: Libc
-  readonly #given: PollThreadData
+  readonly #given: PollDescriptors
   readonly #events = Buffer.alloc(mostEvents * event.size)
   readonly #event = Buffer.alloc(event.size)
 
-  constructor(libc: Libc, given: PollThreadData) {
+  constructor(libc: Libc, given: PollDescriptors) {
     this.#libc = libc
     this.#given = given
     this.#control('add', given.bell, interests.readable)
@@ -49,25 +47,4 @@ export class Poller {
     this.#event.writeInt32LE(descriptor, event.data)
     return this.#libc.epollControl(this.#given.epoll, operations[operation], descriptor, this.#event) === 0
   }
-}
-
-/** Work on many connections. */
-export interface Polling<Request> {
-  readonly isBusy: boolean
-  take(request: Request): void
-  /** Waits for the connections that there are, and does what can be done. */
-  turn(): void
-}
-
-/** Says that it is ready, and does such work until the thread ends. */
-export function serve<Request>(port: MessagePort, polling: Polling<Request>): void {
-  port.on('message', (request: Request) => {
-    polling.take(request)
-    while (polling.isBusy) {
-      polling.turn()
-      for (let next = receiveMessageOnPort(port); next; next = receiveMessageOnPort(port)) polling.take(next.message)
-    }
-  })
-  port.postMessage({ id: 0 })
-  flushCompileCache()
 }
