@@ -76,7 +76,7 @@ export class FileStore implements BlobStore {
     const merged = mergeNotes(await this.#readNote(digest), note)
     const temporary = pathOf(this.#root, { kind: 'spool' })
     try {
-      await writeFile(temporary, JSON.stringify(merged), { flush: true })
+      await writeFile(temporary, JSON.stringify(merged), { flush: true, mode: 0o600 })
       await rename(temporary, this.#notePath(digest))
     } catch (error) {
       await rm(temporary, { force: true }).catch(() => undefined)

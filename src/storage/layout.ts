@@ -3,12 +3,12 @@ import { join } from 'node:path'
 import { type Algorithm, algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
 
 /**
- * Every path below a data folder. Only this file joins them.
+ * Every path below a data folder. Only this file joins them. The folder is made for its owner alone.
  *
  *     version                     the layout's version
  *     lock                        locked while a process owns the folder
  *     blobs/<algorithm>/<hex>     an OCI image layout's blob folder: verified, immutable, read-only
- *     blobs/<algorithm>/<hex>.json  beside a manifest: media type and repositories
+ *     blobs/<algorithm>/<hex>.json  beside a manifest: media type and repositories; for its owner alone
  *     ingest/<random>             spools; all of them are deleted at start
  *     metadata.sqlite
  */
