@@ -210,6 +210,10 @@ async function openMetadata(
     onDamage: (setAside, error) =>
       log.error('the metadata was damaged; an empty database has replaced it', { setAside, error }),
     moving: { onFailure },
+    pins: {
+      path: pathOf(storage.path, { kind: 'pins' }),
+      onDamage: (setAside, error) => log.error('the file of pins cannot be read', { setAside, error }),
+    },
   })
   const { index } = sqlite
   const tier = (store: MetadataStore) => ({ metadata: new MemoryTier({ store, accesses: index, onFailure }), index })

@@ -1,5 +1,7 @@
 import { parseDigest } from '../oci/digest.ts'
+import { parseObject } from '../oci/manifest.ts'
 import { isMediaType } from '../oci/media-type.ts'
+import { parsePin } from '../oci/pin.ts'
 import { isFullRepositoryName, isTag } from '../oci/reference.ts'
 import type { Access } from './access-log.ts'
 import type { Holding, TaggedImage } from './content-index.ts'
@@ -17,6 +19,7 @@ import type { Link, LinkKind, TagRecord } from './metadata-store.ts'
 export type RawRecord<Value> = { readonly [Field in keyof Value]?: unknown }
 
 const maxEtagLength = 1024
+const maxPinsSize = 4 * 1024 * 1024
 /** What a field's value may have (RFC 9110 §5.5), byte by byte. */
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/
 
@@ -63,6 +66,16 @@ export function parseHolding(raw: RawRecord<Holding>): Holding | undefined {
   const kind = parseKind(raw.kind)
   const repository = textOf(raw.repository)
   return digest && kind && isFullRepositoryName(repository) ? { repository, kind, digest } : undefined
+}
+
+/** Undefined for bytes that are no list of pins. What is no pin in a list is left out. */
+export function parsePins(bytes: Buffer): string[] | undefined {
+  const pins = bytes.length <= maxPinsSize ? parseObject(bytes)?.['pins'] : undefined
+  return Array.isArray(pins) ? pins.filter(isPin) : undefined
+}
+
+export function isPin(value: unknown): value is string {
+  return typeof value === 'string' && parsePin(value) !== undefined
 }
 
 /** A validator that cannot be sent to an upstream is left out: the next check of the tag goes without one. */

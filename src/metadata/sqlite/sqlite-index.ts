@@ -3,6 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Digest } from '../../oci/digest.ts'
 import type { Access, AccessLog, Usage } from '../access-log.ts'
 import type { Bucket, ContentIndex, Counts, Cursor, Holding, ImageCursor, TaggedImage } from '../content-index.ts'
+import type { PinFile } from '../pin-file.ts'
 import type { Statements } from './current-tables.ts'
 import type { SqliteConnection } from './sqlite-connection.ts'
 import type { SqliteFile } from './sqlite-file.ts'
@@ -17,9 +18,11 @@ const step = 200
  */
 export class SqliteIndex implements ContentIndex, AccessLog {
   readonly #file: SqliteFile
+  readonly #pins: PinFile
 
-  constructor(file: SqliteFile) {
+  constructor(file: SqliteFile, pins: PinFile) {
     this.#file = file
+    this.#pins = pins
   }
 
   async recordAccesses(accesses: readonly Access[]): Promise<void> {
@@ -93,15 +96,15 @@ export class SqliteIndex implements ContentIndex, AccessLog {
   }
 
   async pins(): Promise<readonly string[]> {
-    return this.#all('pins').map((row) => String(row['pattern']))
+    return this.#pins.list()
   }
 
   async addPin(pattern: string): Promise<boolean> {
-    return this.#file.run(({ statement }) => changes(statement.addPin, pattern)) > 0
+    return this.#pins.add(pattern)
   }
 
   async deletePin(pattern: string): Promise<boolean> {
-    return this.#file.run(({ statement }) => changes(statement.deletePin, pattern)) > 0
+    return this.#pins.delete(pattern)
   }
 
   async addCounts(bucket: number, deltas: Counts): Promise<void> {

@@ -88,9 +88,9 @@ export const statements = {
   deleteTagsBefore: `
     DELETE FROM tags WHERE (repository, tag) IN (SELECT repository, tag FROM tags WHERE checked_at < ? LIMIT ?)`,
 
+  // Of an earlier version: they lie in a file now.
   pins: 'SELECT pattern FROM pins ORDER BY pattern',
-  addPin: 'INSERT INTO pins VALUES (?) ON CONFLICT DO NOTHING',
-  deletePin: 'DELETE FROM pins WHERE pattern = ?',
+  deletePins: 'DELETE FROM pins',
 
   addToTotal: 'INSERT INTO count_totals VALUES (?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value',
   addToBucket: 'INSERT INTO count_buckets VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value',

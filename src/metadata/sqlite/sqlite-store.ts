@@ -1,5 +1,7 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Link, LinkKind, MetadataStore, TagRecord } from '../metadata-store.ts'
+import { PinFile, type PinFileOptions } from '../pin-file.ts'
+import { isPin } from '../records.ts'
 import { RowMover, type RowMoverOptions } from './row-mover.ts'
 import { SqliteFile, type SqliteFileOptions } from './sqlite-file.ts'
 import { SqliteIndex } from './sqlite-index.ts'
@@ -7,6 +9,8 @@ import { SqliteIndex } from './sqlite-index.ts'
 export interface SqliteStoreOptions extends SqliteFileOptions {
   /** For what an earlier version left. By default it is moved, and a failure is not reported. */
   readonly moving?: RowMoverOptions
+  /** Where pins are kept. By default they are kept in memory alone. */
+  readonly pins?: Pick<PinFileOptions, 'path' | 'onDamage'>
 }
 
 /**
@@ -22,15 +26,15 @@ export class SqliteStore implements MetadataStore {
   readonly #mover: RowMover
 
   /** The file is closed with the store. */
-  constructor(file: SqliteFile, moving: RowMoverOptions) {
+  constructor(file: SqliteFile, { moving = { onFailure: () => undefined }, pins = {} }: SqliteStoreOptions = {}) {
     this.#file = file
-    this.index = new SqliteIndex(file)
+    this.index = new SqliteIndex(file, openPins(file, pins, moving.onFailure))
     this.#mover = new RowMover(file, moving)
   }
 
   /** Throws if the file cannot be opened or written, or has a newer version. `:memory:` is not kept on disk. */
-  static open(path: string, { moving, ...options }: SqliteStoreOptions = {}): SqliteStore {
-    return new SqliteStore(SqliteFile.open(path, options), moving ?? { onFailure: () => undefined })
+  static open(path: string, options: SqliteStoreOptions = {}): SqliteStore {
+    return new SqliteStore(SqliteFile.open(path, options), options)
   }
 
   async tag(repository: string, tag: string): Promise<TagRecord | undefined> {
@@ -59,4 +63,23 @@ export class SqliteStore implements MetadataStore {
     this.#mover[Symbol.dispose]()
     this.#file[Symbol.dispose]()
   }
+}
+
+/** Pins that an earlier version had in the database go into the file. Where that fails, the next start tries again. */
+function openPins(
+  file: SqliteFile,
+  options: Required<SqliteStoreOptions>['pins'],
+  onFailure: (error: unknown) => void,
+): PinFile {
+  const rows = file.run(({ statement }) => statement.pins.all())
+  const earlier = rows.map((row) => row['pattern']).filter(isPin)
+  const pins = PinFile.open({ ...options, earlier })
+  if (rows.length === 0 || options.path === undefined) return pins
+  try {
+    pins.save()
+    file.run(({ statement }) => statement.deletePins.run())
+  } catch (error) {
+    onFailure(error)
+  }
+  return pins
 }

@@ -166,7 +166,7 @@ suite('A SQLite file whose rows are being moved', () => {
         for (const act of before) await act(model)
         writeVersionTwo(path, await contentOfStore(model))
         const file = SqliteFile.open(path)
-        await using store = new SqliteStore(file, notMoving)
+        await using store = new SqliteStore(file, { moving: notMoving })
         for (const act of after) {
           if (act === 'move') file.run((connection) => connection.moveOldRows(2))
           else {

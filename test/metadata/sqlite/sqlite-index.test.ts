@@ -38,11 +38,12 @@ suite('The SQLite index', () => {
   test('keeps everything when it is opened again', async () => {
     await using dir = await tempDir()
     const path = join(dir.path, 'metadata.sqlite')
+    const pins = { path: join(dir.path, 'pins.json') }
     {
-      await using store = SqliteStore.open(path)
+      await using store = SqliteStore.open(path, { pins })
       await fill(store)
     }
-    await using store = SqliteStore.open(path)
+    await using store = SqliteStore.open(path, { pins })
     const { index } = store
     assert.deepEqual(await index.lastAccess(one), { digest: one, size: 5, at: 1 })
     assert.deepEqual(await index.parentsOf(one), [two])
@@ -55,23 +56,24 @@ suite('The SQLite index', () => {
   test('is closed with its store', async () => {
     const store = SqliteStore.open(':memory:')
     await store[Symbol.asyncDispose]()
-    await assert.rejects(store.index.pins())
+    await assert.rejects(store.index.totals())
   })
 
-  test('starts empty, like its store, after its file turned out damaged', async () => {
+  test('starts empty but for pins, like its store, after its file turned out damaged', async () => {
     await using dir = await tempDir()
     const path = join(dir.path, 'metadata.sqlite')
+    const pins = { path: join(dir.path, 'pins.json') }
     {
-      await using store = SqliteStore.open(path)
+      await using store = SqliteStore.open(path, { pins })
       await fill(store)
     }
     writeFileSync(path, readFileSync(path).fill(7, 4096))
     let reports = 0
-    await using store = SqliteStore.open(path, { onDamage: () => (reports += 1) })
+    await using store = SqliteStore.open(path, { pins, onDamage: () => (reports += 1) })
     await store.index.addReferences(two, [one])
     assert.equal(reports, 1)
     assert.deepEqual(await store.index.childrenOf(two), [one])
-    assert.deepEqual(await store.index.pins(), [])
+    assert.deepEqual(await store.index.pins(), ['docker.io/*'])
     await store.setTag(repository, 'latest', record)
     assert.equal((await store.index.images('', undefined, 10)).length, 1)
     assert.equal(reports, 1)
@@ -117,7 +119,10 @@ suite('A SQLite file of version 1', () => {
       database.prepare(`INSERT INTO links VALUES (?, 'blob', ?, 7, 'application/x', 'public')`).run(repository, one)
     }
     for (const opening of ['first', 'second']) {
-      await using store = SqliteStore.open(path, { onDamage: (_, cause) => assert.fail(`${opening}: ${cause}`) })
+      await using store = SqliteStore.open(path, {
+        pins: { path: join(dir.path, 'pins.json') },
+        onDamage: (_, cause) => assert.fail(`${opening}: ${cause}`),
+      })
       assert.deepEqual(await store.index.usage(), { blobs: 1, bytes: 5 })
       assert.deepEqual(await store.tag(repository, 'latest'), record)
       assert.deepEqual(await store.link(repository, 'blob', one), link)

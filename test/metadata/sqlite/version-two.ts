@@ -11,10 +11,14 @@ export interface VersionTwo {
   readonly uses?: readonly Access[]
   /** Manifest, and what it names. */
   readonly names?: readonly (readonly [Digest, Digest])[]
+  readonly pins?: readonly string[]
 }
 
 /** Makes a database as version 2 wrote it. */
-export function writeVersionTwo(path: string, { tags = [], links = [], uses = [], names = [] }: VersionTwo): void {
+export function writeVersionTwo(
+  path: string,
+  { tags = [], links = [], uses = [], names = [], pins = [] }: VersionTwo,
+): void {
   using database = new DatabaseSync(path)
   database.exec('PRAGMA journal_mode = WAL; BEGIN')
   for (const step of migrations.slice(0, 2)) database.exec(step)
@@ -33,6 +37,7 @@ export function writeVersionTwo(path: string, { tags = [], links = [], uses = []
     linkRow.run(repository, kind, digest, size ?? null, mediaType, visibility)
   }
   for (const { digest, size, at } of uses) useRow.run(digest, size, at)
+  for (const pattern of pins) insert('pins', 1).run(pattern)
   for (const [manifest, named] of names) nameRow.run(manifest, named)
   database.exec('PRAGMA user_version = 2; COMMIT')
 }
