@@ -21,6 +21,8 @@ import { bytesOfDigest, firstIdOf, idsOfDigest } from './stored-digest.ts'
 
 export type Statements = { readonly [Name in keyof typeof statements]: StatementSync }
 
+type LinkTarget = Pick<Link, 'kind' | 'digest'>
+
 /** Sorts before every id. */
 const noId = -1n
 
@@ -32,18 +34,35 @@ export class CurrentTables implements RecordTables {
     this.#statement = statement
   }
 
+  /** Good until something is deleted, or a transaction fails. */
+  idOf(digest: Digest): bigint | undefined {
+    const first = firstIdOf(digest)
+    const row = this.#statement.digestId.get(first, first + BigInt(idsOfDigest - 1), bytesOfDigest(digest))
+    return row && BigInt(row['id'] as bigint)
+  }
+
   tag(repository: string, tag: string): TagRecord | undefined {
     const row = this.#statement.tag.get(repository, tag)
     return row && tagOfRow(row)
   }
 
   link(repository: string, kind: LinkKind, digest: Digest): Link | undefined {
-    const row = this.#withId(digest, (id) => this.#statement.link.get(repository, numberOf(kind), id))
+    return this.linkTo(repository, { kind, digest }, this.idOf(digest))
+  }
+
+  /** `id` is what `idOf` says of the digest. */
+  linkTo(repository: string, { kind, digest }: LinkTarget, id: bigint | undefined): Link | undefined {
+    const row = id === undefined ? undefined : this.#statement.link.get(repository, numberOf(kind), id)
     return row && linkOfRow({ ...row, kind, digest })
   }
 
   access(digest: Digest): Access | undefined {
-    const row = this.#withId(digest, (id) => this.#statement.use.get(id))
+    return this.accessTo(digest, this.idOf(digest))
+  }
+
+  /** As `linkTo`. */
+  accessTo(digest: Digest, id: bigint | undefined): Access | undefined {
+    const row = id === undefined ? undefined : this.#statement.use.get(id)
     return row && accessOfRow({ ...row, digest })
   }
 
@@ -94,21 +113,28 @@ export class CurrentTables implements RecordTables {
 
   /** Replaces what is there. In a transaction, as the next ones. */
   setTag(repository: string, tag: string, { digest, mediaType, size, etag, checkedAt }: TagRecord): void {
-    const ids = [this.#addRepository(repository), tag, this.#addDigest(digest), this.#addMediaType(mediaType)]
-    this.#statement.setTag.run(...ids, size, etag ?? null, checkedAt)
+    const id = this.idOf(digest) ?? this.#addDigest(digest)
+    const type = this.#addMediaType(mediaType)
+    this.#statement.setTag.run(this.#addRepository(repository), tag, id, type, size, etag ?? null, checkedAt)
   }
 
-  setLink(repository: string, { kind, digest, size, mediaType, visibility }: Link): void {
-    const key = [this.#addRepository(repository), numberOf(kind), this.#addDigest(digest)]
+  /** `known` is what `idOf` says of the digest. */
+  setLink(repository: string, link: Link, known: bigint | undefined): void {
+    const { kind, digest, size, mediaType, visibility } = link
+    const id = known ?? this.#addDigest(digest)
+    const key = [this.#addRepository(repository), numberOf(kind), id]
     this.#statement.setLink.run(...key, size ?? null, this.#addMediaType(mediaType), visibility === 'public' ? 1 : 0)
   }
 
-  setAccess({ digest, size, at }: Access): void {
-    this.#statement.setUse.run(this.#addDigest(digest), size, at)
+  /** As `setLink`. */
+  setAccess({ digest, size, at }: Access, known: bigint | undefined): void {
+    this.#statement.setUse.run(known ?? this.#addDigest(digest), size, at)
   }
 
-  addReference(manifest: Digest, named: Digest): void {
-    this.#statement.addName.run(this.#addDigest(manifest), this.#addDigest(named))
+  addReferences(manifest: Digest, named: readonly Digest[]): void {
+    if (named.length === 0) return
+    const id = this.idOf(manifest) ?? this.#addDigest(manifest)
+    for (const digest of named) this.#statement.addName.run(id, this.idOf(digest) ?? this.#addDigest(digest))
   }
 
   deleteTag(repository: string, tag: string): number {
@@ -150,7 +176,7 @@ export class CurrentTables implements RecordTables {
   }
 
   #withId<Value>(digest: Digest, use: (id: SQLInputValue) => Value): Value | undefined {
-    const id = this.#idOf(digest)
+    const id = this.idOf(digest)
     return id === undefined ? undefined : use(id)
   }
 
@@ -158,23 +184,17 @@ export class CurrentTables implements RecordTables {
     return this.#withId(digest, ask) ?? []
   }
 
-  #idOf(digest: Digest): bigint | undefined {
-    const first = firstIdOf(digest)
-    const row = this.#statement.digestId.get(first, first + BigInt(idsOfDigest - 1), bytesOfDigest(digest))
-    return row && BigInt(row['id'] as bigint)
-  }
-
   /** All that sorts behind the digest has a greater id, whether the digest is known or not. */
   #positionOf(digest: Digest): bigint {
-    return this.#idOf(digest) ?? firstIdOf(digest) - 1n
+    return this.idOf(digest) ?? firstIdOf(digest) - 1n
   }
 
+  /** For a digest that has no id. */
   #addDigest(digest: Digest): bigint {
-    const known = this.#idOf(digest)
-    if (known !== undefined) return known
     const first = firstIdOf(digest)
+    const bytes = bytesOfDigest(digest)
     for (let id = first; id < first + BigInt(idsOfDigest); id += 1n) {
-      if (changes(this.#statement.addDigest, id, bytesOfDigest(digest)) > 0) return id
+      if (changes(this.#statement.addDigest, id, bytes) > 0) return id
     }
     throw new Error(`${digest} has no id: ${idsOfDigest} digests that begin alike are known already`)
   }

@@ -24,7 +24,7 @@ export interface RecordSink {
   setTag(repository: string, tag: string, record: TagRecord): void
   addLink(repository: string, link: Link): void
   recordAccess(access: Access): void
-  addReference(manifest: Digest, named: Digest): void
+  addReferences(manifest: Digest, named: readonly Digest[]): void
 }
 
 /** What has not been moved yet of the tables of version 2, in which digests, repositories and media types are text. */
@@ -146,7 +146,7 @@ export class OldTables implements RecordTables {
     const names = this.#statement.takeNames.all(limit)
     for (const { manifest, named } of names) {
       const [parent, child] = [parseDigest(String(manifest)), parseDigest(String(named))]
-      if (parent && child) sink.addReference(parent, child)
+      if (parent && child) sink.addReferences(parent, [child])
     }
     if (names.length > 0) return names.length
     const tags = this.#statement.takeTags.all(limit)

@@ -53,9 +53,7 @@ export class SqliteIndex implements ContentIndex, AccessLog {
   }
 
   async addReferences(manifest: Digest, named: readonly Digest[]): Promise<void> {
-    this.#file.write(({ records }) => {
-      for (const digest of named) records.addReference(manifest, digest)
-    })
+    this.#file.write(({ records }) => records.addReferences(manifest, named))
   }
 
   async childrenOf(manifest: Digest): Promise<readonly Digest[]> {

@@ -97,24 +97,28 @@ export class SqliteRecords implements RecordTables, RecordSink {
   }
 
   addLink(repository: string, proof: Link): void {
-    const known = this.link(repository, proof.kind, proof.digest)
+    const { kind, digest } = proof
+    const id = this.#current.idOf(digest)
+    const known = this.#current.linkTo(repository, proof, id) ?? this.#old?.link(repository, kind, digest)
     const link = mergeLink(known, proof)
     if (isSame(link, known)) return
-    this.#old?.deleteLink(repository, link.kind, link.digest)
-    this.#current.setLink(repository, link)
+    this.#old?.deleteLink(repository, kind, digest)
+    this.#current.setLink(repository, link, id)
   }
 
   /** Keeps a later access. */
   recordAccess(access: Access): void {
-    const known = this.access(access.digest)
-    if (known && known.at > access.at) return
-    this.#old?.deleteAccesses(access.digest)
-    this.#current.setAccess(access)
+    const { digest, at } = access
+    const id = this.#current.idOf(digest)
+    const known = this.#current.accessTo(digest, id) ?? this.#old?.access(digest)
+    if (known && known.at > at) return
+    this.#old?.deleteAccesses(digest)
+    this.#current.setAccess(access, id)
   }
 
-  addReference(manifest: Digest, named: Digest): void {
-    this.#old?.deleteReference(manifest, named)
-    this.#current.addReference(manifest, named)
+  addReferences(manifest: Digest, named: readonly Digest[]): void {
+    for (const digest of named) this.#old?.deleteReference(manifest, digest)
+    this.#current.addReferences(manifest, named)
   }
 
   deleteTag(repository: string, tag: string): number {
