@@ -270,6 +270,8 @@ function createUpstream(
         const facts = { upstream: name, ...refusal, until: new Date(restsUntil).toISOString() }
         log.error('the login was refused; public images are pulled without it', facts)
       },
+      onUnreadable: (repository) =>
+        log.warn('not readable without a login; privateRepositories: refuse', { upstream: name, repository }),
     },
   })
 }

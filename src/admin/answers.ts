@@ -2,7 +2,7 @@ import type { Fill } from '../cache/fill/fill.ts'
 import type { ContentKind, ScrubReport } from '../cache/observer.ts'
 import type { CachedImage } from '../cache/upkeep/images.ts'
 import type { PurgeReport } from '../cache/upkeep/purge.ts'
-import type { OutcomeCounts } from '../telemetry/counters.ts'
+import type { FailureKind, OutcomeCounts } from '../telemetry/counters.ts'
 import type { TimeSeries } from '../telemetry/history.ts'
 import type { UpstreamReport } from '../telemetry/metric-sources.ts'
 
@@ -13,7 +13,7 @@ import type { UpstreamReport } from '../telemetry/metric-sources.ts'
 export interface AdminApi {
   readonly GET: {
     readonly stats: StatsAnswer
-    readonly upstreams: readonly UpstreamReport[]
+    readonly upstreams: readonly UpstreamAnswer[]
     readonly fills: readonly FillProgress[]
     readonly images: ImagesAnswer
     readonly pins: { readonly pins: readonly string[] }
@@ -48,6 +48,13 @@ export interface StatsAnswer {
   /** The image that only this mirror has: a client that can pull it uses the mirror. */
   readonly probe: string
   readonly uptime: number
+}
+
+export interface UpstreamAnswer extends UpstreamReport {
+  /** Failures that led to a stale answer or none, since the start. */
+  readonly failures: Readonly<Record<FailureKind, number>>
+  /** What an operator should know and do something about; null if there is nothing. */
+  readonly notice: string | null
 }
 
 /** A running fill. */

@@ -11,7 +11,7 @@ import { addImageRoutes } from './images.ts'
 import { addPinRoutes } from './pins.ts'
 import { acceptQuery } from './query.ts'
 import type { AdminSources } from './sources.ts'
-import { reportsOf, statsOf } from './stats.ts'
+import { statsOf, upstreamsOf } from './stats.ts'
 import { addUpkeepRoutes } from './upkeep.ts'
 
 export interface ApiOptions {
@@ -37,7 +37,7 @@ export function apiRouter({ counters, metrics, sources, actions, events, log, up
     ctx.body = (await statsOf(counters, sources, uptime())) satisfies AdminApi['GET']['stats']
   })
   router.get('/api/upstreams', acceptQuery(), (ctx) => {
-    ctx.body = reportsOf(sources) satisfies AdminApi['GET']['upstreams']
+    ctx.body = upstreamsOf(counters, sources) satisfies AdminApi['GET']['upstreams']
   })
   router.get('/api/fills', acceptQuery(), (ctx) => {
     ctx.body = sources.fills() satisfies AdminApi['GET']['fills']

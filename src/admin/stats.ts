@@ -1,6 +1,6 @@
 import { type Counters, type OutcomeCounts, sumOutcomes } from '../telemetry/counters.ts'
 import type { UpstreamReport } from '../telemetry/metric-sources.ts'
-import type { StatsAnswer } from './answers.ts'
+import type { StatsAnswer, UpstreamAnswer } from './answers.ts'
 import type { AdminSources } from './sources.ts'
 
 /** `uptime` in seconds. */
@@ -22,7 +22,7 @@ export async function statsOf(
     hitRatio: hitRatio(sumOutcomes(Object.values(requests))),
     bytes: { served, fromUpstream, saved: Math.max(0, served - fromUpstream) },
     storage: { used, max, blobs },
-    upstreams: reportsOf(sources),
+    upstreams: sources.upstreams().map(reportOf),
     fills: counters.fillsRunning,
     evictions: sources.evictions(),
     series: sources.series(),
@@ -31,15 +31,24 @@ export async function statsOf(
   }
 }
 
+/** Upstreams with what is counted of them. */
+export function upstreamsOf(counters: Counters, sources: Pick<AdminSources, 'upstreams'>): UpstreamAnswer[] {
+  return sources.upstreams().map((report) => ({
+    ...reportOf(report),
+    failures: { ...counters.upstream(report.name).failures },
+    notice: report.notice,
+  }))
+}
+
 /** Field by field, so that no other field of an upstream gets into answers. */
-export function reportsOf(sources: Pick<AdminSources, 'upstreams'>): UpstreamReport[] {
-  return sources.upstreams().map(({ name, state, requests, errors, rateLimit }) => ({
+function reportOf({ name, state, requests, errors, rateLimit }: UpstreamReport): UpstreamReport {
+  return {
     name,
     state,
     requests,
     errors,
     rateLimit: rateLimit && { limit: rateLimit.limit, remaining: rateLimit.remaining, window: rateLimit.window },
-  }))
+  }
 }
 
 function hitRatio({ hit, miss, collapsed, revalidated, stale }: OutcomeCounts): number {

@@ -1,5 +1,8 @@
 import { LRUCache } from 'lru-cache'
-import type { ErrorCode } from '../oci/error.ts'
+import type { RegistryError } from '../oci/error.ts'
+
+/** What a client is told of it. */
+type Absence = Pick<RegistryError, 'code' | 'detail'>
 
 /**
  * Tags that clients derive from digests and ask of every image, mostly in vain: cosign's signatures, attestations and
@@ -11,7 +14,7 @@ const otherFor = 5_000
 
 /** Tags that an upstream does not have, and the code it said so with. An entry counts for seconds only. */
 export class NegativeCache {
-  readonly #known: LRUCache<string, { readonly code: ErrorCode; readonly until: number }>
+  readonly #known: LRUCache<string, { readonly absence: Absence; readonly until: number }>
   readonly #now: () => number
 
   constructor(now: () => number) {
@@ -19,15 +22,15 @@ export class NegativeCache {
     this.#known = new LRUCache({ max: 10_000 })
   }
 
-  /** The code of the error; undefined where nothing is known. */
-  get(repository: string, reference: string): ErrorCode | undefined {
+  /** Undefined where nothing is known. */
+  get(repository: string, reference: string): Absence | undefined {
     const known = this.#known.get(`${repository}:${reference}`)
-    return known && known.until > this.#now() ? known.code : undefined
+    return known && known.until > this.#now() ? known.absence : undefined
   }
 
-  add(repository: string, reference: string, code: ErrorCode): void {
+  add(repository: string, reference: string, { code, detail }: Absence): void {
     const until = this.#now() + (derivedTag.test(reference) ? derivedFor : otherFor)
-    this.#known.set(`${repository}:${reference}`, { code, until })
+    this.#known.set(`${repository}:${reference}`, { absence: { code, detail }, until })
   }
 
   delete(repository: string, reference: string): void {

@@ -121,7 +121,7 @@ export class Tags {
   /** The first time a tag is asked for. */
   async #fetch(origin: Origin, tag: string, part: 'head' | 'whole'): Promise<ServedTag> {
     const absent = this.#absent.get(origin.repository, tag)
-    if (absent) throw new RegistryError(absent)
+    if (absent) throw new RegistryError(absent.code, absent)
     // It may have been fetched while the metadata was being asked.
     const cached = this.tryCached(origin, tag) ?? (part === 'head' ? this.#knownHead(origin, tag) : undefined)
     if (cached) return cached
@@ -241,7 +241,7 @@ export class Tags {
         observer.upstreamFailed(origin.upstream.name, failure)
         throw failure
       }
-      this.#absent.add(origin.repository, tag, error.code)
+      this.#absent.add(origin.repository, tag, error)
       this.#heads.delete(origin.repository, tag)
       await metadata
         .deleteTag(origin.repository, tag)

@@ -37,6 +37,8 @@ import type {
 export interface UpstreamHooks {
   /** The login was refused, or cannot be used. An operator has to act. */
   readonly onRefused: (refusal: LoginRefusal) => void
+  /** Only the login may read the upstream, as far as was seen, and it may not be used for that. Called once. */
+  readonly onUnreadable?: ((repository: string) => void) | undefined
 }
 
 export interface RegistryUpstreamOptions {
@@ -92,7 +94,8 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     })
     const headSupport = new HeadSupport(now)
     this.#transport = transport
-    this.#privacy = new Privacy({ hasLogin: credential !== undefined, privateRepositories })
+    const { onUnreadable } = hooks
+    this.#privacy = new Privacy({ hasLogin: credential !== undefined, privateRepositories, onUnreadable })
     const missing = new MissingJudge({ upstream, transport, now })
     this.#manifests = new RegistryManifests({ upstream, limits, client, headSupport, missing, now })
     this.#blobs = new RegistryBlobs({ upstream, client, headSupport, missing })
@@ -123,7 +126,7 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
       const { digest, mediaType, size, etag, currency } = found.head
       return { kind: 'descriptor', descriptor: { digest, mediaType, size }, etag, currency }
     })
-    return unlessMissing(answer)
+    return this.#unlessMissing(name, answer)
   }
 
   async manifest(name: string, reference: Reference, signal: AbortSignal): Promise<Manifest | undefined> {
@@ -135,7 +138,7 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
         : await this.#manifests.get(name, reference, context)
       return typeof fetched === 'string' ? fetched : this.#manifestOf(fetched)
     })
-    return unlessMissing(answer)
+    return this.#unlessMissing(name, answer)
   }
 
   statBlob(
@@ -180,7 +183,8 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     const { requests, errors } = this.#transport
     const { anonymous, login } = this.#rateLimit
     const state = this.restsUntil === undefined ? 'ok' : 'resting'
-    return { name: this.name, state, requests, errors, rateLimit: login ?? anonymous ?? null }
+    const notice = this.#privacy.notice ?? null
+    return { name: this.name, state, requests, errors, rateLimit: login ?? anonymous ?? null, notice }
   }
 
   /** Ends everything that is running. */
@@ -210,6 +214,7 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
       this.#open({ signal: either, health }, (context) => open(start, context)),
     )
     if (!first) return undefined
+    this.#privacy.admit()
     return new Attempts({
       upstream: this.name,
       limits: this.#limits,
@@ -259,6 +264,14 @@ export class RegistryUpstream implements Upstream, AsyncDisposable {
     return withLogin && this.servesPrivate ? 'unproven' : 'public'
   }
 
+  /** Absence and refusal, as the `Upstream` port reports them. */
+  #unlessMissing<T extends object>(name: string, answer: T | Missing): T | undefined {
+    if (answer === 'refused') throw new RegistryError('NAME_UNKNOWN', { detail: this.#privacy.refuse(name) })
+    if (answer === 'absent') return undefined
+    this.#privacy.admit()
+    return answer
+  }
+
   #noteRateLimit(headers: Headers, withLogin: boolean): void {
     const limit = parseRateLimit(headers)
     if (limit) this.#rateLimit = { ...this.#rateLimit, [withLogin ? 'login' : 'anonymous']: limit }
@@ -270,9 +283,3 @@ type Open<Content extends ResponseBody> = (
   start: number,
   context: RequestContext,
 ) => Promise<Attempt<Content> | undefined>
-
-/** Absence and refusal, as the `Upstream` port reports them. */
-function unlessMissing<T extends object>(answer: T | Missing): T | undefined {
-  if (answer === 'refused') throw new RegistryError('NAME_UNKNOWN')
-  return answer === 'absent' ? undefined : answer
-}

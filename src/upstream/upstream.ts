@@ -108,6 +108,8 @@ export interface UpstreamStatus {
   readonly errors: number
   /** From the last `ratelimit-*` headers; null where there were none. */
   readonly rateLimit: RateLimit | null
+  /** What an operator should know and do something about; null where there is nothing. */
+  readonly notice: string | null
 }
 
 /**

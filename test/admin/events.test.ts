@@ -74,7 +74,7 @@ describe('/api/events', () => {
 
   it('reports when an upstream rests, and when it is back', async () => {
     let state: 'ok' | 'resting' = 'ok'
-    const upstream = () => ({ name: 'docker.io', state, requests: 0, errors: 0, rateLimit: null })
+    const upstream = () => ({ name: 'docker.io', state, requests: 0, errors: 0, rateLimit: null, notice: null })
     await using admin = await startAdmin({ sources: { ...calmSources, upstreams: () => [upstream()] } })
     await using reader = await open(`http://127.0.0.1:${admin.port}/api/events`)
     const stream = messages(reader)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { AdminSources } from '../../src/admin/sources.ts'
+import { UpstreamError } from '../../src/oci/error.ts'
 import { Counters } from '../../src/telemetry/counters.ts'
 import { TelemetryObserver } from '../../src/telemetry/observer.ts'
 import { memoryLog } from '../telemetry/support/memory-log.ts'
@@ -19,7 +20,10 @@ const github = { name: 'ghcr.io', state: 'resting', requests: 3, errors: 3, rate
 
 const busySources: AdminSources = {
   ...calmSources,
-  upstreams: () => [{ ...hub, login: 'not for the world' } as typeof hub, github],
+  upstreams: () => [
+    Object.assign({ ...hub, notice: null }, { login: 'not for the world' }),
+    { ...github, notice: 'it is not readable' },
+  ],
   usage: async () => ({ bytes: 5_000, blobs: 7, maxBytes: 10_000 }),
   evictions: () => 4,
   fills: () => [
@@ -97,8 +101,19 @@ describe('/api/stats', () => {
 
 describe('the parts', () => {
   it('lists upstreams with the documented fields only', async () => {
-    await using admin = await startAdmin({ sources: busySources })
-    assert.deepEqual((await admin.ask('/api/upstreams')).json, [hub, github])
+    const counters = new Counters(['docker.io', 'ghcr.io'])
+    const observer = new TelemetryObserver({ counters, log: memoryLog().log, now: () => 0 })
+    for (let count = 0; count < 3; count += 1) {
+      observer.upstreamFailed('ghcr.io', new UpstreamError('ghcr.io', 'protocol', 'JSON that is no manifest'))
+    }
+    await using admin = await startAdmin({ counters, sources: busySources })
+    const kinds = ['unreachable', 'timeout', 'rate-limited', 'unavailable', 'denied', 'protocol', 'other']
+    const failures = Object.fromEntries(kinds.map((kind) => [kind, 0]))
+    const expected = [
+      { ...hub, failures, notice: null },
+      { ...github, failures: { ...failures, protocol: 3 }, notice: 'it is not readable' },
+    ]
+    assert.deepEqual((await admin.ask('/api/upstreams')).json, expected)
   })
 
   it('lists running fills', async () => {

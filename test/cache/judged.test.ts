@@ -5,7 +5,6 @@ import { describe, it } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
 import type { Behaviour } from '../support/behaviour.ts'
 import { get, type Received } from '../support/client.ts'
-import { image } from '../support/image.ts'
 import { startMirror } from '../support/mirror.ts'
 import { nexus, nginx, portal, signIn } from '../support/presets.ts'
 import type { RecordedRequest } from '../support/request-log.ts'
@@ -14,115 +13,13 @@ import { Stage } from '../support/stage.ts'
 import { TestUpstream, type UpstreamOptions } from '../support/upstream.ts'
 import { until } from '../support/wait.ts'
 import { errorOf, hit, outcomeOf, revalidated } from './answer.ts'
+import { known, layer, lies, stock, unknown } from './support/lies.ts'
 
 const ttl = 5 * 60_000
 const html = { 'content-type': 'text/html' }
-const known = image()
-const unknown = image({ config: { unknown: true } })
-const [layer] = known.layers
-const [cold] = unknown.layers
-assert.ok(layer && cold)
-
-/** How an upstream answers, and what a client gets for what is not cached: of manifests, and of blobs. */
-interface Lie {
-  readonly name: string
-  readonly behaviour: Behaviour
-  readonly manifest: number
-  /** To a HEAD of a tag, where that is another answer: a lie about the body alone is none there. */
-  readonly head?: number
-  /** Undefined where it is no lie about a blob. */
-  readonly blob?: number
-  /** Of a range after it, where that is another answer. */
-  readonly range?: number
-  /** What the log has to say of it. */
-  readonly says: RegExp
-}
-
-const lies: readonly Lie[] = [
-  {
-    name: 'a sign-in page',
-    behaviour: { status: 200, body: signIn, headers: html },
-    manifest: 503,
-    blob: 502,
-    says: /a page/,
-  },
-  { name: 'an empty body', behaviour: { truncateTo: 0 }, manifest: 502, blob: 502, range: 503, says: /an empty body/ },
-  {
-    name: 'half of it, closed early',
-    behaviour: { closeDelimited: true, truncateTo: 100 },
-    manifest: 502,
-    says: /no JSON/,
-  },
-  {
-    name: 'a flipped byte',
-    behaviour: { flipByteAt: 60 },
-    manifest: 502,
-    head: 200,
-    says: /bytes that are not sha256/,
-  },
-  {
-    name: 'JSON of something else',
-    behaviour: { status: 200, body: '{"hello":1}', headers: { 'content-type': 'application/json' } },
-    manifest: 502,
-    says: /no manifest|bytes that are not/,
-  },
-  {
-    name: 'the digest of something else in its header',
-    behaviour: { setHeaders: { 'docker-content-digest': cold.digest } },
-    manifest: 502,
-    head: 200,
-    says: /as its header says/,
-  },
-  {
-    name: '404 with a page',
-    behaviour: { status: 404, body: '<html>', headers: html },
-    manifest: 503,
-    blob: 503,
-    says: /404 with a page/,
-  },
-  {
-    name: '404 with text',
-    behaviour: { status: 404, body: 'no healthy upstream', headers: { 'content-type': 'text/plain' } },
-    manifest: 503,
-    blob: 503,
-    says: /404 with a page/,
-  },
-  {
-    name: '403 with a page',
-    behaviour: { status: 403, body: '<html>', headers: html },
-    manifest: 503,
-    blob: 503,
-    says: /403 and a page/,
-  },
-  { name: '403 of a registry', behaviour: { status: 403 }, manifest: 404, blob: 404, says: /refused now/ },
-  { name: '401 without a challenge', behaviour: { status: 401 }, manifest: 503, blob: 503, says: /demands a login/ },
-  {
-    name: '304, though nobody asked',
-    behaviour: { status: 304, body: '' },
-    manifest: 502,
-    blob: 502,
-    says: /answered 304/,
-  },
-  {
-    name: 'a head that HTTP does not allow',
-    behaviour: { instead: 'malformed' },
-    manifest: 502,
-    blob: 502,
-    says: /HTTP does not allow/,
-  },
-  {
-    name: 'a content coding that cannot be undone',
-    behaviour: { setHeaders: { 'content-encoding': 'br' } },
-    manifest: 502,
-    blob: 502,
-    says: /coding/,
-  },
-]
-
 async function stocked(): Promise<Stage> {
   const stage = await Stage.start()
-  stage.upstream.addImage('team/app', 'known', known)
-  stage.upstream.addImage('team/app', 'new', unknown)
+  stock(stage.upstream)
   await stage.get('/v2/team/app/manifests/known')
   for (const { digest } of [known.config, ...known.layers]) await stage.get(`/v2/team/app/blobs/${digest}`)
   await settled(stage)

@@ -27,9 +27,10 @@ describe('NegativeCache', () => {
       const clock = { now: 0 }
       const absence = new NegativeCache(() => clock.now)
       assert.equal(absence.get('docker.io/library/alpine', tag), undefined)
-      absence.add('docker.io/library/alpine', tag, 'NAME_UNKNOWN')
+      const told = { code: 'NAME_UNKNOWN', detail: 'why' } as const
+      absence.add('docker.io/library/alpine', tag, told)
       clock.now = seconds * second - 1
-      assert.equal(absence.get('docker.io/library/alpine', tag), 'NAME_UNKNOWN')
+      assert.deepEqual(absence.get('docker.io/library/alpine', tag), told)
       assert.equal(absence.get('docker.io/library/other', tag), undefined)
       clock.now += 1
       assert.equal(absence.get('docker.io/library/alpine', tag), undefined)
@@ -38,7 +39,7 @@ describe('NegativeCache', () => {
 
   it('is over when it is', () => {
     const absence = new NegativeCache(() => 0)
-    absence.add('docker.io/library/alpine', 'latest', 'MANIFEST_UNKNOWN')
+    absence.add('docker.io/library/alpine', 'latest', { code: 'MANIFEST_UNKNOWN', detail: undefined })
     absence.delete('docker.io/library/alpine', 'latest')
     assert.equal(absence.get('docker.io/library/alpine', 'latest'), undefined)
   })

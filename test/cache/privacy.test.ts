@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type GetOptions, get } from '../support/client.ts'
+import { type GetOptions, get, type Received } from '../support/client.ts'
 import { Gate } from '../support/gate.ts'
 import { image, randomBlob, type TestImage } from '../support/image.ts'
 import { Stage } from '../support/stage.ts'
@@ -279,5 +279,52 @@ describe('secrets', () => {
     for (const value of [password, 'sesame', ...secrets]) {
       assert.ok(!lines.some((text) => text.includes(value)), `${value} was logged`)
     }
+  })
+})
+
+describe('why a login does not open a registry', () => {
+  const reason = 'not readable without a login; privateRepositories: refuse'
+  const detailOf = (answer: Received) => answer.json<{ errors: { detail?: unknown }[] }>().errors[0]?.detail
+
+  /** The log is whole once the mirror has stopped. */
+  async function warningsOf(stage: Stage): Promise<unknown[]> {
+    await stage.stop()
+    const lines = stage.log.filter(({ msg }) => msg === reason)
+    return lines.map(({ level, upstream, repository }) => ({ level, upstream, repository }))
+  }
+
+  async function noticesOf(stage: Stage): Promise<unknown[]> {
+    const upstreams = (await (await fetch(`${stage.mirror.adminUrl}/api/upstreams`)).json()) as { notice: unknown }[]
+    return upstreams.map(({ notice }) => notice)
+  }
+
+  it('is said by each answer, by one warning and by /api/upstreams, where it admits no strangers', async () => {
+    const auth = { kind: 'basic', users: { us: 'secret' } } as const
+    const entry = { username: 'us', password: 'secret' }
+    await using stage = await Stage.start({ upstream: await TestUpstream.start({ auth }), entry })
+    for (const repository of ['team/one', 'team/two']) {
+      const { digest } = stage.upstream.addImage(repository, 'latest', shared) && shared.manifest
+      for (const reference of ['latest', 'latest', digest]) {
+        const answer = await stage.get(`/v2/${repository}/manifests/${reference}`)
+        assert.deepEqual([errorOf(answer), detailOf(answer)], [{ status: 404, code: 'NAME_UNKNOWN' }, reason])
+      }
+    }
+    assert.deepEqual(await noticesOf(stage), [`team/two: ${reason}`])
+    assert.deepEqual(await warningsOf(stage), [{ level: 'warn', upstream: 'docker.io', repository: 'team/one' }])
+  })
+
+  it('is said by the answer alone, where strangers are admitted to other repositories', async () => {
+    await using stage = await start(login, new Set([hidden]))
+    assert.deepEqual(await noticesOf(stage), [null])
+    assert.equal((await stage.get(`/v2/${open}/manifests/latest`)).status, 200)
+    assert.equal(detailOf(await stage.get(`/v2/${hidden}/manifests/latest`)), reason)
+    assert.deepEqual([await noticesOf(stage), await warningsOf(stage)], [[null], []])
+  })
+
+  it('is not said where no login is set', async () => {
+    await using stage = await start({}, new Set([hidden]))
+    const answer = await stage.get(`/v2/${hidden}/manifests/latest`)
+    assert.deepEqual([errorOf(answer).code, detailOf(answer)], ['NAME_UNKNOWN', undefined])
+    assert.deepEqual([await noticesOf(stage), await warningsOf(stage)], [[null], []])
   })
 })

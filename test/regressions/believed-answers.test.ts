@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { chmod, readdir, rm, truncate } from 'node:fs/promises'
-import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { type Digest, digestOf, hexOf } from '../../src/oci/digest.ts'
+import { type Digest, digestOf } from '../../src/oci/digest.ts'
 import { ociIndex } from '../../src/oci/media-type.ts'
 import { hit, revalidated } from '../cache/answer.ts'
 import type { Behaviour } from '../support/behaviour.ts'
@@ -134,21 +132,6 @@ describe('also', () => {
       fault.remove()
     }
     assert.equal((await stage.get(`/v2/team/other/blobs/${digest}`)).status, 404)
-  })
-
-  it('a stored file that was cut short is fetched anew where its record was lost and the upstream tells its size', async () => {
-    await using stage = await Stage.start()
-    const digest = stage.upstream.addBlob('team/app', randomBlob(50_000, 7))
-    const blob = `/v2/team/app/blobs/${digest}`
-    assert.equal((await stage.get(blob)).digest, digest)
-    await until(async () => (await stage.mirror.stats()).fills === 0, 'the download to end')
-    await stage.stop()
-    for (const name of await readdir(stage.path)) if (name.startsWith('metadata')) await rm(join(stage.path, name))
-    const file = join(stage.path, 'blobs', 'sha256', hexOf(digest))
-    await chmod(file, 0o600)
-    await truncate(file, 25_000)
-    await stage.restart()
-    assert.equal((await stage.get(blob)).digest, digest)
   })
 
   it('a malformed answer is a fault of that answer: the registry is asked on', async () => {

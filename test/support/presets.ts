@@ -72,6 +72,45 @@ export const nexus: Preset = {
   quirks: [{ match: { kind: 'manifest', method: 'HEAD', status: [200, 304] }, behaviour: { status: 404 } }],
 }
 
+/**
+ * Amazon ECR, private: a login and nothing else; a GET of a manifest does not say its digest, though a HEAD does
+ * (mthalman/Docker.Registry.DotNet#34); blobs are at S3. `token` stands for the password that its API gives.
+ */
+export const ecr: Preset = {
+  auth: { kind: 'basic', users: { AWS: 'token' } },
+  cdn: true,
+  quirks: [{ match: { kind: 'manifest', method: 'GET' }, behaviour: { omitHeaders: ['docker-content-digest'] } }],
+}
+
+/** Amazon ECR, public: one scope for everything; 401 to a HEAD of a blob, though GET works (containers-roadmap#2671). */
+export const publicEcr: Preset = {
+  auth: { kind: 'bearer', service: 'public.ecr.aws', scopeFromChallenge: 'aws' },
+  quirks: [{ match: { kind: 'blob', method: 'HEAD' }, behaviour: { status: 401 } }],
+}
+
+/** GitLab: the token service is another host, and refuses what is private or absent. */
+export const gitlab: Preset = {
+  auth: { kind: 'bearer', service: 'container_registry', realm: 'elsewhere', hideAbsent: true },
+}
+
+/**
+ * Harbor, as a proxy of another registry: manifests are compressed for a GET, so that its length is not that of the HEAD
+ * (oras-go#1176); 404 to a HEAD of a blob that it has not cached yet (harbor#22609).
+ */
+export const harbor: Preset = {
+  auth: { kind: 'bearer', service: 'harbor-registry' },
+  quirks: [
+    { match: { kind: 'manifest', method: 'GET', status: 200 }, behaviour: { contentEncoding: 'gzip-always' } },
+    { match: { kind: 'blob', method: 'HEAD' }, behaviour: { status: 404 } },
+  ],
+}
+
+/** JFrog Artifactory: an ETag that is not the digest. */
+export const artifactory: Preset = { auth: { kind: 'bearer', multipleChallenges: true }, etag: 'opaque' }
+
+/** The reference implementation, 2 and 3, without authorization. */
+export const distribution: Preset = { etag: 'digest' }
+
 /** A registry behind nginx that asks for a token itself, and replaces errors with pages of its own. */
 export const nginx: Preset = {
   auth: { kind: 'bearer' },

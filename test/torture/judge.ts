@@ -177,14 +177,15 @@ function judgeAbsence(
   repository: string,
   reference: string,
   { status, startedAt }: Seen,
-  { history }: Circumstances,
+  { history, excused }: Circumstances,
   add: Add,
 ): void {
   if (status !== 404) return
   // A registry that says so itself, in its own words, is believed.
   const said = history.liesAbout(repository, reference, startedAt - believed)
   // A token that is refused though it is new means the same to a client as a repository that is not for it.
-  if (history.has('expire', startedAt - 1000)) {
+  // It is as new as when the mirror was frozen.
+  if (history.has('expire', startedAt - 1000 - excused(startedAt - 1000))) {
     history.refuse(repository, reference)
     return
   }

@@ -311,3 +311,21 @@ test('the descriptor from HEAD is that of the manifest from GET', async () => {
   assert.match((found?.kind === 'descriptor' && found.etag) || '', /^W\/"/)
   assert.equal((await subject.manifest('a', { digest: named }, neverAborted()))?.digest, digest)
 })
+
+test('a 404 to HEAD that does not name the API is believed where the /v2/ of its host is a registry now', async () => {
+  await using test = await start()
+  await using subject = new Subject(test)
+  // A HEAD has found something.
+  assert.equal((await subject.resolve('a', 'latest', undefined, neverAborted()))?.kind, 'descriptor')
+  test.fault(head, { status: 404, body: '', headers: {} })
+  const asked = async () => {
+    test.reset()
+    const found = await subject.resolve('a', 'latest', undefined, neverAborted())
+    return [found?.kind, ...test.requests.map(({ kind, method }) => `${method} ${kind}`)]
+  }
+  assert.deepEqual(await asked(), [undefined, 'HEAD manifest', 'GET ping'])
+  assert.deepEqual(await asked(), [undefined, 'HEAD manifest'])
+  subject.clock.now += 10_001
+  test.fault({ kind: 'ping' }, { status: 200, body: '<html>', headers: { 'content-type': 'text/html' } })
+  assert.deepEqual(await asked(), ['manifest', 'HEAD manifest', 'GET ping', 'GET manifest'])
+})

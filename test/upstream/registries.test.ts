@@ -1,20 +1,41 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { image, index } from '../support/image.ts'
+import { artifactory, distribution, ecr, gitlab, harbor, nexus, publicEcr } from '../support/presets.ts'
 import { TestUpstream } from '../support/upstream.ts'
-import { digestOfSource, neverAborted, pull, refused, Subject } from './subject.ts'
+import { digestOfSource, neverAborted, pull, refused, Subject, type SubjectOptions } from './subject.ts'
 
-const presets = {
-  'Docker Hub': TestUpstream.dockerHub,
-  'ghcr.io': TestUpstream.ghcr,
-  'quay.io': TestUpstream.quay,
-  'registry.k8s.io': TestUpstream.registryK8s,
+interface Profile {
+  readonly start: () => Promise<TestUpstream>
+  /** For the upstream under test; anonymous and for everybody unless given. */
+  readonly options?: SubjectOptions
+  /** An absent repository is refused, and so is told as such. */
+  readonly hidesAbsent?: true
+  /** What a second check of a tag that has not moved sends. */
+  readonly check?: readonly string[]
 }
 
-for (const [name, start] of Object.entries(presets)) {
+const aws: SubjectOptions = { credential: { username: 'AWS', password: 'token' }, privateRepositories: 'serve' }
+const profiles: Readonly<Record<string, Profile>> = {
+  'Docker Hub': { start: TestUpstream.dockerHub, hidesAbsent: true },
+  'ghcr.io': { start: TestUpstream.ghcr, hidesAbsent: true },
+  // quay.io's HEAD says no digest, and it sends no ETag: a GET is all there is.
+  'quay.io': { start: TestUpstream.quay, check: ['GET'] },
+  'registry.k8s.io': { start: TestUpstream.registryK8s },
+  'ECR, private': { start: () => TestUpstream.start(ecr), options: aws },
+  'ECR, public': { start: () => TestUpstream.start(publicEcr) },
+  GitLab: { start: () => TestUpstream.start(gitlab), hidesAbsent: true },
+  Harbor: { start: () => TestUpstream.start(harbor) },
+  Nexus: { start: () => TestUpstream.start(nexus), check: ['GET'] },
+  Artifactory: { start: () => TestUpstream.start(artifactory) },
+  distribution: { start: () => TestUpstream.start(distribution) },
+}
+
+for (const [name, { start, options = {}, hidesAbsent, check = ['HEAD'] }] of Object.entries(profiles)) {
+  const visibility = options.privateRepositories === 'serve' ? 'unproven' : 'public'
   test(`${name}: an image by tag, end to end`, async () => {
     await using test = await start()
-    await using subject = new Subject(test)
+    await using subject = new Subject(test, options)
     const added = image()
     const root = test.addImage('library/alpine', 'latest', index([added]))
     const found = await subject.resolve('library/alpine', 'latest', undefined, neverAborted())
@@ -25,12 +46,12 @@ for (const [name, start] of Object.entries(presets)) {
     const top = await subject.manifest('library/alpine', { tag: 'latest' }, neverAborted())
     assert.deepEqual(
       [top?.digest, top?.mediaType, top?.visibility],
-      [root, 'application/vnd.oci.image.index.v1+json', 'public'],
+      [root, 'application/vnd.oci.image.index.v1+json', visibility],
     )
     const child = await subject.manifest('library/alpine', { digest: added.manifest.digest }, neverAborted())
     assert.deepEqual(child?.body, added.manifest.body)
     for (const { digest, size, body } of [added.config, ...added.layers]) {
-      assert.deepEqual(await subject.statBlob('library/alpine', digest, neverAborted()), { size, visibility: 'public' })
+      assert.deepEqual(await subject.statBlob('library/alpine', digest, neverAborted()), { size, visibility })
       const source = await subject.blob('library/alpine', digest, { start: 0, end: undefined }, neverAborted())
       assert.equal(source?.size, size)
       assert.equal(await digestOfSource(source), digest)
@@ -41,13 +62,12 @@ for (const [name, start] of Object.entries(presets)) {
 
   test(`${name}: a missing tag, manifest and blob are absent`, async () => {
     await using test = await start()
-    await using subject = new Subject(test)
+    await using subject = new Subject(test, options)
     const { layers, manifest } = image()
     test.addBlob('library/alpine', Buffer.from('something'))
     const digest = layers[0]?.digest ?? assert.fail()
     for (const repository of ['library/alpine', 'library/nothing']) {
-      const hides = repository === 'library/nothing' && ['Docker Hub', 'ghcr.io'].includes(name)
-      const absence = hides ? refused.code : undefined
+      const absence = hidesAbsent && repository === 'library/nothing' ? refused.code : undefined
       const tag = subject.resolve(repository, 'latest', undefined, neverAborted())
       assert.equal(await tag.catch(({ code }) => code), absence)
       const byDigest = subject.manifest(repository, { digest: manifest.digest }, neverAborted())
@@ -58,9 +78,9 @@ for (const [name, start] of Object.entries(presets)) {
     assert.equal(subject.restsUntil, undefined)
   })
 
-  test(`${name}: a second check of a tag sends one HEAD and no GET`, async () => {
+  test(`${name}: a second check of a tag sends one ${check}, and nothing else`, async () => {
     await using test = await start()
-    await using subject = new Subject(test)
+    await using subject = new Subject(test, options)
     const root = test.addImage('library/alpine', 'latest', image())
     const first = await subject.manifest('library/alpine', { tag: 'latest' }, neverAborted())
     const known = { digest: root, etag: first?.etag }
@@ -71,8 +91,7 @@ for (const [name, start] of Object.entries(presets)) {
     const currency = { age: 0, warning: undefined }
     assert.deepEqual(again, { kind: 'unchanged', currency })
     const asked = where.requests.map(({ method }) => method)
-    // quay.io's HEAD says no digest, and it sends no ETag: a GET is all there is.
-    assert.deepEqual(asked, name === 'quay.io' ? ['GET'] : ['HEAD'])
+    assert.deepEqual(asked, check)
   })
 }
 

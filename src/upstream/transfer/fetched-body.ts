@@ -30,7 +30,7 @@ export class FetchedBody implements ResponseBody {
   readonly #response = Promise.withResolvers<Response<FetchedBody>>()
   readonly #ended = Promise.withResolvers<void>()
   readonly #onAbort = (): void => this.#aborted()
-  #isAnswered = false
+  #phase: Phase = 'head'
   #isBlob = false
   /** Bytes in the file that were not yielded. */
   #written = 0
@@ -87,7 +87,7 @@ export class FetchedBody implements ResponseBody {
   #hear(answer: FetchAnswer): void {
     const { kind } = answer
     if (kind === 'head') {
-      this.#isAnswered = true
+      this.#phase = 'body'
       this.#isBlob = answer.status === 200 || answer.status === 206
       this.#response.resolve({ status: answer.status, headers: answer.headers, body: this })
     } else if (kind === 'written') this.#written += answer.bytes
@@ -100,7 +100,7 @@ export class FetchedBody implements ResponseBody {
     const { signal, failureOf } = this.#options
     if (answer.reason === 'too long' && !signal.aborted) return new BodyTooLong()
     const error = answer.reason === 'failed' ? errorOf(answer.error) : new Error(answer.reason)
-    return failureOf(error, this.#isAnswered ? 'body' : 'head')
+    return failureOf(error, this.#phase)
   }
 
   #over(end: 'whole' | { readonly failure: unknown }): void {

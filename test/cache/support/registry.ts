@@ -90,7 +90,7 @@ export class FakeRegistry implements Upstream {
   }
 
   status() {
-    return { name: this.name, state: 'ok' as const, requests: 0, errors: 0, rateLimit: null }
+    return { name: this.name, state: 'ok' as const, requests: 0, errors: 0, rateLimit: null, notice: null }
   }
 }
 

@@ -8,6 +8,9 @@ import { RedisServer, redisSuite } from './redis-server.ts'
 
 const hour = 3_600_000
 
+/** For what is no test of time-outs: on a busy machine 300 ms may be too short. */
+const patient = { connectTimeout: 10_000, commandTimeout: 10_000 }
+
 async function connect(url: string, options: RedisConnectionOptions = {}) {
   const troubles: string[] = []
   const connection = await RedisConnection.open(url, (client) => client.set('probe', 'probed'), {
@@ -25,8 +28,7 @@ async function connect(url: string, options: RedisConnectionOptions = {}) {
 redisSuite('A connection to Redis', () => {
   test('works at once if Redis does, without a report', async () => {
     await using server = await RedisServer.start()
-    // Not a test of time-outs: on a busy machine 300 ms may be too short.
-    await using redis = await connect(server.url, { connectTimeout: 10_000, commandTimeout: 10_000 })
+    await using redis = await connect(server.url, patient)
     assert.equal(await redis.get(), null)
     assert.deepEqual(redis.troubles, [])
   })
@@ -86,7 +88,7 @@ redisSuite('A connection to Redis', () => {
 
   test('with a wrong password is reported once, without the password', async () => {
     await using server = await RedisServer.start('--requirepass', 'the-right-secret')
-    await using redis = await connect(`redis://:the-wrong-secret@127.0.0.1:${server.port}`)
+    await using redis = await connect(`redis://:the-wrong-secret@127.0.0.1:${server.port}`, patient)
     const errors: unknown[] = []
     for (let n = 0; n < 20; n += 1) errors.push(await redis.get().catch((error: unknown) => error))
     assert.equal(redis.troubles.length, 1)
@@ -95,9 +97,9 @@ redisSuite('A connection to Redis', () => {
       assert.ok(error instanceof MetadataUnavailable)
       assert.doesNotMatch(JSON.stringify(error, Object.getOwnPropertyNames(error)) + String(error.cause), /secret/)
     }
-    await using right = await connect(`redis://:the-right-secret@127.0.0.1:${server.port}`)
+    await using right = await connect(`redis://:the-right-secret@127.0.0.1:${server.port}`, patient)
     assert.equal(await right.get(), null)
-    await using none = await connect(server.url)
+    await using none = await connect(server.url, patient)
     assert.match(none.troubles[0] ?? '', /unavailable: NOAUTH/)
   })
 

@@ -85,9 +85,12 @@ for (const way of ['the event loop', 'a thread'] as const) {
           for await (const bytes of response.body.into(file, { skip: 0, most: undefined })) total += bytes
           return total
         }
-        if (kind === undefined) assert.equal(await read(), 5)
-        else await assert.rejects(read(), { name: 'UpstreamError', kind, upstream: 'registry.test' })
-        server.close()
+        try {
+          if (kind === undefined) assert.equal(await read(), 5)
+          else await assert.rejects(read(), { name: 'UpstreamError', kind, upstream: 'registry.test' })
+        } finally {
+          server.close()
+        }
       })
     }
   })
