@@ -209,6 +209,11 @@ async function openMetadata(
   const sqlite = SqliteStore.open(pathOf(storage.path, { kind: 'metadata' }), {
     onDamage: (setAside, error) =>
       log.error('the metadata was damaged; an empty database has replaced it', { setAside, error }),
+    moving: { onFailure },
+    pins: {
+      path: pathOf(storage.path, { kind: 'pins' }),
+      onDamage: (setAside, error) => log.error('the file of pins cannot be read', { setAside, error }),
+    },
   })
   const { index } = sqlite
   const tier = (store: MetadataStore) => ({ metadata: new MemoryTier({ store, accesses: index, onFailure }), index })

@@ -1,5 +1,5 @@
 import type { Router } from '@koa/router'
-import { type Pin, parsePin } from '../cache/upkeep/pin.ts'
+import { type Pin, parsePin } from '../oci/pin.ts'
 import type { AdminActions } from './actions.ts'
 import type { AdminApi } from './answers.ts'
 import { acceptNoBody, readTexts } from './body.ts'

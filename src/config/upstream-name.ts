@@ -1,7 +1,4 @@
-import { canonicalHost, dockerHub } from '../oci/registry-host.ts'
-
-const label = '[a-z0-9](?:[a-z0-9-]*[a-z0-9])?'
-const hostPattern = new RegExp(`^${label}(?:\\.${label})*(?::[1-9]\\d{0,4})?$`)
+import { canonicalHost, dockerHub, isRegistryHost } from '../oci/registry-host.ts'
 
 /**
  * The canonical name of an upstream: lower-case, and `docker.io` for every name of Docker Hub. Undefined if it is not
@@ -9,7 +6,7 @@ const hostPattern = new RegExp(`^${label}(?:\\.${label})*(?::[1-9]\\d{0,4})?$`)
  */
 export function canonicalUpstreamName(text: string): string | undefined {
   const name = text.toLowerCase()
-  if (!hostPattern.test(name) || !/[.:]|^localhost$/.test(name) || !URL.canParse(`https://${name}`)) return undefined
+  if (!isRegistryHost(name) || !URL.canParse(`https://${name}`)) return undefined
   return canonicalHost(name)
 }
 

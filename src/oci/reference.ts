@@ -1,4 +1,5 @@
 import { type Digest, parseDigest } from './digest.ts'
+import { isRegistryHost } from './registry-host.ts'
 
 /** What names a manifest: a tag or a digest (distribution-spec, "Pulling manifests"). */
 export type Reference = { readonly tag: string } | { readonly digest: Digest }
@@ -14,11 +15,21 @@ export function isRepositoryName(text: string): boolean {
   return text.length <= maxNameLength && namePattern.test(text)
 }
 
+/** Whether it is an upstream and the name of a repository: `docker.io/library/alpine`. */
+export function isFullRepositoryName(text: string): boolean {
+  const slash = text.indexOf('/')
+  return slash > 0 && isRegistryHost(text.slice(0, slash)) && isRepositoryName(text.slice(slash + 1))
+}
+
+export function isTag(text: string): boolean {
+  return tagPattern.test(text)
+}
+
 /** Undefined if it is neither a tag nor a digest of a known algorithm. */
 export function parseReference(text: string): Reference | undefined {
   if (text.includes(':')) {
     const digest = parseDigest(text)
     return digest && { digest }
   }
-  return tagPattern.test(text) ? { tag: text } : undefined
+  return isTag(text) ? { tag: text } : undefined
 }

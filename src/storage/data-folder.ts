@@ -1,4 +1,5 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { algorithms } from '../oci/digest.ts'
 import { pathOf } from './layout.ts'
@@ -24,6 +25,9 @@ export class DataFolder implements Disposable {
   /** Throws DataFolderError. */
   static async open(root: string): Promise<DataFolder> {
     try {
+      await mkdir(dirname(root), { recursive: true })
+      // What it holds may be private. A folder that is there keeps its mode.
+      await mkdir(root, { recursive: true, mode: 0o700 })
       await mkdir(pathOf(root, { kind: 'ingest' }), { recursive: true })
       for (const algorithm of algorithms) {
         await mkdir(pathOf(root, { kind: 'algorithm', algorithm }), { recursive: true })

@@ -8,6 +8,7 @@ import type { BodyReader } from './body-reader.ts'
 import { SharedFile } from './file.ts'
 import type { IoThreads } from './io-threads.ts'
 import { pathOf } from './layout.ts'
+import { mergeNotes, parseNote } from './note.ts'
 import { type Followed, Follower } from './spool/follower.ts'
 
 /** Blobs as files of a data folder (`layout.ts` draws it). */
@@ -72,14 +73,10 @@ export class FileStore implements BlobStore {
 
   /** Written before the blob appears, and by rename, so that a manifest never stands without a whole note. */
   async #note(digest: Digest, note: ManifestNote): Promise<void> {
-    const known = await this.#readNote(digest)
-    const repositories = { ...known?.repositories, ...note.repositories }
-    for (const [name, visibility] of Object.entries(known?.repositories ?? {})) {
-      if (visibility === 'public') repositories[name] = visibility
-    }
+    const merged = mergeNotes(await this.#readNote(digest), note)
     const temporary = pathOf(this.#root, { kind: 'spool' })
     try {
-      await writeFile(temporary, JSON.stringify({ mediaType: note.mediaType, repositories }), { flush: true })
+      await writeFile(temporary, JSON.stringify(merged), { flush: true, mode: 0o600 })
       await rename(temporary, this.#notePath(digest))
     } catch (error) {
       await rm(temporary, { force: true }).catch(() => undefined)
@@ -88,8 +85,8 @@ export class FileStore implements BlobStore {
   }
 
   async #readNote(digest: Digest): Promise<ManifestNote | undefined> {
-    const text = await absent(readFile(this.#notePath(digest), 'utf8'))
-    return text === undefined ? undefined : parseNote(text)
+    const text = await absent(readFile(this.#notePath(digest)))
+    return text && parseNote(text)
   }
 }
 
@@ -112,16 +109,6 @@ class OpenFile implements OpenBlob {
 
   close(): Promise<void> {
     return this.#file.release()
-  }
-}
-
-function parseNote(text: string): ManifestNote | undefined {
-  try {
-    const { mediaType, repositories } = JSON.parse(text) as Partial<ManifestNote>
-    if (typeof mediaType !== 'string' || typeof repositories !== 'object' || repositories === null) return undefined
-    return { mediaType, repositories }
-  } catch {
-    return undefined
   }
 }
 

@@ -3,17 +3,18 @@ import { join } from 'node:path'
 import { type Algorithm, algorithmOf, type Digest, hexOf } from '../oci/digest.ts'
 
 /**
- * Every path below a data folder. Only this file joins them.
+ * Every path below a data folder. Only this file joins them. The folder is made for its owner alone.
  *
  *     version                     the layout's version
  *     lock                        locked while a process owns the folder
  *     blobs/<algorithm>/<hex>     an OCI image layout's blob folder: verified, immutable, read-only
- *     blobs/<algorithm>/<hex>.json  beside a manifest: media type and repositories
+ *     blobs/<algorithm>/<hex>.json  beside a manifest: media type and repositories; for its owner alone
  *     ingest/<random>             spools; all of them are deleted at start
+ *     pins.json                   the pins, which survive the metadata
  *     metadata.sqlite
  */
 export type StoragePath =
-  | { readonly kind: 'version' | 'lock' | 'metadata' | 'ingest' }
+  | { readonly kind: 'version' | 'lock' | 'metadata' | 'pins' | 'ingest' }
   /** A new name with each call. */
   | { readonly kind: 'spool' }
   /** A file in `ingest` that an earlier process left. */
@@ -30,6 +31,8 @@ export function pathOf(root: string, place: StoragePath): string {
       return join(root, place.kind)
     case 'metadata':
       return join(root, 'metadata.sqlite')
+    case 'pins':
+      return join(root, 'pins.json')
     case 'spool':
       return join(root, 'ingest', randomUUID())
     case 'leftover':

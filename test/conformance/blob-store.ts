@@ -69,14 +69,17 @@ export function blobStoreConformance(name: string, create: () => Promise<BlobSto
       await using test = await create()
       const body = Buffer.from('{}')
       const mediaType = 'application/vnd.oci.image.index.v1+json'
-      await adopt(test, body, { mediaType, repositories: { 'a/x': 'public', 'a/y': 'unproven' } })
-      const digest = await adopt(test, body, { mediaType, repositories: { 'a/x': 'unproven', 'a/z': 'public' } })
+      await adopt(test, body, { mediaType, repositories: { 'a.test/x': 'public', 'a.test/y': 'unproven' } })
+      const digest = await adopt(test, body, {
+        mediaType,
+        repositories: { 'a.test/x': 'unproven', 'a.test/z': 'public' },
+      })
       const [stored, ...others] = await Array.fromAsync(test.store.list())
       assert.deepEqual(others, [])
       assert.deepEqual(stored, {
         digest,
         size: 2,
-        note: { mediaType, repositories: { 'a/x': 'public', 'a/y': 'unproven', 'a/z': 'public' } },
+        note: { mediaType, repositories: { 'a.test/x': 'public', 'a.test/y': 'unproven', 'a.test/z': 'public' } },
       })
     })
 

@@ -143,9 +143,10 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
   suite(`${name} knows which repositories hold a digest:`, () => {
     check('each repository once, in order', async ({ store, index }) => {
       assert.deepEqual(await index.repositoriesOf(one), [])
-      for (const each of ['b', 'a', 'c']) await store.addLinks(each, [link(one), link(one, 'manifest'), link(two)])
-      await store.addLinks('d', [link(two)])
-      assert.deepEqual(await index.repositoriesOf(one), ['a', 'b', 'c'])
+      const names = ['ghcr.io/b', 'ghcr.io/a', 'ghcr.io/c']
+      for (const each of names) await store.addLinks(each, [link(one), link(one, 'manifest'), link(two)])
+      await store.addLinks('ghcr.io/d', [link(two)])
+      assert.deepEqual(await index.repositoriesOf(one), names.sort())
     })
 
     check(
@@ -258,12 +259,18 @@ export function contentIndexConformance(name: string, create: () => Promise<Inde
       assert.deepEqual(await index.images('ghcr.io/', { repository: 'z', tag: 'a' }, 100), [])
     })
 
-    check('with names of any script', async ({ store, index }) => {
-      for (const each of ['倉庫/画像', '倉庫/🐳', 'käse/x']) await store.setTag(each, 'latest', tagRecord())
-      const found = async (prefix: string) =>
-        (await index.images(prefix, undefined, 9)).map((image) => image.repository)
-      assert.deepEqual(await found('倉庫/'), ['倉庫/画像', '倉庫/🐳'])
-      assert.deepEqual(await found('kä'), ['käse/x'])
+    check('without names that no registry has', async ({ store, index }) => {
+      const wrong = ['倉庫/画像', 'docker.io/ALPINE', 'alpine', 'docker.io/../a', 'docker.io/a\r\nb']
+      for (const each of [...wrong, 'docker.io/a/b']) {
+        await store.setTag(each, 'latest', tagRecord())
+        await store.setTag(each, 'la test', tagRecord())
+        await store.addLinks(each, [link(one)])
+      }
+      const known = async (listed: Promise<readonly { readonly repository: string }[]>) =>
+        (await listed).map((each) => each.repository)
+      assert.deepEqual(await known(index.images('', undefined, 9)), ['docker.io/a/b'])
+      assert.deepEqual(await known(index.holdings('', undefined, 9)), ['docker.io/a/b'])
+      assert.deepEqual(await index.repositoriesOf(one), ['docker.io/a/b'])
     })
   })
 

@@ -92,7 +92,7 @@ export function metadataStoreConformance(name: string, create: () => Promise<Met
       await store.deleteTag(repository, 'latest')
     })
 
-    check('names and values may have any length and script', async (store) => {
+    check('names may have any length and script', async (store) => {
       const names = [
         'a',
         'x'.repeat(255),
@@ -103,14 +103,13 @@ export function metadataStoreConformance(name: string, create: () => Promise<Met
         '%s {a} * ?',
       ]
       for (const [n, repositoryName] of names.entries()) {
-        const record = tagRecord({ etag: `"${repositoryName}"`, mediaType: `application/${repositoryName}`, size: n })
-        await store.setTag(repositoryName, `t-${repositoryName}`, record)
-        await store.addLinks(repositoryName, [link({ size: n, mediaType: record.mediaType })])
+        await store.setTag(repositoryName, `t-${repositoryName}`, tagRecord({ etag: `"${n}"`, size: n }))
+        await store.addLinks(repositoryName, [link({ size: n })])
       }
       for (const [n, repositoryName] of names.entries()) {
         const record = await store.tag(repositoryName, `t-${repositoryName}`)
-        assert.deepEqual([record?.size, record?.etag], [n, `"${repositoryName}"`])
-        assert.equal((await store.link(repositoryName, 'blob', one))?.mediaType, `application/${repositoryName}`)
+        assert.deepEqual([record?.size, record?.etag], [n, `"${n}"`])
+        assert.equal((await store.link(repositoryName, 'blob', one))?.size, n)
       }
     })
 

@@ -6,9 +6,12 @@ import { tempDir } from '../support/temp.ts'
 /** A SQLite store in a folder of its own, which goes with it. */
 export async function temporaryStore(): Promise<SqliteStore> {
   const dir = await tempDir()
-  return closing(SqliteStore.open(join(dir.path, 'metadata.sqlite')), async () => {
-    await dir[Symbol.asyncDispose]()
-  })
+  return closing(
+    SqliteStore.open(join(dir.path, 'metadata.sqlite'), { pins: { path: join(dir.path, 'pins.json') } }),
+    async () => {
+      await dir[Symbol.asyncDispose]()
+    },
+  )
 }
 
 /** The store, whose disposal does something more afterwards. */

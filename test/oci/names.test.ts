@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { algorithmOf, digestOf, hexOf, parseDigest } from '../../src/oci/digest.ts'
-import { isRepositoryName, parseReference } from '../../src/oci/reference.ts'
+import { isFullRepositoryName, isRepositoryName, parseReference } from '../../src/oci/reference.ts'
 
 const hex = 'a'.repeat(64)
 
@@ -36,6 +36,30 @@ describe('parseDigest', () => {
   it('never throws, and parses what digestOf returns', () => {
     fc.assert(fc.property(fc.string(), (text) => void parseDigest(text)))
     fc.assert(fc.property(fc.uint8Array(), (bytes) => assert.ok(parseDigest(digestOf(bytes)))))
+  })
+})
+
+describe('isFullRepositoryName', () => {
+  it('wants an upstream and a name of it', () => {
+    for (const name of ['docker.io/library/alpine', 'localhost/a', 'a:5/b', '127.0.0.1:5000/a/b', 'a-b.c/d']) {
+      assert.ok(isFullRepositoryName(name), name)
+    }
+    for (const name of [
+      '',
+      '/',
+      'docker.io',
+      'docker.io/',
+      '/a',
+      'a/b',
+      'Docker.io/a',
+      'docker.io/A',
+      'docker.io/../a',
+    ]) {
+      assert.ok(!isFullRepositoryName(name), name)
+    }
+    for (const name of ['docker.io/a\n', 'docker.io:0/a', `${'a'.repeat(400)}.io/a`, `a.io/${'a'.repeat(256)}`]) {
+      assert.ok(!isFullRepositoryName(name), name)
+    }
   })
 })
 

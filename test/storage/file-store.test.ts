@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, open, readdir, readFile, truncate, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir, readFile, stat, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { digestOf } from '../../src/oci/digest.ts'
@@ -111,6 +111,30 @@ describe('DataFolder', () => {
     using _second = await DataFolder.open(root)
     assert.deepEqual(await readdir(join(root, 'ingest')), [])
     assert.deepEqual((await readdir(root)).sort(), ['blobs', 'ingest', 'lock', 'version'])
+  })
+
+  it('is made for its owner alone, and is left as it is where it is there', async () => {
+    await using dir = await tempDir()
+    const modeOf = async (path: string) => ((await stat(path)).mode & 0o777).toString(8)
+    const root = join(dir.path, 'made', 'here')
+    using _made = await DataFolder.open(root)
+    assert.equal(await modeOf(root), '700')
+    assert.notEqual(await modeOf(join(dir.path, 'made')), '700')
+    const known = join(dir.path, 'known')
+    await mkdir(known)
+    await chmod(known, 0o755)
+    using _known = await DataFolder.open(known)
+    assert.equal(await modeOf(known), '755')
+
+    const spool = await Spool.create(pathOf(root, { kind: 'spool' }))
+    await spool.append(Buffer.from('{}'))
+    spool.release()
+    const digest = digestOf(Buffer.from('{}'))
+    const note = { mediaType: 'application/x', repositories: { 'ghcr.io/a/b': 'unproven' } } as const
+    await new FileStore(root).adopt(digest, spool, note)
+    await spool.close()
+    assert.equal(await modeOf(pathOf(root, { kind: 'note', digest })), '600')
+    assert.equal(await modeOf(pathOf(root, { kind: 'blob', digest })), '444')
   })
 
   it('refuses a second owner in one line, and does not disturb the first', async () => {

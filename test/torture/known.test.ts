@@ -47,7 +47,7 @@ describe('the list of known faults', () => {
 
   it('tolerates by name, and nothing that it does not know', () => {
     const known: Violation = { invariant: 'pinned-gone', subject: '/v2/a/b', detail: 'status 503', at: 1 }
-    assert.deepEqual(toleratedAs(known, new Set(['kill', 'lose-metadata'])), ['lost-metadata-loses-pins'])
+    assert.deepEqual(toleratedAs(known, new Set(['kill', 'lose-metadata'])), ['lost-metadata-loses-tags'])
     assert.deepEqual(toleratedAs(known, new Set(['kill'])), [])
     const damaged: Violation = {
       invariant: 'wrong-body',

@@ -2,12 +2,12 @@ import type { ContentIndex, ImageCursor, TaggedImage } from '../../metadata/cont
 import type { MetadataTier } from '../../metadata/metadata-store.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { isIndex } from '../../oci/media-type.ts'
+import type { Pin } from '../../oci/pin.ts'
 import { configOf, platformOf, platformsOf } from '../../oci/platform.ts'
 import type { BlobStore } from '../../storage/blob-store.ts'
 import { readManifest } from '../manifests.ts'
 import type { Observer } from '../observer.ts'
 import { ContentGraph } from './content-graph.ts'
-import type { Pin } from './pin.ts'
 import type { Pins } from './pins.ts'
 
 /** A platform of an image. */

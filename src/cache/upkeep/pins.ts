@@ -1,6 +1,6 @@
 import type { ContentIndex, TaggedImage } from '../../metadata/content-index.ts'
+import { type Pin, parsePin } from '../../oci/pin.ts'
 import { pagesOf } from './pages.ts'
-import { type Pin, parsePin } from './pin.ts'
 
 /** The patterns of images that are never evicted. */
 export class Pins {

@@ -1,8 +1,8 @@
 import type { Access } from '../../metadata/access-log.ts'
 import type { ContentIndex } from '../../metadata/content-index.ts'
 import type { Digest } from '../../oci/digest.ts'
+import { type Pin, parsePin } from '../../oci/pin.ts'
 import { GraphReader, walk } from './graph-reader.ts'
-import { type Pin, parsePin } from './pin.ts'
 
 /** Why a blob must stay: nothing, a pin, or a stored manifest that leads to it and was last used at `since`. */
 export type KeepReason = 'none' | 'pinned' | { readonly since: number }

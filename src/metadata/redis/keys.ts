@@ -13,7 +13,7 @@ import type { LinkKind } from '../metadata-store.ts'
  * On Redis Cluster every operation stays in one slot: a tag is one key, and the links of a repository share the hash tag
  * {<repository>}. Every key expires 90 days after it was last written.
  *
- * Commands used: EVAL, EVALSHA, HGETALL, DEL; in scripts HGET, HSET, DEL, EXPIRE; while connecting HELLO, AUTH, SELECT,
+ * Commands used: EVAL, EVALSHA, HGETALL, DEL; in scripts HGET, HSET, DEL, EXPIRE, TYPE; while connecting HELLO, AUTH, SELECT,
  * CLIENT, and on Redis Cluster CLUSTER.
  */
 

@@ -31,10 +31,27 @@ export const scripts = {
     end
   `,
   },
+
+  discard: {
+    numberOfKeys: 1,
+    lua: `
+    -- Deletes what is no record, unless it has been replaced since it was read.
+    -- KEYS   1 the record
+    -- ARGV   1… its fields as they were read, each followed by its value
+    -- Output 1 when deleted, 0 when kept
+    if redis.call('TYPE', KEYS[1]).ok == 'hash' then
+      for n = 1, #ARGV, 2 do
+        if redis.call('HGET', KEYS[1], ARGV[n]) ~= ARGV[n + 1] then return 0 end
+      end
+    end
+    return redis.call('DEL', KEYS[1])
+  `,
+  },
 } as const
 
 /** The scripts, as a client has them. */
 export interface ScriptCommands {
   setTag(key: string, ...values: readonly (string | number)[]): Promise<unknown>
   addLinks(keys: number, ...keysAndValues: readonly (string | number)[]): Promise<unknown>
+  discard(key: string, ...values: readonly string[]): Promise<unknown>
 }

@@ -1,8 +1,13 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { Link, LinkKind, MetadataStore, TagRecord } from '../metadata-store.ts'
+import { parseLink, parseTag } from '../records.ts'
 import { keyLifetime, linkKey, probeKey, tagKey } from './keys.ts'
 import { RedisConnection, type RedisConnectionOptions } from './redis-connection.ts'
-import { parseLink, parseTag, tagFields } from './redis-record.ts'
+
+type Hash = Readonly<Record<string, string>>
+
+/** Of every kind of record. */
+const fields = ['digest', 'mediaType', 'size', 'etag', 'checkedAt', 'visibility'] as const
 
 /**
  * Metadata in Redis, shared by all mirrors that use the same one; `keys.ts` documents the keys. Throws
@@ -26,7 +31,7 @@ export class RedisStore implements MetadataStore {
   }
 
   async tag(repository: string, tag: string): Promise<TagRecord | undefined> {
-    return parseTag(await this.#hash(tagKey(repository, tag)))
+    return this.#read(tagKey(repository, tag), parseTag)
   }
 
   async setTag(repository: string, tag: string, record: TagRecord): Promise<void> {
@@ -39,7 +44,7 @@ export class RedisStore implements MetadataStore {
   }
 
   async link(repository: string, kind: LinkKind, digest: Digest): Promise<Link | undefined> {
-    return parseLink(kind, digest, await this.#hash(linkKey(repository, kind, digest)))
+    return this.#read(linkKey(repository, kind, digest), (hash) => parseLink({ ...hash, kind, digest }))
   }
 
   async addLinks(repository: string, links: readonly Link[]): Promise<void> {
@@ -53,7 +58,30 @@ export class RedisStore implements MetadataStore {
     await this.#connection[Symbol.asyncDispose]()
   }
 
-  #hash(key: string): Promise<Record<string, string>> {
-    return this.#connection.run((client) => client.hgetall(key))
+  /** A key that holds no record is deleted, so that an older record than it claims to be may be written there. */
+  async #read<Value>(key: string, parse: (hash: Hash) => Value | undefined): Promise<Value | undefined> {
+    const hash = await this.#hash(key)
+    const value = parse(hash)
+    if (value || Object.keys(hash).length === 0) return value
+    const seen = fields.flatMap((field) => (hash[field] === undefined ? [] : [field, hash[field]]))
+    // Where that fails, the next read tries again.
+    await this.#connection.run((client) => client.discard(key, ...seen)).catch(() => undefined)
+    return undefined
   }
+
+  /** Of a key of another type, as if nothing in it were right. */
+  async #hash(key: string): Promise<Hash> {
+    try {
+      return await this.#connection.run((client) => client.hgetall(key))
+    } catch (error) {
+      if (error instanceof Error && error.message.includes('WRONGTYPE')) return { digest: '' }
+      throw error
+    }
+  }
+}
+
+/** The fields of a tag except `checkedAt`, each followed by its value. */
+function tagFields({ digest, mediaType, size, etag }: TagRecord): (string | number)[] {
+  const fields = ['digest', digest, 'mediaType', mediaType, 'size', size]
+  return etag === undefined ? fields : [...fields, 'etag', etag]
 }

@@ -1,5 +1,8 @@
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import { migrations, schemaVersion } from './sqlite-schema.ts'
+import type { Statements } from './current-tables.ts'
+import { oldStatements } from './old-statements.ts'
+import { SqliteRecords } from './sqlite-records.ts'
+import { dropOldTables, migrations, schemaVersion } from './sqlite-schema.ts'
 import { statements } from './sqlite-statements.ts'
 
 /**
@@ -19,7 +22,8 @@ const settings = `
 /** An open database file with prepared statements. Every method is synchronous and throws SQLite's error. */
 export class SqliteConnection implements Disposable {
   readonly #database: DatabaseSync
-  readonly statement: { readonly [Name in keyof typeof statements]: StatementSync }
+  readonly statement: Statements
+  #records: SqliteRecords
 
   constructor(path: string) {
     this.#database = new DatabaseSync(path, { timeout: lockTimeout })
@@ -31,19 +35,48 @@ export class SqliteConnection implements Disposable {
       }
       this.#database.exec(settings)
       if (version < schemaVersion) this.#migrate(version)
-      const prepared = Object.entries(statements).map(([name, sql]) => [name, this.#database.prepare(sql)] as const)
-      this.statement = Object.fromEntries(prepared) as SqliteConnection['statement']
+      this.statement = this.#prepare(statements)
+      const old = this.#database.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'old_tags'").get()
+      this.#records = new SqliteRecords(this.statement, old && this.#prepare(oldStatements))
     } catch (error) {
       this[Symbol.dispose]()
       throw error
     }
   }
 
+  get records(): SqliteRecords {
+    return this.#records
+  }
+
+  /** Moves up to `limit` rows out of the tables of version 2, and drops these when they are empty. False when they are. */
+  moveOldRows(limit: number): boolean {
+    if (!this.#records.hasOldTables) return false
+    let isLeft = true
+    this.transaction(() => {
+      isLeft = this.#records.move(limit) > 0
+      if (!isLeft) this.#database.exec(dropOldTables)
+    })
+    if (!isLeft) this.#records = new SqliteRecords(this.statement, undefined)
+    return isLeft
+  }
+
   #migrate(version: number): void {
     this.transaction(() => {
       for (const step of migrations.slice(version)) this.#database.exec(step)
+      // Nothing has to be moved.
+      if (version === 0) this.#database.exec(dropOldTables)
       this.#database.exec(`PRAGMA user_version = ${schemaVersion}`)
     })
+  }
+
+  #prepare<Name extends string>(texts: Readonly<Record<Name, string>>): { readonly [Each in Name]: StatementSync } {
+    const prepared = Object.entries<string>(texts).map(([name, sql]) => {
+      const statement = this.#database.prepare(sql)
+      // A number that is too large for JavaScript is no reason to throw: the record is checked.
+      statement.setReadBigInts(true)
+      return [name, statement] as const
+    })
+    return Object.fromEntries(prepared) as { [Each in Name]: StatementSync }
   }
 
   /** All of the work or none of it. */

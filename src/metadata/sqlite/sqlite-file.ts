@@ -45,6 +45,11 @@ export class SqliteFile implements Disposable {
     }
   }
 
+  /** As `run`, in a transaction: all of the work is done, or none. */
+  write(work: (connection: SqliteConnection) => void): void {
+    this.run((connection) => connection.transaction(() => work(connection)))
+  }
+
   [Symbol.dispose](): void {
     this.#connection[Symbol.dispose]()
   }

@@ -57,17 +57,45 @@ redisSuite('Redis', () => {
     for (const key of keys.filter((key) => !/probe|manifest/.test(key))) assert.equal(await days(key), 90, key)
   })
 
-  test('takes foreign records for absent, and fails on a key of another type', async () => {
+  test('takes what is no record for absent, and lets any record replace it', async () => {
     await using store = await emptied()
-    await server.ask('HSET', `entrepot:tag:${repository}:partial`, 'digest', digest, 'size', '1')
-    await server.ask('HSET', `entrepot:tag:${repository}:wrong`, 'digest', 'sha256:1', 'size', '1', 'checkedAt', '1')
-    await server.ask('HSET', `entrepot:link:{${repository}}:blob:${digest}`, 'visibility', 'secret', 'mediaType', 'x')
-    await server.ask('SET', `entrepot:tag:${repository}:text`, 'text')
-    assert.equal(await store.tag(repository, 'partial'), undefined)
-    assert.equal(await store.tag(repository, 'wrong'), undefined)
-    assert.equal(await store.link(repository, 'blob', digest), undefined)
-    await assert.rejects(store.tag(repository, 'text'), /WRONGTYPE/)
-    assert.equal(await store.tag(repository, 'latest'), undefined)
+    const tag = (name: string) => `entrepot:tag:${repository}:${name}`
+    const linkKey = `entrepot:link:{${repository}}:blob:${digest}`
+    const good = { digest, mediaType: 'application/x', size: '1', checkedAt: '1900000000000' }
+    const wrong: Record<string, Record<string, string>> = {
+      partial: { digest, size: '1' },
+      digest: { ...good, digest: 'sha256:1' },
+      lines: { ...good, mediaType: 'application/x\r\nx-more: 1' },
+      size: { ...good, size: '-1' },
+      time: { ...good, checkedAt: '1e400' },
+      foreign: { name: 'x' },
+    }
+    for (const [name, hash] of Object.entries(wrong)) {
+      await server.ask('HSET', tag(name), ...Object.entries(hash).flat())
+      assert.equal(await store.tag(repository, name), undefined, name)
+      await store.setTag(repository, name, { ...record, checkedAt: 5 })
+      assert.deepEqual(await store.tag(repository, name), { ...record, checkedAt: 5 }, name)
+    }
+    await server.ask('SET', tag('text'), 'text')
+    assert.equal(await store.tag(repository, 'text'), undefined)
+    await store.setTag(repository, 'text', record)
+    assert.deepEqual(await store.tag(repository, 'text'), record)
+
+    for (const change of [{ visibility: 'secret' }, { mediaType: 'x\n' }, { size: '1.5' }]) {
+      const hash = { mediaType: 'application/x', visibility: 'public', size: '7', ...change }
+      await server.ask('HSET', linkKey, ...Object.entries(hash).flat())
+      assert.equal(await store.link(repository, 'blob', digest), undefined)
+      await store.addLinks(repository, [{ ...link, size: undefined, visibility: 'unproven' }])
+      const added = { ...link, size: undefined, visibility: 'unproven' }
+      assert.deepEqual(await store.link(repository, 'blob', digest), added, JSON.stringify(change))
+      await server.ask('DEL', linkKey)
+    }
+  })
+
+  test('an etag that cannot be sent is left out', async () => {
+    await using store = await emptied()
+    await store.setTag(repository, 'latest', { ...record, etag: '"a"\r\nx: y' })
+    assert.deepEqual(await store.tag(repository, 'latest'), { ...record, etag: undefined })
   })
 
   test('that lost its scripts gets them again', async () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { suite, test } from 'node:test'
@@ -154,16 +154,19 @@ suite('A damaged SQLite file is set aside and replaced', () => {
   test('while running', async () => {
     await using dir = await tempDir()
     const path = join(dir.path, 'metadata.sqlite')
+    await filled(path, 0)
+    // Behind the pages that are read while it is opened.
+    const start = statSync(path).size
     await filled(path, 1000)
-    writeFileSync(path, readFileSync(path).fill(7, 4096))
+    writeFileSync(path, readFileSync(path).fill(7, start))
     const reports: unknown[] = []
     await using store = SqliteStore.open(path, { onDamage: (setAside, cause) => reports.push(setAside, cause) })
     assert.equal(reports.length, 0)
-    await store.index.recordAccesses(accesses(3))
+    await store.index.recordAccesses(accesses(1000))
     assert.equal(reports.length, 2)
     assert.match(String(reports[1]), /malformed/)
     assert.ok(existsSync(String(reports[0])))
-    assert.deepEqual(await store.index.usage(), { blobs: 3, bytes: 3 })
+    assert.deepEqual(await store.index.usage(), { blobs: 1000, bytes: 1000 })
     assert.equal(await store.tag(repository, 'latest'), undefined)
     await store.setTag(repository, 'latest', record)
     assert.deepEqual(await store.tag(repository, 'latest'), record)

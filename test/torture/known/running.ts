@@ -6,7 +6,6 @@ import { given, type KnownFault } from './known-fault.ts'
 import type { Mirror } from './mirror.ts'
 
 const repository = 'team/app'
-const other = 'team/other'
 const MB = 1_000_000
 
 /** Whether it starts; rejects where it can not be told. */
@@ -22,38 +21,6 @@ async function started(mirror: Mirror): Promise<string> {
 
 /** What ends the process, or keeps it from starting. */
 export const running: readonly KnownFault[] = [
-  {
-    id: 'redis-line-break-is-an-error',
-    fault: 'A record in Redis whose media type has a line break is answered with 500, each time.',
-    should: 'A record that does not pass its parser is as good as absent: the tag is fetched again.',
-    observe: async (world) => {
-      const upstream = await world.upstream()
-      const digest = upstream.addImage(repository, 'latest', image())
-      upstream.addImage(other, 'latest', image())
-      const redis = await world.redis()
-      const mirror = await world.mirror(upstream, {
-        entry: { tagTtl: '1h' },
-        config: { metadata: { kind: 'redis', url: redis.url } },
-      })
-      given((await mirror.manifest(repository, 'latest')).digest === digest, 'the image is not stored')
-      await mirror.keeps(1)
-      await mirror.stop()
-      await mirror.start()
-      // As if another mirror had fetched the same image through another repository.
-      const record = ['mediaType', 'application/json\r\nx-more: 1', 'size', '500']
-      const checkedAt = String(Date.now())
-      const name = `registry.test/${other}`
-      await redis.ask('HSET', `entrepot:tag:${name}:latest`, ...record, 'digest', digest, 'checkedAt', checkedAt)
-      await redis.ask('HSET', `entrepot:link:{${name}}:manifest:${digest}`, ...record, 'visibility', 'public')
-      // Twice: what is in memory takes another way.
-      const statuses: number[] = []
-      for (let n = 0; n < 2; n += 1) statuses.push((await mirror.manifest(other, 'latest')).status)
-      if (statuses.includes(0)) await mirror.ended()
-      return mirror.isRunning ? statuses.join(', then ') : 'the process has ended'
-    },
-    today: '500, then 500',
-    right: '200, then 200',
-  },
   {
     id: 'hangup-ends-process',
     fault: 'SIGHUP ends the process without a line.',

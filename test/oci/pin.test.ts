@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { suite, test } from 'node:test'
-import { parsePin } from '../../../src/cache/upkeep/pin.ts'
+import { parsePin } from '../../src/oci/pin.ts'
 
 suite('A pin', () => {
   for (const [pattern, repository, tag, expected] of [
