@@ -139,7 +139,7 @@ export function behaviourOf(name: FaultName, random: Random, answer: Answer): Be
     case 'page-200':
       return { status: 200, body: page, headers: html }
     case 'page-404':
-      return { status: 404, body: page, headers: html, headStatus: 404 }
+      return { status: 404, body: page, headers: html }
     case 'json-404':
       return { status: 404, headStatus: 404 }
     case 'denied':
