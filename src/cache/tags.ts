@@ -1,7 +1,7 @@
 import type { MetadataTier, TagRecord } from '../metadata/metadata-store.ts'
 import type { Descriptor } from '../oci/descriptor.ts'
 import { RegistryError, UpstreamError } from '../oci/error.ts'
-import type { Currency, Manifest, Resolution } from '../upstream/upstream.ts'
+import type { Currency, KnownTag, Manifest, Resolution } from '../upstream/upstream.ts'
 import { requireFromUpstream } from './ask-upstream.ts'
 import type { KeptManifest } from './content-cache.ts'
 import { confirmedAt, type Freshness, freshness, isBehind, type TagPolicy } from './freshness.ts'
@@ -166,7 +166,7 @@ export class Tags {
       origin.upstream.overdue()
       overdue.resolve('overdue')
     }, this.#options.deadline)
-    const result = this.#ask(origin, tag, record).finally(() => {
+    const result = this.#ask(origin, tag, record, record).finally(() => {
       clearTimeout(timer)
       this.#checks.delete(key)
     })
@@ -177,13 +177,8 @@ export class Tags {
     return check
   }
 
-  /** `known` is what makes the question conditional; `record` is what is known of the tag. */
-  async #ask(
-    origin: Origin,
-    tag: string,
-    record: TagRecord,
-    known: TagRecord | undefined = record,
-  ): Promise<ServedTag> {
+  /** `record` is what is known of the tag, and `known` what the upstream is told of that. */
+  async #ask(origin: Origin, tag: string, record: TagRecord, known: KnownTag): Promise<ServedTag> {
     const { manifests } = this.#options
     const answer = await this.#orForget(origin, tag, this.#resolve(origin, tag, known), record)
     if (answer.kind === 'manifest') {
@@ -197,8 +192,10 @@ export class Tags {
     if (isBehind({ digest, currency }, record, this.#options.now())) return await this.#keepTo(origin, record, currency)
     // The record moves only after its new target is stored: if that cannot be had, the old one still can.
     const found = await unlessAbsent(manifests.byDigest(origin, digest))
-    // The ETag may be bound to what never was a manifest: then the tag has to show its digest.
-    if (!found && answer.kind === 'unchanged' && known) return await this.#ask(origin, tag, record, undefined)
+    // The ETag may be bound to what never was a manifest: then the tag has to show its digest, once.
+    if (!found && answer.kind === 'unchanged' && known.etag !== undefined) {
+      return await this.#ask(origin, tag, record, { digest, etag: undefined })
+    }
     if (!found)
       throw new UpstreamError(origin.upstream.name, 'protocol', `${tag} points to a manifest it does not have`)
     const isStale = currency.warning !== undefined && digest === record.digest
@@ -207,7 +204,7 @@ export class Tags {
     return await this.#remember(origin, tag, { manifest: found.manifest, outcome }, { etag, ...confirmed })
   }
 
-  #resolve(origin: Origin, tag: string, known: TagRecord | undefined): Promise<Resolution> {
+  #resolve(origin: Origin, tag: string, known: KnownTag | undefined): Promise<Resolution> {
     return requireFromUpstream(origin, 'MANIFEST_UNKNOWN', this.#options, (signal) =>
       origin.upstream.resolve(origin.name, tag, known, signal),
     )

@@ -176,6 +176,19 @@ describe('a fresh tag', () => {
   })
 })
 
+describe('a tag that its upstream confirms, and whose manifest it does not have', () => {
+  it('is a fault, found by a few questions', async () => {
+    await using stage = await Stage.start()
+    add(stage.upstream)
+    await stage.get(latest)
+    await lose(stage, first.manifest.digest)
+    stage.upstream.fault({ kind: 'manifest', method: 'GET' }, { status: 404 })
+    stage.upstream.reset()
+    assert.equal((await stage.get(latest)).status, 502)
+    assert.ok(stage.upstream.count({ kind: 'manifest' }) <= 6)
+  })
+})
+
 describe('a tag past its time', () => {
   it('is confirmed a hundred times without one GET that Docker Hub would count', async () => {
     await using stage = await Stage.start({ upstream: await TestUpstream.dockerHub() })
