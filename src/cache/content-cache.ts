@@ -56,10 +56,10 @@ export class ContentCache {
   /** A manifest of the repository that calls it `mediaType`. Counts as a use of stored content. */
   getManifest(digest: Digest, mediaType: string): KeptManifest | undefined {
     const content = this.get(digest)
-    if (!content || isManifest(content)) return content
-    // It was read as a blob before.
+    if (!content || (isManifest(content) && content.mediaType === mediaType)) return content
     const manifest = { ...content, mediaType }
-    this.#entries.set(digest, manifest)
+    // Read as a blob before; or kept for a repository that calls it something else.
+    if (!isManifest(content)) this.#entries.set(digest, manifest)
     return manifest
   }
 

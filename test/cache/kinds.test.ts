@@ -38,6 +38,27 @@ describe('an empty blob', () => {
   })
 })
 
+describe('a manifest that two repositories call different things', () => {
+  it('has the media type of the repository it is asked through', async () => {
+    await using house = await House.open()
+    const body = Buffer.from('{"schemaVersion":2}')
+    const types = {
+      'team/one': 'application/vnd.one.manifest.v1+json',
+      'team/two': 'application/vnd.two.manifest.v1+json',
+    }
+    for (const [name, mediaType] of Object.entries(types))
+      house.upstream.addManifest(name, { mediaType, body }, 'latest')
+    for (let round = 0; round < 2; round += 1) {
+      for (const [name, mediaType] of Object.entries(types)) {
+        for (const reference of ['latest', digestOf(body)]) {
+          const { headers } = await get(`${house.mirror.url}/v2/${name}/manifests/${reference}`)
+          assert.equal(headers['content-type'], mediaType, name)
+        }
+      }
+    }
+  })
+})
+
 describe('a blob of another algorithm', () => {
   for (const algorithm of ['sha512', 'sha384'] as const) {
     it(`is verified by ${algorithm}`, async () => {
