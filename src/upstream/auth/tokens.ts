@@ -3,6 +3,7 @@ import { UpstreamError } from '../../oci/error.ts'
 import { parseObject } from '../../oci/manifest.ts'
 import { withTimeLimit } from '../../oci/time-limit.ts'
 import { statusError } from '../failure.ts'
+import { judgeRefusal } from '../judge.ts'
 import { targetRefusal } from '../target.ts'
 import { readWhole } from '../transfer/body.ts'
 import type { UpstreamLimits } from '../transfer/limits.ts'
@@ -117,6 +118,7 @@ export class Tokens {
     const response = await this.#send(source, login, signal)
     const { status, headers, body } = response
     if (status === 200) return this.#read(response)
+    await this.#refusePage(response)
     body.discard()
     if (status === 401 && login) {
       onRefused()
@@ -126,6 +128,21 @@ export class Tokens {
     if (status === 401 || status === 403) return undefined
     const { upstream, now } = this.#options
     throw statusError(upstream, 'token service', status, retryAfterOf(headers, now()))
+  }
+
+  /** Throws where a 403 is a page for a person: an outage. A service that refuses says so in JSON, if it says anything. */
+  async #refusePage(response: Response): Promise<void> {
+    const { upstream, limits } = this.#options
+    const verdict = judgeRefusal(response)
+    if (verdict === 'refusal') return
+    const { body, headers, status } = response
+    if (verdict === 'text') {
+      const asked = { upstream, asked: 'GET token' }
+      const bytes = await readWhole(body, contentLengthOf(headers), limits.tokenBytes, asked).catch(() => undefined)
+      if (bytes && parseObject(bytes)) return
+    }
+    body.discard()
+    throw new UpstreamError(upstream, 'unavailable', `token service answered ${status} and a page`, { status })
   }
 
   async #send(source: TokenSource, login: Login | undefined, signal: AbortSignal): Promise<Response> {

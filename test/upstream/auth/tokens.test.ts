@@ -144,6 +144,16 @@ const broken: { name: string; behaviour: Parameters<TestUpstream['fault']>[1]; k
   { name: '503', behaviour: { status: 503 }, kind: 'unavailable' },
   { name: '429', behaviour: { status: 429, headers: { 'retry-after': '7' } }, kind: 'rate-limited' },
   { name: '404', behaviour: { status: 404 }, kind: 'protocol' },
+  {
+    name: "a firewall's page",
+    behaviour: { status: 403, body: '<html>', headers: { 'content-type': 'text/html' } },
+    kind: 'unavailable',
+  },
+  {
+    name: 'text for a person',
+    behaviour: { status: 403, body: 'blocked', headers: { 'content-type': 'text/plain' } },
+    kind: 'unavailable',
+  },
   { name: 'no JSON', behaviour: { status: 200, body: '<html>' }, kind: 'protocol' },
   { name: 'no token', behaviour: { status: 200, body: '{"token":""}' }, kind: 'protocol' },
   { name: 'a token that is no header', behaviour: { status: 200, body: '{"token":"a\\nb: c"}' }, kind: 'protocol' },
