@@ -41,10 +41,15 @@ export function manifestMediaType(contentType: string | undefined, body: Buffer)
   return isMediaType(declared) ? declared : octetStream
 }
 
-/** Whether JSON that came under this type is a manifest: of a type that is one, or with a schema version. */
-export function isManifest(mediaType: string, parsed: Readonly<Record<string, unknown>>): boolean {
+/**
+ * Whether JSON that came with this `Content-Type` is a manifest: with a schema version, or of a manifest's type, as the
+ * header or the JSON itself says. A type that is only guessed from its fields is none, and neither is an error list.
+ */
+export function isManifest(contentType: string | undefined, parsed: Readonly<Record<string, unknown>>): boolean {
   if (typeof parsed['schemaVersion'] === 'number') return true
-  return isManifestType(mediaType) && Object.keys(parsed).length > 0
+  if (Object.keys(parsed).length === 0 || Array.isArray(parsed['errors'])) return false
+  const own = typeof parsed['mediaType'] === 'string' ? parsed['mediaType'] : ''
+  return isManifestType(essence(contentType ?? '')) || isManifestType(essence(own))
 }
 
 /**

@@ -113,7 +113,7 @@ export function judgeManifest(headers: Headers, body: Buffer, reference: Referen
   const isSelf = (digest: Digest | undefined) => digest === undefined || digestOf(body, algorithmOf(digest)) === digest
   if (isSelf(asked) && isSelf(told)) {
     if (!asked && !told && isSigned(parsed)) return { digest: signedDigest(body), mediaType, signed: true }
-    if (!asked && !isManifest(mediaType, parsed)) return fault('JSON that is no manifest')
+    if (!asked && !isManifest(contentType, parsed)) return fault('JSON that is no manifest')
     return { digest: asked ?? told ?? digestOf(body), mediaType, signed: false }
   }
   if (isSigned(parsed)) {

@@ -68,6 +68,8 @@ describe('a manifest, as GET brings it', () => {
     ['text', text, Buffer.from('no healthy upstream'), 'unavailable', 'unavailable'],
     ['text that calls itself a manifest', oci, Buffer.from('no healthy upstream'), 'protocol', 'protocol'],
     ['JSON that is no manifest', json, Buffer.from('{"hello":1}'), 'protocol', 'protocol'],
+    ['JSON with a field of a manifest', json, Buffer.from('{"config":{}}'), 'protocol', 'protocol'],
+    ['an error list that calls itself a manifest', oci, Buffer.from('{"errors":[]}'), 'protocol', 'protocol'],
     ['a list', json, Buffer.from('[]'), 'protocol', 'protocol'],
     ['an empty object of a known type', oci, Buffer.from('{}'), 'protocol', 'protocol'],
     [
