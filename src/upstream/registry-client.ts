@@ -139,7 +139,9 @@ export class RegistryClient {
       if (isHome) request.health.answered()
       const location = locationOf(step.response, url)
       if (location === 'none') {
-        const api = authScope && new URL(`${authScope.base}v2/`, authScope.origin)
+        // A registry may keep its storage on another path of its own host.
+        const isApi = authScope !== undefined && this.#repositoryAt(url) !== undefined
+        const api = isApi ? new URL(`${authScope.base}v2/`, authScope.origin) : undefined
         return { ...step.response, api, withLogin }
       }
       step.response.body.discard()
@@ -152,15 +154,21 @@ export class RegistryClient {
 
   /** Undefined for a storage host: it knows no tokens, and must not get ours. */
   #authScopeAt(url: URL, request: UpstreamRequest, login: Login | undefined): AuthScope | undefined {
-    const { origin, pathname } = url
+    const { origin } = url
     const isHome = origin === this.#options.home.origin
     const base = isHome ? this.#base : '/'
-    const path = pathname.startsWith(base) ? pathname.slice(base.length) : ''
     // registry.k8s.io redirects manifests to <region>-docker.pkg.dev, which is a registry with its own challenge.
-    const repository = /^v2\/(.+)\/(?:manifests|blobs)\/[^/]+$/.exec(path)?.[1]
+    const repository = this.#repositoryAt(url)
     // Artifact Registry redirects blobs to another path of its own host, where the same token is valid.
     if (isHome) return { origin, base, repository: repository ?? request.repository, login }
     return repository === undefined ? undefined : { origin, base, repository, login: undefined }
+  }
+
+  /** The repository of a path of the API; undefined for any other path. */
+  #repositoryAt({ origin, pathname }: URL): string | undefined {
+    const base = origin === this.#options.home.origin ? this.#base : '/'
+    const path = pathname.startsWith(base) ? pathname.slice(base.length) : ''
+    return /^v2\/(.+)\/(?:manifests|blobs)\/[^/]+$/.exec(path)?.[1]
   }
 
   async #step<Content extends ResponseBody>(
