@@ -12,7 +12,7 @@ export interface RebuildOptions {
   readonly store: BlobStore
   readonly metadata: MetadataTier
   readonly index: Pick<ContentIndex, 'addReferences' | 'repositoriesOf'>
-  readonly fills: Pick<Fills, 'discard'>
+  readonly fills: Pick<Fills, 'discard' | 'exclude'>
   readonly observer: Observer
   readonly now: () => number
   readonly signal: AbortSignal
@@ -39,7 +39,13 @@ export async function rebuild(options: RebuildOptions): Promise<void> {
     for await (const blob of store.list()) {
       if (signal.aborted) return
       const integrity = await integrityOfListed(blob, pace, options)
-      if (integrity === 'intact') await metadata.recordAccesses([{ digest: blob.digest, size: blob.size, at: now() }])
+      // It may have been evicted since it was listed.
+      if (integrity === 'intact') {
+        await fills.exclude(blob.digest, async () => {
+          const stored = await store.stat(blob.digest)
+          if (stored) await metadata.recordAccesses([{ ...stored, at: now() }])
+        })
+      }
       if (integrity === 'damaged') await fills.discard(blob.digest)
     }
   } catch (error) {
