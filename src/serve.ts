@@ -1,6 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { createAdminApp } from './admin/app.ts'
 import { EventObserver } from './admin/event-observer.ts'
 import { Events } from './admin/events.ts'
@@ -10,11 +8,11 @@ import type { TagPolicy } from './cache/freshness.ts'
 import { Mirror } from './cache/mirror.ts'
 import type { Observer } from './cache/observer.ts'
 import { Maintenance } from './cache/upkeep/maintenance.ts'
-import { type Address, formatAddress } from './config/address.ts'
 import type { Config, UpstreamConfig } from './config/config.ts'
 import { createApp } from './http/app.ts'
 import { FastPathServer } from './http/fast/fast-path-server.ts'
-import { closeWithin, HttpServer, listen } from './http/server.ts'
+import { closeWithin, HttpServer } from './http/server.ts'
+import { boundAddress, open } from './listener.ts'
 import type { ContentIndex } from './metadata/content-index.ts'
 import { LayeredStore } from './metadata/layered-store.ts'
 import { MemoryTier } from './metadata/memory/memory-tier.ts'
@@ -278,25 +276,4 @@ function createUpstream(
 
 function degradedOf(upstreams: Iterable<RegistryUpstream>): string[] {
   return [...upstreams].filter(({ restsUntil }) => restsUntil !== undefined).map(({ name }) => `upstream:${name}`)
-}
-
-async function open(server: Server, address: Address): Promise<void> {
-  try {
-    await listen(server, { ...address, host: address.host === '' ? '::' : address.host })
-  } catch (cause) {
-    throw new Error(`cannot listen on ${formatAddress(address)}: ${reasonOf(cause as NodeJS.ErrnoException)}`, {
-      cause,
-    })
-  }
-}
-
-function reasonOf(error: NodeJS.ErrnoException): string {
-  if (error.code === 'EADDRINUSE') return 'another process listens there'
-  if (error.code === 'EACCES') return 'permission denied'
-  return error.message
-}
-
-function boundAddress(server: Server): string {
-  const { address, port } = server.address() as AddressInfo
-  return formatAddress({ host: address, port })
 }
