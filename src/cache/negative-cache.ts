@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import type { RegistryError } from '../oci/error.ts'
 
-/** What a client is told of it. */
+/** The error that a client gets for an absent tag: its code, and why where that is known. */
 type Absence = Pick<RegistryError, 'code' | 'detail'>
 
 /**

@@ -177,7 +177,7 @@ export class Tags {
     return check
   }
 
-  /** `record` is what is known of the tag, and `known` what the upstream is told of that. */
+  /** Asks the upstream about a tag that has a `record`. `known` makes the question conditional where it has an ETag. */
   async #ask(origin: Origin, tag: string, record: TagRecord, known: KnownTag): Promise<ServedTag> {
     const { manifests } = this.#options
     const answer = await this.#orForget(origin, tag, this.#resolve(origin, tag, known), record)

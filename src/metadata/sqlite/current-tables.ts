@@ -111,7 +111,7 @@ export class CurrentTables implements RecordTables {
     return [...rest, ...firstOf(query.limit - rest.length, others, imageOfRow)]
   }
 
-  /** Replaces what is there. In a transaction, as the next ones. */
+  /** Replaces the tag's record. The caller has opened a transaction, here and in the next methods. */
   setTag(repository: string, tag: string, { digest, mediaType, size, etag, checkedAt }: TagRecord): void {
     const id = this.idOf(digest) ?? this.#addDigest(digest)
     const type = this.#addMediaType(mediaType)

@@ -5,7 +5,7 @@ import { PieceWriter } from './piece-writer.ts'
 import type { Headers } from './response.ts'
 import { BodyTooLong } from './response-body.ts'
 
-/** The event loop is told of so many new bytes at once, or of fewer with the next tick. */
+/** Written bytes after which a message goes to the event loop. Fewer are reported at the next tick. */
 const worthReporting = 1024 * 1024
 
 /** What is read of a body nobody wants, in bytes, so that its connection can be used again. */
